@@ -1,0 +1,2 @@
+# Makes plain `flask` find the application.
+FLASK_APP=webapp

@@ -1,0 +1,1 @@
+"""Load, replay and measurement; nothing here is imported by the product."""

@@ -1,0 +1,121 @@
+"""Loading the rows that a window leaves, alone: ready bytes and tuples into tables without keys, no merge."""
+
+import csv
+import io
+import json
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pyarrow as pa
+from psycopg import sql
+
+from bench import account
+from bench.floors.pure import timed
+from tasks.processors import Processed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """CPU seconds for the rows of one window, of the client and of the server."""
+
+    rows: int
+    client_cpu_s: float
+    server_cpu_s: float
+
+
+def copy(url: str, server_pid: int, results: Processed, *, seconds: float) -> Rows:
+    """COPY, a window a transaction."""
+    tables = _tables(results)
+    ready = {name: _csv(table) for name, table in tables.items()}
+    calls = 0
+    with psycopg.connect(url, autocommit=True) as connection:
+        for name, table in tables.items():
+            _create(connection, name, table.schema)
+        before = account.used([server_pid])
+
+        def once() -> None:
+            nonlocal calls
+            calls += 1
+            with connection.transaction(), connection.cursor() as cursor:
+                for name, written in ready.items():
+                    statement = sql.SQL("COPY {} FROM STDIN (FORMAT csv)").format(_named(name))
+                    with cursor.copy(statement) as stream:
+                        stream.write(written)
+
+        client = timed(once, seconds)
+        server = account.used([server_pid]) - before
+    return Rows(rows=_count(tables), client_cpu_s=client, server_cpu_s=server.cpu_s / calls)
+
+
+def executemany(path: Path, results: Processed, *, seconds: float) -> Rows:
+    """executemany of tuples on SQLite in WAL mode, a window a transaction."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    tables = _tables(results)
+    ready = {name: _tuples(table) for name, table in tables.items()}
+    for name, table in tables.items():
+        connection.execute(f"CREATE TABLE floor_{name} ({', '.join(table.column_names)})")
+
+    def once() -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        for name, rows in ready.items():
+            marks = ", ".join("?" * len(rows[0]))
+            connection.executemany(f"INSERT INTO floor_{name} VALUES ({marks})", rows)  # noqa: S608 (our names)
+        connection.execute("COMMIT")
+
+    try:
+        return Rows(rows=_count(tables), client_cpu_s=timed(once, seconds), server_cpu_s=0.0)
+    finally:
+        connection.close()
+
+
+def _tables(results: Processed) -> dict[str, pa.Table]:
+    tables = {"interactions": results.interactions, "rollups": results.rollups, "events": results.events}
+    return {name: table for name, table in tables.items() if len(table)}
+
+
+def _count(tables: dict[str, pa.Table]) -> int:
+    return sum(len(table) for table in tables.values())
+
+
+def _create(connection: psycopg.Connection, name: str, schema: pa.Schema) -> None:
+    columns = [
+        sql.SQL("{} {}").format(sql.Identifier(field.name), sql.SQL(_type(field.type))) for field in schema
+    ]
+    connection.execute(sql.SQL("CREATE TABLE {} ({})").format(_named(name), sql.SQL(", ").join(columns)))
+
+
+def _named(name: str) -> sql.Identifier:
+    return sql.Identifier(f"floor_{name}")
+
+
+def _type(kind: pa.DataType) -> str:
+    if pa.types.is_fixed_size_binary(kind):
+        return "bytea"
+    if pa.types.is_timestamp(kind):
+        return "timestamptz"
+    if pa.types.is_map(kind):
+        return "jsonb"
+    return "bigint" if pa.types.is_integer(kind) else "text"
+
+
+def _csv(table: pa.Table) -> bytes:
+    sink = io.StringIO()
+    writer = csv.writer(sink)
+    for row in _tuples(table):
+        writer.writerow([f"\\x{value.hex()}" if isinstance(value, bytes) else value for value in row])
+    return sink.getvalue().encode()
+
+
+def _tuples(table: pa.Table) -> list[tuple[object, ...]]:
+    return list(zip(*(_values(column) for column in table.columns), strict=True))
+
+
+def _values(column: pa.ChunkedArray) -> list[object]:
+    if pa.types.is_timestamp(column.type):
+        return list(column.cast(pa.timestamp("us")).cast(pa.string()).to_pylist())
+    values = column.to_pylist()
+    return [json.dumps(dict(value)) for value in values] if pa.types.is_map(column.type) else values

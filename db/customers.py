@@ -1,0 +1,175 @@
+"""Customers: rows that an operator makes and every process reads."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from sqlalchemy import Connection, Row, Select, Update, insert, select, update
+
+from db.clock import now_us
+from db.errors import BadSlug, Refusal, SlugTaken
+from db.tables import customers, deposits, dispatch, folded
+
+State = Literal["active", "paused", "dropping", "blocked"]
+Stage = Literal["decode", "process", "deposit"]
+Limit = Literal[
+    "bytes_per_second", "batches_per_second", "concurrent_requests", "daily_bytes", "events_per_second"
+]
+
+# Ten years: agents may send events as old as they like, so what is kept shorter is the operator's choice.
+DEFAULT_RETENTION_DAYS = 3650
+MOST = 10**15
+"""The largest limit: a float still tells it from its neighbours."""
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Customer:
+    """`events_per_second` bounds dispatch, the other limits reception; None is unlimited.
+
+    Bytes are those of bodies as sent; `daily_bytes` are those accepted from midnight to midnight UTC.
+    `pipeline_version` 0 means that no pipeline was put yet. `routes` maps a stage to another queue. The
+    breaker is open while `breaker_reason` is not None (`db.breaker`).
+    """
+
+    id: int
+    slug: str
+    state: State
+    events_per_second: int | None
+    bytes_per_second: int | None
+    batches_per_second: int | None
+    concurrent_requests: int | None
+    daily_bytes: int | None
+    pipeline_version: int
+    routes: Mapping[Stage, str] = field(hash=False)
+    retention_days: int
+    created_at: int
+    updated_at: int
+    breaker_reason: str | None = None
+    breaker_opened_at: int | None = None
+    failures_accepted_upto: int | None = None
+
+    @property
+    def standing(self) -> str:
+        """The state, or that the breaker is open: for people."""
+        return self.state if self.breaker_reason is None else "breaker open"
+
+
+def add(
+    conn: Connection,
+    slug: str,
+    *,
+    events_per_second: int | None = None,
+    bytes_per_second: int | None = None,
+    retention_days: int = DEFAULT_RETENTION_DAYS,
+    routes: Mapping[Stage, str] | None = None,
+) -> Customer:
+    """A new active customer with its cursors at 0. Raises BadSlug, SlugTaken."""
+    if not _SLUG.fullmatch(slug):
+        raise BadSlug(f"{slug!r} is no slug: use 1 to 40 of a-z, 0-9 and inner hyphens")
+    if get(conn, slug) is not None:
+        raise SlugTaken(f"customer {slug} exists already")
+    now = now_us()
+    made = conn.execute(
+        insert(customers)
+        .values(
+            slug=slug,
+            state="active",
+            events_per_second=_limit(events_per_second),
+            bytes_per_second=_limit(bytes_per_second),
+            retention_days=_days(retention_days),
+            routes=_routes(routes or {}),
+            created_at=now,
+            updated_at=now,
+        )
+        .returning(*customers.c)
+    ).one()
+    for table in (dispatch, deposits, folded):
+        conn.execute(insert(table).values(customer_id=made.id))
+    return customer(made)
+
+
+def get(conn: Connection, slug: str) -> Customer | None:
+    row = conn.execute(select(*customers.c).where(customers.c.slug == slug)).one_or_none()
+    return None if row is None else customer(row)
+
+
+def by_id(conn: Connection, customer_id: int) -> Customer | None:
+    row = conn.execute(select(*customers.c).where(customers.c.id == customer_id)).one_or_none()
+    return None if row is None else customer(row)
+
+
+def everyone(conn: Connection) -> list[Customer]:
+    """All customers by slug."""
+    query: Select[Any] = select(*customers.c).order_by(customers.c.slug)
+    return [customer(row) for row in conn.execute(query)]
+
+
+def served(conn: Connection) -> list[Customer]:
+    """Those whose breaker is closed. A dispatcher gives the others up; whoever takes such a customer when its
+    breaker is closed finds the windows that are owed, and rings them.
+    """
+    return [one for one in everyone(conn) if one.breaker_reason is None]
+
+
+def set_state(conn: Connection, customer_id: int, state: State) -> None:
+    """Raises Refusal for another word than the four states, or no such customer."""
+    if state not in get_args(State):
+        raise Refusal(f"{state!r} is no state; use one of {', '.join(get_args(State))}")
+    _set(conn, customer_id, state=state)
+
+
+def set_limits(conn: Connection, customer_id: int, limits: Mapping[Limit, int | None]) -> None:
+    """Change those limits that are given; None lifts one. Raises Refusal for an unknown limit, or one that
+    is not 1 to 10^15."""
+    for name in limits:
+        if name not in get_args(Limit):
+            raise Refusal(f"{name!r} is no limit; there are {', '.join(get_args(Limit))}")
+    _set(conn, customer_id, **{name: _limit(value) for name, value in limits.items()})
+
+
+def set_retention(conn: Connection, customer_id: int, days: int) -> None:
+    """Raises Refusal for less than a day."""
+    _set(conn, customer_id, retention_days=_days(days))
+
+
+def set_route(conn: Connection, customer_id: int, stage: Stage, queue: str | None) -> None:
+    """Send one stage's tasks to another queue; None brings them back. Raises Refusal."""
+    query = select(customers.c.routes).where(customers.c.id == customer_id).with_for_update()
+    routes: dict[Stage, str] = dict(conn.execute(query).scalar_one_or_none() or {})
+    routes.pop(stage, None)
+    if queue is not None:
+        routes[stage] = queue
+    _set(conn, customer_id, routes=_routes(routes))
+
+
+def customer(row: Row[Any]) -> Customer:
+    """A Customer of a row that holds all the columns of `customers`."""
+    values = row._mapping
+    return Customer(**{name: values[name] for name in Customer.__slots__})
+
+
+def _set(conn: Connection, customer_id: int, **values: object) -> None:
+    change: Update = update(customers).where(customers.c.id == customer_id)
+    if conn.execute(change.values(updated_at=now_us(), **values)).rowcount != 1:
+        raise Refusal(f"there is no customer {customer_id}")
+
+
+def _limit(value: int | None) -> int | None:
+    if value is not None and not 1 <= value <= MOST:
+        raise Refusal("a limit is 1 to 10^15; to stop a customer, pause or block it")
+    return value
+
+
+def _days(value: int) -> int:
+    if not 1 <= value <= 36_500:
+        raise Refusal("retention is 1 to 36,500 days")
+    return value
+
+
+def _routes(routes: Mapping[Stage, str]) -> dict[Stage, str]:
+    for stage, queue in routes.items():
+        if stage not in get_args(Stage) or not 1 <= len(queue.encode()) <= 200:
+            raise Refusal("a route is decode, process or deposit to a queue name of at most 200 bytes")
+    return dict(routes)

@@ -1,0 +1,158 @@
+"""The deposit's own rows: the cursor in the processed stream, and the closing of windows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from db.errors import LostRace
+from db.tables import customers, deposits, windows
+from db.windows import IS_OPEN
+
+__all__ = [
+    "DepositedWindow",
+    "LostRace",
+    "Owed",
+    "Standing",
+    "advance",
+    "mark",
+    "position",
+    "standing",
+    "undeposited",
+]
+
+# Built once: to build a statement takes longer than to run it.
+_ADVANCE = (
+    update(deposits)
+    .where(deposits.c.customer_id == bindparam("of"), deposits.c.next_offset == bindparam("before"))
+    .values(next_offset=bindparam("after"))
+)
+_COUNTS = ("decoded", "kept", "dropped", "rejected", "quarantined")
+_CLOSE = (
+    update(windows)
+    .where(windows.c.id == bindparam("window"), windows.c.batches == bindparam("held"), IS_OPEN)
+    .values(
+        state="deposited",
+        deposited_at=bindparam("at"),
+        failures=bindparam("new_failures", type_=windows.c.failures.type),
+        **{name: bindparam(f"new_{name}") for name in _COUNTS},
+    )
+)
+
+
+_OWED = (windows.c.customer_id == customers.c.id) & (windows.c.id == bindparam("window")) & IS_OPEN
+_STANDING = (
+    select(
+        *(customers.c.slug, customers.c.breaker_reason, customers.c.failures_accepted_upto),
+        *(deposits.c.next_offset, windows.c.id.label("owed")),
+    )
+    .join(deposits, deposits.c.customer_id == customers.c.id)
+    .outerjoin(windows, _OWED)
+    .where(customers.c.id == bindparam("of"))
+)
+
+
+class Standing(NamedTuple):
+    """What a deposit has to know before it begins; `next_offset` is the processed stream's.
+
+    `halted`: the breaker is open. Windows that begin at or below `accepted_upto` may fail.
+    """
+
+    slug: str
+    halted: bool
+    accepted_upto: int
+    next_offset: int
+    owed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepositedWindow:
+    """Of events: decoded = kept + dropped + rejected. `quarantined` counts those of the `batches` that were
+    not taken as a whole; `failures` those that failed to decode or process, by reason."""
+
+    id: int
+    batches: int
+    decoded: int
+    kept: int
+    dropped: int
+    rejected: int
+    quarantined: int
+    failures: Mapping[str, int] = field(default_factory=dict, hash=False)
+
+
+class Owed(NamedTuple):
+    """What a deposit has to know of an open window; `suspect` if deliveries of it ended badly."""
+
+    token: int
+    first_offset: int
+    suspect: bool
+
+
+def standing(conn: Connection, customer_id: int, window_id: int) -> Standing:
+    """How it stands with the customer and its window. Raises LookupError for no such customer."""
+    row = conn.execute(_STANDING, {"of": customer_id, "window": window_id}).one_or_none()
+    if row is None:
+        raise LookupError(f"there is no customer {customer_id}")
+    upto = row.failures_accepted_upto
+    return Standing(
+        slug=row.slug,
+        halted=row.breaker_reason is not None,
+        accepted_upto=-1 if upto is None else upto,
+        next_offset=row.next_offset,
+        owed=row.owed is not None,
+    )
+
+
+def position(conn: Connection, customer_id: int) -> int:
+    """The next offset of the processed stream to deposit. Raises LookupError."""
+    query = select(deposits.c.next_offset).where(deposits.c.customer_id == customer_id)
+    offset: int | None = conn.execute(query).scalar_one_or_none()
+    if offset is None:
+        raise LookupError(f"there is no customer {customer_id}")
+    return offset
+
+
+def advance(conn: Connection, customer_id: int, before: int, after: int) -> None:
+    """Move the cursor: the first statement of a deposit, since it locks out the customer's other deposits.
+
+    `after` may equal `before`, to lock alone. Raises LostRace when the cursor is not at `before`: then
+    nothing may be committed.
+    """
+    moved = conn.execute(_ADVANCE, {"of": customer_id, "before": before, "after": after})
+    if moved.rowcount != 1:
+        raise LostRace(f"customer {customer_id} is no longer at processed offset {before}")
+
+
+def undeposited(conn: Connection, customer_id: int, window_ids: Sequence[int]) -> dict[int, Owed]:
+    """Those of the windows that are still open."""
+    query = select(
+        windows.c.id, windows.c.token, windows.c.first_offset, windows.c.deliveries, windows.c.deaths
+    )
+    mine = query.where(IS_OPEN, windows.c.customer_id == customer_id, windows.c.id.in_(window_ids))
+    return {
+        row.id: Owed(row.token, row.first_offset, row.deliveries > 0 or row.deaths > 0)
+        for row in conn.execute(mine)
+    }
+
+
+def mark(conn: Connection, deposited: Sequence[DepositedWindow], now_us: int) -> None:
+    """Close the windows with their counts. Raises LostRace unless every one was still open, ValueError for
+    results that account for another number of batches than their window holds: no retry helps then."""
+    if not deposited:
+        return
+    closed = conn.execute(_CLOSE, [_closing(window, now_us) for window in deposited])
+    if closed.rowcount == len(deposited):
+        return
+    # Whichever is still open holds another number of batches.
+    accounted = {window.id: window.batches for window in deposited}
+    query = select(windows.c.id, windows.c.batches).where(windows.c.id.in_(accounted), IS_OPEN)
+    for window_id, held in conn.execute(query):
+        raise ValueError(f"window {window_id} holds {held} batches, its results {accounted[window_id]}")
+    raise LostRace("a window is not open")
+
+
+def _closing(window: DepositedWindow, now_us: int) -> dict[str, object]:
+    counts = {f"new_{name}": getattr(window, name) for name in _COUNTS}
+    failures = dict(window.failures) or None
+    return {"window": window.id, "held": window.batches, "at": now_us, "new_failures": failures, **counts}

@@ -1,0 +1,201 @@
+"""The dispatcher's writes: what was cut from a customer's raw stream, recorded in one transaction."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, bindparam, insert, select, text, update
+
+from db import bulk, quarantine
+from db.errors import LostLease
+from db.leases import Lease, claim, peek, release, renew
+from db.quarantine import NewQuarantine
+from db.tables import customers, dispatch, windows
+from db.windows import new_token
+
+__all__ = [
+    "Lease",
+    "LostLease",
+    "NewBatch",
+    "NewQuarantine",
+    "NewWindow",
+    "Position",
+    "claim",
+    "known",
+    "peek",
+    "position",
+    "record",
+    "release",
+    "renew",
+    "restart",
+]
+
+_BATCHES = ("customer_id", "batch_id", "digest", "first_offset", "window_id", "accepted_at", "state")
+_KNOWN = {
+    "postgresql": text(
+        "SELECT batch_id, digest FROM batches WHERE customer_id = :customer_id AND batch_id = ANY(:ids)"
+    ),
+    "sqlite": text(
+        "SELECT batch_id, digest FROM batches WHERE customer_id = :customer_id"
+        " AND batch_id IN (SELECT value FROM json_each(:ids))"
+    ),
+}
+# Built once: to build a statement takes longer than to run it.
+_AT = update(dispatch).where(
+    dispatch.c.customer_id == bindparam("of"),
+    dispatch.c.epoch == bindparam("in_epoch"),
+    dispatch.c.next_offset == bindparam("before"),
+)
+_COUNTS = ("batches", "duplicates", "reused", "discarded", "expired")
+_MORE = {name: dispatch.c[name] + bindparam(f"more_{name}") for name in _COUNTS}
+_MOVE = _AT.values(next_offset=bindparam("after"), **_MORE)
+_RESTART = _AT.values(next_offset=bindparam("after"), generation=dispatch.c.generation + 1)
+_OPEN = insert(windows).returning(windows.c.id)
+_DISPATCHED = {"state": "dispatched", "rings": 1}
+_EMPTY = {"state": "deposited"} | dict.fromkeys(("decoded", "kept", "dropped", "rejected", "quarantined"), 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """The cursor and what it passed: batches = duplicates + reused + discarded + expired + in windows."""
+
+    customer_id: int
+    next_offset: int
+    epoch: int
+    batches: int
+    duplicates: int
+    reused: int
+    discarded: int
+    expired: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewWindow:
+    """`batches` counts those to be processed: not the ones at `skipped` offsets."""
+
+    first_offset: int
+    last_offset: int
+    skipped: Sequence[int] = field(default=())
+    batches: int
+    bytes: int
+    pipeline_version: int
+    created_at: int
+    first_accepted_at: int
+    last_accepted_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewBatch:
+    """A batch seen for the first time; `discarded` ones came while the customer was dropping."""
+
+    batch_id: str
+    digest: bytes
+    first_offset: int
+    accepted_at: int
+    discarded: bool = False
+
+
+def position(conn: Connection, customer_id: int) -> Position:
+    """Raises LookupError for no such customer."""
+    query = select(*(dispatch.c[name] for name in Position.__slots__))
+    row = conn.execute(query.where(dispatch.c.customer_id == customer_id)).one_or_none()
+    if row is None:
+        raise LookupError(f"there is no customer {customer_id}")
+    return Position(**row._mapping)
+
+
+def known(conn: Connection, customer_id: int, batch_ids: Sequence[str]) -> dict[str, bytes]:
+    """The digests of those batch ids that are remembered."""
+    if not batch_ids:
+        return {}
+    ids: object = list(batch_ids) if bulk.is_postgresql(conn) else json.dumps(batch_ids)
+    rows = conn.execute(_KNOWN[conn.dialect.name], {"customer_id": customer_id, "ids": ids})
+    return {batch_id: bytes(digest) for batch_id, digest in rows}
+
+
+def record(
+    conn: Connection,
+    *,
+    customer_id: int,
+    epoch: int,
+    next_offset_before: int,
+    next_offset_after: int,
+    window: NewWindow | None,
+    batches: Sequence[NewBatch],
+    duplicates: int,
+    reused: Sequence[NewQuarantine],
+    discarded: int,
+    expired: int,
+) -> int | None:
+    """Move the cursor and record what it passed; returns the window's id. Part of the caller's transaction.
+
+    `batches` holds the window's batches and those discarded ones whose ids are to be remembered; `reused` is
+    quarantined without ever being in a window; `expired` counts the batches lost to retention. A window that
+    holds no batch is recorded as deposited: it covers its offsets and needs no work.
+
+    Raises LostLease when epoch or cursor are not as given: then nothing may be committed. Raises ValueError
+    when the counts contradict each other.
+    """
+    accepted = sum(not batch.discarded for batch in batches)
+    if accepted != (window.batches if window else 0) or len(batches) - accepted > discarded:
+        raise ValueError("the batches given are not those that the window and `discarded` count")
+    if next_offset_after <= next_offset_before:
+        raise ValueError("the cursor only moves forward")
+    # First, so that the row stays locked until the commit and a stale holder writes nothing.
+    counts = {
+        "batches": accepted + duplicates + len(reused) + discarded + expired,
+        "duplicates": duplicates,
+        "reused": len(reused),
+        "discarded": discarded,
+        "expired": expired,
+    }
+    held = {"of": customer_id, "in_epoch": epoch, "before": next_offset_before, "after": next_offset_after}
+    moved = conn.execute(_MOVE, held | {f"more_{name}": count for name, count in counts.items()})
+    if moved.rowcount != 1:
+        raise LostLease(f"customer {customer_id} has left offset {next_offset_before} or epoch {epoch}")
+    window_id = None if window is None else _insert_window(conn, customer_id, window)
+    _insert_batches(conn, customer_id, window_id, batches)
+    quarantine.add(conn, customer_id, reused)
+    return window_id
+
+
+def restart(conn: Connection, *, customer_id: int, epoch: int, before: int, after: int) -> None:
+    """The stream was replaced by a shorter one: move the cursor back to `after`, in a new generation.
+
+    Raises LostLease.
+    """
+    held = {"of": customer_id, "in_epoch": epoch, "before": before, "after": after}
+    moved = conn.execute(_RESTART, held)
+    if moved.rowcount != 1:
+        raise LostLease(f"customer {customer_id} has left offset {before} or epoch {epoch}")
+    # Failures were accepted up to an offset of the stream of before.
+    forget = update(customers).where(customers.c.id == customer_id)
+    conn.execute(forget.values(failures_accepted_upto=None))
+
+
+def _insert_window(conn: Connection, customer_id: int, window: NewWindow) -> int:
+    # The chain is sent after the commit; if we die in between, the window is found stale and rung again.
+    values = {name: getattr(window, name) for name in NewWindow.__slots__} | {
+        "customer_id": customer_id,
+        "skipped": list(window.skipped),
+        "rung_at": window.created_at,
+        "token": new_token(),
+    }
+    values |= _DISPATCHED if window.batches else _EMPTY
+    window_id: int = conn.execute(_OPEN, values).scalar_one()
+    return window_id
+
+
+def _insert_batches(
+    conn: Connection, customer_id: int, window_id: int | None, batches: Sequence[NewBatch]
+) -> None:
+    rows = (
+        (
+            *(customer_id, batch.batch_id, batch.digest, batch.first_offset),
+            *(None if batch.discarded else window_id, batch.accepted_at),
+            "discarded" if batch.discarded else "accepted",
+        )
+        for batch in batches
+    )
+    bulk.insert_rows(conn, "batches", _BATCHES, rows)

@@ -1,0 +1,198 @@
+"""Connections: to write, to read a consistent snapshot, to look something up; each with a deadline."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event, exc
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from db.errors import Misconfigured, Unavailable
+from db.settings import DatabaseSettings
+
+_WRITES = "sluice_writes"
+# SQLite's primary result codes that a later try may not meet: busy, locked, no memory, read-only (a WAL being
+# recovered), interrupted, I/O error, full, cannot open, protocol (WAL lock race).
+_SQLITE_TRANSIENT = frozenset({5, 6, 7, 8, 9, 10, 13, 14, 15})
+# The keys of a few hundred thousand traces; with the default of 2 MiB merging into them is half as fast.
+_SQLITE_CACHE_KIB = 16_384
+_RESTED_S = 0.5
+_UNDEFINED_TABLE = "42P01"
+_REMEDY = "the database lacks a table: run `alembic upgrade head` on it first"
+
+
+def connect(settings: DatabaseSettings, *, pooled: bool = True) -> Engine:
+    """An engine for the configured database; nothing is opened yet, so call it before or after a fork.
+
+    With `pooled=False` each connection is closed after its use. Raises Misconfigured for a URL that is
+    neither SQLite nor PostgreSQL.
+    """
+    try:
+        url = make_url(settings.url)
+    except exc.ArgumentError:
+        raise Misconfigured("DATABASE_URL is no URL; use sqlite:///path or postgresql://…") from None
+    match url.get_backend_name():
+        case "sqlite":
+            return _sqlite(url, settings, pooled)
+        case "postgresql":
+            return _postgresql(url, settings, pooled)
+        case other:
+            raise Misconfigured(f"DATABASE_URL names {other}; use sqlite:///path or postgresql://…")
+
+
+@contextmanager
+def begin(engine: Engine) -> Iterator[Connection]:
+    """A write transaction, committed at the end of the block; on SQLite it takes the write lock at once.
+
+    Raises Unavailable for a database that is away, locked or too slow, Misconfigured for missing tables.
+    """
+    with _named(), engine.connect().execution_options(**{_WRITES: True}) as conn, conn.begin():
+        yield conn
+
+
+@contextmanager
+def read(engine: Engine) -> Iterator[Connection]:
+    """A read-only transaction in which every statement sees the same snapshot. Raises as `begin` does."""
+    with _named(), engine.connect() as conn:
+        if conn.dialect.name == "postgresql":
+            conn = conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        with conn.begin():
+            yield conn
+
+
+@contextmanager
+def look(engine: Engine) -> Iterator[Connection]:
+    """For statements that read and need no common snapshot: each costs PostgreSQL one answer, and no more.
+
+    Raises as `begin` does.
+    """
+    with _named(), engine.connect() as conn:
+        if conn.dialect.name == "postgresql":
+            conn = conn.execution_options(isolation_level="AUTOCOMMIT")
+        with conn.begin():
+            yield conn
+
+
+def _postgresql(url: URL, settings: DatabaseSettings, pooled: bool) -> Engine:
+    limits = {
+        "statement_timeout": f"{settings.statement_timeout_s * 1000:.0f}",
+        "lock_timeout": f"{settings.lock_timeout_s * 1000:.0f}",
+        "timezone": "UTC",
+    }
+    arguments: dict[str, Any] = {
+        "connect_timeout": settings.connect_timeout_s,
+        "options": " ".join(f"-c {name}={value}" for name, value in limits.items()),
+        # A server that vanished without a reset is noticed in about the time that a statement may take.
+        "tcp_user_timeout": int(settings.statement_timeout_s * 1000),
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+    }
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"), connect_args=arguments, **_pool(settings, pooled)
+    )
+
+    @event.listens_for(engine, "checkin")
+    def rest(_driver: object, record: ConnectionPoolEntry) -> None:
+        record.info["resting_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def wake(driver: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+        # One that was ended while it rested is replaced; to ask one in steady use would cost a round trip.
+        now = time.monotonic()
+        if now - record.info.get("resting_since", now) < _RESTED_S:
+            return
+        try:
+            engine.dialect.do_ping(driver)
+        except psycopg.Error as error:
+            raise exc.DisconnectionError from error
+
+    return engine
+
+
+def _sqlite(url: URL, settings: DatabaseSettings, pooled: bool) -> Engine:
+    path = url.database
+    if not path or path == ":memory:" or path.startswith("file:"):
+        raise Misconfigured("SQLite needs a file that other processes can open: DATABASE_URL=sqlite:///path")
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(f"the folder of the SQLite file cannot be made: {error.strerror}") from error
+    wait_s = settings.sqlite_busy_timeout_s
+    engine = create_engine(
+        url.set(drivername="sqlite+pysqlite"),
+        connect_args={"timeout": wait_s, "check_same_thread": False},
+        **_pool(settings, pooled),
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(driver: sqlite3.Connection, _record: object) -> None:
+        driver.isolation_level = None  # the driver would begin (deferred) on its own; `begin` below does
+        driver.execute(f"PRAGMA busy_timeout = {wait_s * 1000:.0f}")
+        if driver.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+            driver.execute("PRAGMA journal_mode = WAL")
+        driver.execute("PRAGMA synchronous = NORMAL")
+        driver.execute("PRAGMA foreign_keys = ON")
+        driver.execute(f"PRAGMA cache_size = -{_SQLITE_CACHE_KIB}")
+
+    @event.listens_for(engine, "begin")
+    def start(conn: Connection) -> None:
+        writes = conn.get_execution_options().get(_WRITES, False)
+        conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN DEFERRED")
+
+    return engine
+
+
+def _pool(settings: DatabaseSettings, pooled: bool) -> dict[str, Any]:
+    if not pooled:
+        return {"poolclass": NullPool}
+    return {
+        "poolclass": QueuePool,
+        "pool_size": settings.pool_size,
+        "max_overflow": 0,
+        "pool_timeout": settings.pool_wait_s,
+        "pool_use_lifo": True,
+    }
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """Turn what the driver raises into the error whose name is the reaction it calls for."""
+    try:
+        yield
+    except exc.TimeoutError as error:
+        raise Unavailable("no database connection became free in time") from error
+    except exc.DBAPIError as error:
+        named = None if error.orig is None else _reaction(error.orig)
+        if named is None and error.connection_invalidated:
+            named = Unavailable("the database closed the connection")
+        if named is None:
+            raise
+        raise named from error
+    except (psycopg.Error, sqlite3.Error) as error:  # bulk writes use the driver itself
+        named = _reaction(error)
+        if named is None:
+            raise
+        raise named from error
+
+
+def _reaction(error: BaseException) -> Unavailable | Misconfigured | None:
+    if isinstance(error, psycopg.Error):
+        if error.sqlstate == _UNDEFINED_TABLE:
+            return Misconfigured(_REMEDY)
+        # psycopg's OperationalError holds the classes 08, 40, 53, 55, 57, 58 and what has no code: away,
+        # deadlock, full, lock and statement timeouts.
+        return Unavailable(str(error)) if isinstance(error, psycopg.OperationalError) else None
+    if isinstance(error, sqlite3.OperationalError):
+        if "no such table" in str(error):
+            return Misconfigured(_REMEDY)
+        # None comes from errors that Python itself raises, such as a closed connection.
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None or code & 0xFF in _SQLITE_TRANSIENT:
+            return Unavailable(str(error))
+    return None

@@ -1,0 +1,56 @@
+"""Folding: the sums of a customer's oldest windows go into one row; the books never add up millions."""
+
+from sqlalchemy import Connection, func, select, text, update
+
+from db.errors import LostRace
+from db.tables import dispatch, folded, windows
+from db.windows import IS_OPEN
+
+_SUMS = ("batches", "decoded", "kept", "dropped", "rejected", "quarantined")
+_SUM = {
+    dialect: text(
+        f"SELECT COUNT(*) AS windows, {', '.join(f'COALESCE(SUM({name}), 0) AS {name}' for name in _SUMS)}"  # noqa: S608
+        f" FROM windows {hint} WHERE customer_id = :customer_id AND id > :above AND id <= :upto"
+        " AND state = 'deposited'"
+    )
+    # SQLite would rather walk everybody's windows by id.
+    for dialect, hint in (("postgresql", ""), ("sqlite", "INDEXED BY ix_windows_customer_id_id"))
+}
+
+
+def fold(conn: Connection, customer_id: int) -> int:
+    """Fold the windows below the oldest open one; returns how many deposited ones there were.
+
+    A window at or below `folded.upto_window_id` is closed for good. Raises LostRace when another folds too.
+    """
+    # Whoever records a window holds this row until its commit: no window with a lower id can appear later.
+    conn.execute(
+        select(dispatch.c.customer_id).where(dispatch.c.customer_id == customer_id).with_for_update()
+    )
+    before: int = conn.execute(
+        select(folded.c.upto_window_id).where(folded.c.customer_id == customer_id)
+    ).scalar_one()
+    upto = _upto(conn, customer_id)
+    if upto is None or upto <= before:
+        return 0
+    passed = {"customer_id": customer_id, "above": before, "upto": upto}
+    new = conn.execute(_SUM[conn.dialect.name], passed).one()
+    added = {name: folded.c[name] + int(value) for name, value in new._mapping.items()}
+    changed = conn.execute(
+        update(folded)
+        .where(folded.c.customer_id == customer_id, folded.c.upto_window_id == before)
+        .values(upto_window_id=upto, **added)
+    )
+    if changed.rowcount != 1:
+        raise LostRace(f"the windows of customer {customer_id} were folded by another")
+    return int(new.windows)
+
+
+def _upto(conn: Connection, customer_id: int) -> int | None:
+    oldest = select(func.min(windows.c.id)).where(windows.c.customer_id == customer_id, IS_OPEN)
+    oldest_open = conn.execute(oldest).scalar_one()
+    if oldest_open is not None:
+        return int(oldest_open) - 1
+    # Anybody's: an idle customer's windows to come have higher ids too, and the books need not look below.
+    newest: int | None = conn.execute(select(func.max(windows.c.id))).scalar_one()
+    return newest

@@ -1,0 +1,213 @@
+"""Forgetting what is old enough, in short transactions, without unbalancing the books."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+
+from db import partitions
+from db.customers import Customer, everyone
+from db.engine import begin, read
+from db.folding import fold
+from db.settings import DatabaseSettings
+from db.tables import (
+    batches,
+    deposits,
+    events,
+    folded,
+    interactions,
+    quarantine,
+    quarantine_notes,
+    rollups,
+    windows,
+)
+
+_DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """Rows that were deleted, and partitions that were dropped with theirs. `reached`: where to go on."""
+
+    batches: int
+    windows: int
+    results: int
+    quarantined: int
+    partitions: int
+    reached: str
+
+
+def prune(
+    engine: Engine,
+    settings: DatabaseSettings,
+    now_us: int,
+    *,
+    most_rows: int = 5_000,
+    after: str = "",
+    most_customers: int | None = None,
+) -> Pruned:
+    """Fold and forget, `most_rows` a transaction; to be called every minute or so.
+
+    For the next `most_customers` whose slugs come after `after`, all of them when not said; `reached` is the
+    last one's slug, empty when there is none behind it. Raises Unavailable; what was committed before it
+    stays so.
+    """
+    with read(engine) as conn:
+        customers = everyone(conn)
+    # First, since a dropped partition need not be deleted row by row.
+    dropped = partitions.drop(engine, min((_kept_from(one, now_us) for one in customers), default=None))
+    left = sorted((one for one in customers if one.slug > after), key=lambda one: one.slug)
+    turn = left[:most_customers]
+    counts = [_prune_customer(engine, settings, one, now_us, most_rows) for one in turn]
+    return Pruned(
+        reached=turn[-1].slug if len(turn) < len(left) else "",
+        batches=sum(count[0] for count in counts),
+        windows=sum(count[1] for count in counts),
+        results=sum(count[2] for count in counts),
+        quarantined=sum(count[3] for count in counts),
+        partitions=dropped,
+    )
+
+
+def forget_batches(conn: Connection, customer_id: int, before_us: int, most_rows: int) -> int:
+    """Forget batch ids accepted before that; returns how many. Such an id counts as new again.
+
+    A replay's id stays while the replay may be repeated, and until its last repeat is as old.
+    """
+    mine = batches.c.customer_id == customer_id
+    repeatable = select(quarantine.c.id).where(
+        quarantine.c.customer_id == customer_id,
+        quarantine.c.replayed_as == batches.c.batch_id,
+        or_(quarantine.c.state == "replaying", quarantine.c.replayed_at >= before_us),
+    )
+    old = select(batches.c.batch_id).where(mine, batches.c.accepted_at < before_us, ~repeatable.exists())
+    some = old.order_by(batches.c.accepted_at).limit(most_rows)
+    return conn.execute(delete(batches).where(mine, batches.c.batch_id.in_(some))).rowcount
+
+
+def remembered_from(conn: Connection, customer_id: int, now_us: int, days: int) -> int:
+    """What was accepted before this may be forgotten: `days` before the newest batch that was dispatched.
+
+    The stream's time and not the clock's, so that after a long pause a repeat that lies a minute behind its
+    first in the stream is still known.
+    """
+    newest = select(func.max(batches.c.accepted_at)).where(batches.c.customer_id == customer_id)
+    return min(conn.execute(newest).scalar_one() or 0, now_us) - days * _DAY_US
+
+
+def delete_windows(conn: Connection, customer_id: int, before_us: int, most_rows: int) -> int:
+    """Delete windows that are folded and were made before that; returns how many."""
+    upto = select(folded.c.upto_window_id).where(folded.c.customer_id == customer_id).scalar_subquery()
+    old = select(windows.c.id).where(
+        windows.c.customer_id == customer_id, windows.c.id <= upto, windows.c.created_at < before_us
+    )
+    some = old.order_by(windows.c.id).limit(most_rows)
+    return conn.execute(delete(windows).where(windows.c.id.in_(some))).rowcount
+
+
+def delete_quarantined(conn: Connection, customer_id: int, before_us: int, most_rows: int) -> int:
+    """Delete quarantined rows that came, and were last replayed, before that; returns how many.
+
+    The books are told, and so is the proof against the stream, which looks for rows by offset.
+    """
+    rows = quarantine.c
+    untouched = or_(rows.replayed_at.is_(None), rows.replayed_at < before_us)
+    old = select(rows.id).where(rows.customer_id == customer_id, rows.created_at < before_us, untouched)
+    gone = conn.execute(
+        delete(quarantine)
+        .where(rows.id.in_(old.order_by(rows.created_at).limit(most_rows)))
+        .returning(rows.id, rows.row, rows.stream_offset)
+    ).all()
+    if not gone:
+        return 0
+    conn.execute(
+        delete(quarantine_notes).where(quarantine_notes.c.quarantine_id.in_([row.id for row in gone]))
+    )
+    offsets = [row.stream_offset for row in gone if row.row is None]
+    mine = folded.c.customer_id == customer_id
+    change = update(folded).where(mine)
+    conn.execute(
+        change.values(
+            pruned_quarantined_batches=folded.c.pruned_quarantined_batches + len(offsets),
+            pruned_quarantined_events=folded.c.pruned_quarantined_events + len(gone) - len(offsets),
+        )
+    )
+    below = max(offsets, default=-1) + 1
+    conn.execute(change.where(folded.c.quarantine_pruned_below < below).values(quarantine_pruned_below=below))
+    return len(gone)
+
+
+def delete_results(conn: Connection, table: Table, customer_id: int, before: datetime, most_rows: int) -> int:
+    """Delete result rows of times before that, and book the events they stood for; returns how many rows."""
+    # Rollups are read, merged and written back under this lock: none may go in between.
+    lock = select(deposits.c.next_offset).where(deposits.c.customer_id == customer_id)
+    conn.execute(lock.with_for_update())
+    time, stood_for = _columns(table)
+    mine, key = table.c.customer_id == customer_id, table.primary_key.columns
+    some = select(*key).where(mine, time < before).limit(most_rows)
+    gone = (
+        conn.execute(delete(table).where(mine, tuple_(*key).in_(some)).returning(stood_for)).scalars().all()
+    )
+    booked = folded.c[f"pruned_{table.name}"]
+    change = update(folded).where(folded.c.customer_id == customer_id)
+    conn.execute(change.values({booked: booked + sum(gone)}))
+    return len(gone)
+
+
+def _columns(table: Table) -> tuple[ColumnElement[datetime], ColumnElement[int]]:
+    """The time that retention looks at, and the number of events that a row stands for."""
+    if table is interactions:
+        return table.c.started_at, table.c.events
+    return (table.c.minute, table.c["count"]) if table is rollups else (table.c.started_at, literal(1))
+
+
+def _prune_customer(
+    engine: Engine, settings: DatabaseSettings, customer: Customer, now_us: int, most_rows: int
+) -> tuple[int, int, int, int]:
+    """Rows of batches, windows, results and quarantine that are gone."""
+    of, kept_from = customer.id, _kept_from(customer, now_us)
+    with begin(engine) as conn:
+        fold(conn, of)
+        batches_from = remembered_from(conn, of, now_us, settings.remember_days)
+    windows_from = now_us - settings.windows_days * _DAY_US
+    # Not before its batch id is forgotten: a receipt needs both.
+    quarantined_from = min(now_us - settings.quarantine_days * _DAY_US, batches_from)
+
+    def in_slices(some: Callable[[Connection], int]) -> int:
+        total = 0
+        while True:
+            with begin(engine) as conn:
+                rows = some(conn)
+            total += rows
+            if rows < most_rows:
+                return total
+
+    return (
+        in_slices(lambda conn: forget_batches(conn, of, batches_from, most_rows)),
+        in_slices(lambda conn: delete_windows(conn, of, windows_from, most_rows)),
+        sum(
+            in_slices(
+                partial(delete_results, table=table, customer_id=of, before=kept_from, most_rows=most_rows)
+            )
+            for table in (interactions, rollups, events)
+        ),
+        in_slices(lambda conn: delete_quarantined(conn, of, quarantined_from, most_rows)),
+    )
+
+
+def _kept_from(customer: Customer, now_us: int) -> datetime:
+    return datetime.fromtimestamp(now_us / 1e6, UTC) - timedelta(days=customer.retention_days)

@@ -1,0 +1,159 @@
+"""Rollups: rows of the long form merged into one row a minute × service × operation × status.
+
+The deposit holds the customer's cursor row, so nobody else writes these rows between the read and the write.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import Connection, text
+
+from db import bulk, histograms
+from db.columns import column, iso, listed, text as plain
+from db.histograms import Histograms, Integers
+
+_KEY = ("minute", "service", "operation", "status")
+_VALUES = ("count", "duration_sum", "duration_min", "duration_max", "histogram")
+_COLUMNS = ("customer_id", *_KEY, *_VALUES)
+_NAMES = ", ".join(_COLUMNS)
+_UPDATE = ", ".join(f"{name} = excluded.{name}" for name in _VALUES)
+_MERGE = f"ON CONFLICT (customer_id, {', '.join(_KEY)}) DO UPDATE SET {_UPDATE}"
+_LARGEST = np.iinfo(np.int64).max
+
+_STAGE = (
+    "CREATE TEMP TABLE IF NOT EXISTS staged_keys (row_number INTEGER PRIMARY KEY,"
+    " minute, service, operation, status)",
+    "DELETE FROM temp.staged_keys",
+)
+_MATCH = " AND ".join(f"r.{name} = k.{name}" for name in _KEY)
+_THERE = f"SELECT k.row_number, {', '.join(f'r.{name}' for name in _VALUES[:-1])}, CAST(r.histogram AS text)"
+# CROSS JOIN keeps SQLite from walking the large table first.
+_READ = text(
+    f"{_THERE} FROM staged_keys k CROSS JOIN rollups r WHERE {_MATCH} AND r.customer_id = :customer_id"
+)
+_FROM_VALUES = bulk.insert_statement("rollups", _COLUMNS, _MERGE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What the table is to have: `keys` sorted, one array element a row; durations in µs."""
+
+    keys: dict[str, pa.Array]
+    count: Integers
+    duration_sum: Integers
+    duration_min: Integers
+    duration_max: Integers
+    histogram: Histograms
+
+    def __len__(self) -> int:
+        return len(self.count)
+
+    def values(self) -> dict[str, pa.Array]:
+        columns = {name: pa.array(getattr(self, name)) for name in _VALUES[:-1]}
+        return {**columns, "histogram": self.histogram.written(len(self))}
+
+
+def write_rollups(conn: Connection, customer_id: int, table: pa.Table) -> None:
+    """Merge rollups into the table. Part of the deposit's transaction, after `deposits.advance`.
+
+    `table` is in the long form: minute (timestamp), service, operation, status, bucket (int16), count,
+    duration_sum, duration_min, duration_max (int64, µs); rows of the same key are added up. A sum stops at
+    2^63 - 1.
+    """
+    if not table.num_rows:
+        return
+    rows = _grouped(table)
+    if bulk.is_postgresql(conn):
+        _write_postgresql(conn, customer_id, rows)
+    else:
+        _write_sqlite(conn, customer_id, rows)
+
+
+def _write_postgresql(conn: Connection, customer_id: int, rows: _Rows) -> None:
+    driver, minutes = bulk.driver(conn), rows.keys["minute"]
+    number = pa.array(np.arange(len(rows), dtype=np.int32))
+    keys, parameters = bulk.arrays({"row_number": number, **rows.keys})
+    # The bounds keep the server to the partitions of the months concerned.
+    read = (
+        f"{_THERE} FROM {keys} k JOIN rollups r ON {_MATCH} AND r.customer_id = %(customer_id)s"
+        " AND r.minute BETWEEN %(first)s AND %(last)s"
+    )
+    of = {"customer_id": customer_id, "first": minutes[0].as_py(), "last": minutes[-1].as_py()}
+    there = driver.execute(read, of | parameters).fetchall()
+    given, parameters = bulk.arrays(rows.keys | _merged(rows, there).values())
+    names = (*_KEY, *_VALUES[:-1])
+    merge = (
+        f"INSERT INTO rollups ({_NAMES})"  # noqa: S608
+        f" SELECT %(customer_id)s, {', '.join(names)}, CAST(histogram AS json) FROM {given} given {_MERGE}"
+    )
+    driver.execute(merge, {"customer_id": customer_id} | parameters)
+
+
+def _write_sqlite(conn: Connection, customer_id: int, rows: _Rows) -> None:
+    keys = [iso(rows.keys["minute"]).to_pylist(), *(listed(rows.keys[name]) for name in _KEY[1:])]
+    for statement in _STAGE:
+        conn.exec_driver_sql(statement)
+    insert = "INSERT INTO temp.staged_keys VALUES (?, ?, ?, ?, ?)"
+    bulk.execute_many(conn, insert, zip(range(len(rows)), *keys, strict=True))
+    there = conn.execute(_READ, {"customer_id": customer_id}).all()
+    values = _merged(rows, [tuple(row) for row in there]).values()
+    columns = [[customer_id] * len(rows), *keys, *(listed(column) for column in values.values())]
+    bulk.execute_many(conn, _FROM_VALUES, zip(*columns, strict=True))
+
+
+def _grouped(table: pa.Table) -> _Rows:
+    """One row a key, sorted by it."""
+    for name in _KEY[1:]:
+        table = table.set_column(table.column_names.index(name), name, plain(column(table, name)))
+    table = table.take(pc.sort_indices(table, [(name, "ascending") for name in _KEY]))
+    columns = {name: column(table, name) for name in table.column_names}
+    starts = _starts([columns[name] for name in _KEY])
+    row = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, table.num_rows)))
+    number = {name: columns[name].to_numpy() for name in ("bucket", *_VALUES[:-1])}
+    return _Rows(
+        keys={name: columns[name].take(pa.array(starts)) for name in _KEY},
+        count=np.add.reduceat(number["count"], starts),
+        duration_sum=_added(number["duration_sum"], row, len(starts)),
+        duration_min=np.minimum.reduceat(number["duration_min"], starts),
+        duration_max=np.maximum.reduceat(number["duration_max"], starts),
+        histogram=Histograms(row, number["bucket"].astype(np.int64), number["count"]),
+    )
+
+
+def _starts(sorted_key: list[pa.Array]) -> Integers:
+    """Where a new key begins."""
+    changes = np.zeros(len(sorted_key[0]), dtype=bool)
+    changes[0] = True
+    for part in sorted_key:
+        changes[1:] |= pc.not_equal(part[1:], part[:-1]).to_numpy(zero_copy_only=False)
+    return np.flatnonzero(changes)
+
+
+def _merged(rows: _Rows, there: list[tuple[int, int, int, int, int, str]]) -> _Rows:
+    """`rows` with what the table already has of them."""
+    if not there:
+        return rows
+    number, count, total, least, most, texts = zip(*there, strict=True)
+    at = np.array(number, dtype=np.int64)
+    merged = {name: getattr(rows, name).copy() for name in _VALUES[:-1]}
+    merged["count"][at] += np.array(count, dtype=np.int64)
+    old, new = np.array(total, dtype=np.int64), rows.duration_sum[at]
+    merged["duration_sum"][at] = np.where(old > _LARGEST - new, _LARGEST, old + new)
+    merged["duration_min"][at] = np.minimum(rows.duration_min[at], np.array(least, dtype=np.int64))
+    merged["duration_max"][at] = np.maximum(rows.duration_max[at], np.array(most, dtype=np.int64))
+    histogram = rows.histogram.plus(histograms.read(at, texts))
+    return replace(rows, histogram=histogram, **merged)
+
+
+def _added(numbers: Integers, row: Integers, rows: int) -> Integers:
+    """Sums by row that stop at 2^63 - 1."""
+    if float(numbers.sum(dtype=np.float64)) < 2.0**62:
+        sums = np.zeros(rows, dtype=np.int64)
+        np.add.at(sums, row, numbers)
+        return sums
+    exact = [0] * rows
+    for place, value in zip(row.tolist(), numbers.tolist(), strict=True):
+        exact[place] = min(exact[place] + value, int(_LARGEST))
+    return np.array(exact, dtype=np.int64)

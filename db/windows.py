@@ -1,0 +1,216 @@
+"""Windows on their way: opened by a record, closed by a deposit or by being split."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
+
+from db.customers import Stage
+from db.errors import LostRace
+from db.tables import batches, customers, pipelines, windows
+
+State = Literal["dispatched", "deposited", "split"]
+
+# A literal and not a parameter, so that the partial index of open windows matches.
+IS_OPEN: ColumnElement[bool] = windows.c.state == literal_column("'dispatched'")
+
+_PINNED = (pipelines.c.customer_id == windows.c.customer_id) & (
+    pipelines.c.version == windows.c.pipeline_version
+)
+_WORK: Select[*tuple[Any, ...]] = (
+    select(
+        *windows.c, customers.c.slug, customers.c.routes, customers.c.breaker_reason, pipelines.c.definition
+    )
+    .join(customers, customers.c.id == windows.c.customer_id)
+    .outerjoin(pipelines, _PINNED)
+    .where(windows.c.id == bindparam("window"))
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Offsets are inclusive; `batches` and `bytes` are without the skipped ones.
+
+    `token` is random: results that carry another are those of a window of this id in another database, of
+    before a backup was restored perhaps.
+    From `decoded` on None until the deposit, then events; only `quarantined` counts batches. For
+    `deliveries`, `deaths`, `cause` and `tried_by` see `db.deliveries`; the breaker looks at `failures`.
+    """
+
+    id: int
+    customer_id: int
+    first_offset: int
+    last_offset: int
+    skipped: list[int]
+    batches: int
+    bytes: int
+    pipeline_version: int
+    state: State
+    parent_id: int | None
+    created_at: int
+    rung_at: int
+    rings: int
+    deliveries: int
+    token: int
+    first_accepted_at: int
+    last_accepted_at: int
+    deposited_at: int | None
+    decoded: int | None
+    kept: int | None
+    dropped: int | None
+    rejected: int | None
+    quarantined: int | None
+    deaths: int
+    cause: str | None
+    tried_by: str | None
+    failures: Mapping[str, int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What a window is split into; offsets are inclusive. A part may begin with what is held against it."""
+
+    first_offset: int
+    last_offset: int
+    skipped: Sequence[int]
+    batches: int
+    bytes: int
+    deliveries: int = 0
+    deaths: int = 0
+    cause: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A window with what a worker has to know of its customer; `pipeline` is the pinned definition's text.
+
+    It is `due` while it is open and its customer's breaker is closed.
+    """
+
+    window: Window
+    slug: str
+    routes: Mapping[Stage, str]
+    pipeline: str
+    due: bool
+
+
+def new_token() -> int:
+    return secrets.randbits(63)
+
+
+def get(conn: Connection, window_id: int) -> Window | None:
+    found = _select(conn, windows.c.id == window_id)
+    return found[0] if found else None
+
+
+def work(conn: Connection, window_id: int) -> Work | None:
+    """The window in any state. Raises LookupError when its pipeline version is missing."""
+    row = conn.execute(_WORK, {"window": window_id}).one_or_none()
+    if row is None:
+        return None
+    *columns, slug, routes, breaker_reason, definition = row
+    if definition is None:
+        raise LookupError(f"the pipeline version of window {window_id} is missing")
+    window = Window(**dict(zip(windows.c.keys(), columns, strict=True)))
+    due = window.state == "dispatched" and breaker_reason is None
+    return Work(window=window, slug=slug, routes=routes, pipeline=definition, due=due)
+
+
+def open_ids(conn: Connection, customer_ids: Sequence[int]) -> dict[int, set[int]]:
+    """The open windows of each of the customers that has any."""
+    query = select(windows.c.customer_id, windows.c.id).where(IS_OPEN)
+    found: dict[int, set[int]] = {}
+    for customer_id, window_id in conn.execute(query.where(windows.c.customer_id.in_(customer_ids))):
+        found.setdefault(customer_id, set()).add(window_id)
+    return found
+
+
+def yields(conn: Connection, *, newest: int = 1000) -> dict[int, tuple[int, int]]:
+    """(events decoded, bytes as accepted) of each customer in the newest deposited windows."""
+    recent = (
+        select(windows.c.customer_id, windows.c.decoded, windows.c.bytes)
+        .where(windows.c.deposited_at.is_not(None))
+        .order_by(windows.c.deposited_at.desc())
+        .limit(newest)
+        .subquery()
+    )
+    sums = select(recent.c.customer_id, func.sum(recent.c.decoded), func.sum(recent.c.bytes))
+    rows = conn.execute(sums.group_by(recent.c.customer_id))
+    return {customer_id: (int(events), int(size)) for customer_id, events, size in rows}
+
+
+def open(conn: Connection, customer_id: int) -> list[Window]:  # noqa: A001 (read as `windows.open`)
+    """Those dispatched and not yet deposited, oldest first."""
+    return _select(conn, IS_OPEN, windows.c.customer_id == customer_id)
+
+
+def stale(conn: Connection, customer_id: int, before_us: int) -> list[Window]:
+    """Open windows whose bell was last rung before that time, oldest first."""
+    return _select(conn, IS_OPEN, windows.c.customer_id == customer_id, windows.c.rung_at < before_us)
+
+
+def rung(conn: Connection, window_ids: Sequence[int], now_us: int) -> None:
+    """Their bells were rung again."""
+    change = update(windows).where(windows.c.id.in_(window_ids))
+    conn.execute(change.values(rung_at=now_us, rings=windows.c.rings + 1))
+
+
+def split(conn: Connection, window_id: int, parts: Sequence[Part]) -> list[int]:
+    """Replace an open window by parts that hold the same batches; returns the parts' ids in order.
+
+    The parts are rung by whoever looks for stale windows next. Raises LostRace when somebody else split or
+    deposited the window, ValueError when the parts' batches do not add up.
+    """
+    closed = conn.execute(
+        update(windows).where(windows.c.id == window_id, IS_OPEN).values(state="split").returning(*windows.c)
+    ).one_or_none()
+    if closed is None:
+        raise LostRace(f"window {window_id} is not open")
+    if sum(part.batches for part in parts) != closed.batches:
+        raise ValueError("the parts do not hold the window's batches")
+    return [_insert_part(conn, closed._mapping, part) for part in parts]
+
+
+def _insert_part(conn: Connection, parent: Any, part: Part) -> int:
+    inherited = ("customer_id", "pipeline_version", "created_at", "first_accepted_at", "last_accepted_at")
+    values = {name: parent[name] for name in inherited} | {
+        "first_offset": part.first_offset,
+        "last_offset": part.last_offset,
+        "skipped": list(part.skipped),
+        "batches": part.batches,
+        "bytes": part.bytes,
+        "state": "dispatched",
+        "parent_id": parent["id"],
+        "deliveries": part.deliveries,
+        "deaths": part.deaths,
+        "cause": part.cause,
+        "rung_at": 0,
+        "token": new_token(),
+    }
+    part_id: int = conn.execute(insert(windows).values(values).returning(windows.c.id)).scalar_one()
+    conn.execute(
+        update(batches)
+        .where(
+            batches.c.window_id == parent["id"],
+            batches.c.first_offset.between(part.first_offset, part.last_offset),
+        )
+        .values(window_id=part_id)
+    )
+    return part_id
+
+
+def _select(conn: Connection, *conditions: ColumnElement[bool]) -> list[Window]:
+    rows = conn.execute(select(*windows.c).where(*conditions).order_by(windows.c.id))
+    return [Window(**row._mapping) for row in rows]

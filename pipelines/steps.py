@@ -1,0 +1,114 @@
+"""The steps of a pipeline as frozen structs; docs/pipeline.md gives the exact rules of each."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+# No NUL: PostgreSQL cannot store one. 256 characters are at most the 1,024 bytes of a decoded name.
+Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"\A[^\x00]*\Z")]
+Constant = Annotated[str, Meta(max_length=4096, pattern=r"\A[^\x00]*\Z")]
+Pattern = Annotated[str, Meta(min_length=1, max_length=4096)]
+Rule = Annotated[str, Meta(pattern=r"\A[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?\Z")]
+Percent = Annotated[float, Meta(ge=0, le=100)]
+Microseconds = Annotated[int, Meta(ge=0, le=2**53)]
+
+REDACTED_KEYS = (
+    r"(?i)passw(?:or)?d|passphrase|secret|token|authorization|cookie|credential|api[-_.]?key|private[-_.]?key"
+)
+REDACTED_VALUES = r"(?i:\bbearer +[a-z0-9._~+/-]{8,})|\beyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+"
+
+
+class Regex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An RE2 expression, searched anywhere in the text: anchor it with ^ and $ to match the whole."""
+
+    regex: Pattern
+
+
+Match = Annotated[tuple[str, ...], Meta(min_length=1)] | Regex
+
+
+class Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Holds for an event when every given field does; a list does when one of its texts is equal."""
+
+    service: Match | None = None
+    operation: Match | None = None
+    kind: Match | None = None
+    status: Literal["ok", "error"] | None = None
+    attributes: dict[Name, Match] = {}
+    min_duration_us: Microseconds | None = None
+    max_duration_us: Microseconds | None = None
+
+
+EVERYTHING = Where()
+
+
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag=str.lower):
+    """What all steps share: an object with the step's name in `step`."""
+
+
+class Drop(Step, frozen=True, kw_only=True):
+    """Removes the events that match; they are counted under `rule`."""
+
+    rule: Rule
+    where: Where
+
+
+class Sample(Step, frozen=True, kw_only=True):
+    """Removes what matches and is not among `percent` of the traces; counted under `rule`."""
+
+    rule: Rule
+    percent: Percent
+    where: Where = EVERYTHING
+
+
+class Redact(Step, frozen=True, kw_only=True):
+    """Replaces an attribute's value by `[redacted]` when its key or its value matches."""
+
+    keys: Pattern = REDACTED_KEYS
+    values: Pattern = REDACTED_VALUES
+
+
+class Rename(Step, frozen=True, kw_only=True, omit_defaults=True):
+    """Gives services, operations and attribute keys other names: old → new, whole names only."""
+
+    services: dict[str, Name] = {}
+    operations: dict[str, Name] = {}
+    attributes: dict[str, Name] = {}
+
+
+class Enrich(Step, frozen=True, kw_only=True):
+    """Sets constant attributes on the events that match."""
+
+    attributes: Annotated[dict[Name, Constant], Meta(min_length=1)]
+    where: Where = EVERYTHING
+
+
+class Normalise(Step, frozen=True):
+    """Takes ids and the query out of operations that are URL paths."""
+
+
+class Compose(Step, frozen=True):
+    """Output: one partial row a trace, to be merged in `interactions`."""
+
+
+class Rollup(Step, frozen=True):
+    """Output: partial rows a minute × service × operation × status, to be merged in `rollups`."""
+
+
+class Keep(Step, frozen=True, kw_only=True):
+    """Output: the events for `events`: errors, and what took longer, and `percent` of the traces."""
+
+    errors: bool = True
+    slower_than_us: Microseconds | None = None
+    percent: Percent = 0.0
+
+
+Output = Compose | Rollup | Keep
+AnyStep = Drop | Sample | Redact | Rename | Enrich | Normalise | Compose | Rollup | Keep
+
+
+class Pipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Steps, run in order over a window's events; outputs come last, each at most once."""
+
+    steps: Annotated[tuple[AnyStep, ...], Meta(max_length=100)]

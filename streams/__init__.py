@@ -1,0 +1,28 @@
+"""RabbitMQ streams: names, envelope, publishing with confirms, reading by offset, following, declaring.
+
+The only room with asyncio and rstream in it; both stay behind `Broker`.
+"""
+
+from streams.broker import Broker
+from streams.envelope import Envelope, decode_envelope, encode_envelope
+from streams.messages import Chunk, Message
+from streams.names import processed, raw
+from streams.result import Result, decode_result, encode_result
+from streams.settings import StreamSettings
+from streams.subscription import Subscription
+
+__all__ = [
+    "Broker",
+    "Chunk",
+    "Envelope",
+    "Message",
+    "Result",
+    "StreamSettings",
+    "Subscription",
+    "decode_envelope",
+    "decode_result",
+    "encode_envelope",
+    "encode_result",
+    "processed",
+    "raw",
+]

@@ -1,0 +1,198 @@
+"""The one object through which a process talks to RabbitMQ streams."""
+
+import asyncio
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from streams import declaring, draining, ends, reader
+from streams.address import parse
+from streams.arrivals import Arrivals
+from streams.errors import ForeignProcess, Refused, StreamMissing, Unavailable
+from streams.loop_thread import LoopThread
+from streams.messages import Message
+from streams.pool import Pool
+from streams.publisher import Publisher
+from streams.settings import StreamSettings
+from streams.subscription import Subscription
+
+T = TypeVar("T")
+_GOODBYE_S = 2.0
+# Refusals that pass by themselves: stream not available (no leader yet), internal error.
+_PASSING = (6, 15)
+
+
+class Broker:
+    """One per process, made after the fork; every method may be called from any thread.
+
+    Nothing is connected before it is needed, and what is lost is connected again. All methods raise
+    Unavailable when the broker is away or does not answer in time, and ForeignProcess after a fork.
+    """
+
+    def __init__(self, settings: StreamSettings) -> None:
+        self._settings = settings
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._running: _Running | None = None
+
+    def close(self) -> None:
+        """Says goodbye to the broker, within seconds in any case; whoever still waits gets Unavailable."""
+        if self._pid != os.getpid():
+            return  # the connections belong to the parent
+        with self._lock:
+            self._closed = True
+            running, self._running = self._running, None
+        if running is not None:
+            running.stop()
+
+    @property
+    def frame_max(self) -> int:
+        """Largest frame, in bytes: as negotiated, or our own offer before the first connection."""
+        return self._run().pool.frame_max
+
+    def declare(self, stream: str, *, max_bytes: int, max_age_s: int, segment_bytes: int) -> None:
+        """Creates the stream with this retention (bytes and age in seconds, by whole segments), or makes sure
+        that the existing one has it; see declaring.verify. Raises Misconfigured when it has another."""
+        timeout_s = self._settings.connect_timeout_s
+        pool = self._run().pool
+        wanted = {"max_bytes": max_bytes, "max_age_s": max_age_s, "segment_bytes": segment_bytes}
+        self._retrying(lambda: declaring.create(pool, stream, **wanted), timeout_s, f"creating {stream}")
+        declaring.verify(self._settings.broker_url, stream, timeout_s=timeout_s, **wanted)
+
+    def exists(self, stream: str) -> bool:
+        pool = self._run().pool
+        try:
+            timeout_s = self._settings.connect_timeout_s
+            self._retrying(lambda: pool.locate(stream), timeout_s, f"locating {stream}")
+        except StreamMissing:
+            return False
+        return True
+
+    def delete(self, stream: str) -> None:
+        """Removes the stream and all that it holds; a stream that is not there is fine."""
+        pool = self._run().pool
+        try:
+            timeout_s = self._settings.connect_timeout_s
+            self._retrying(lambda: declaring.delete(pool, stream), timeout_s, f"deleting {stream}")
+        except StreamMissing:
+            return
+
+    def ready(self, timeout_s: float) -> bool:
+        """True when the broker has answered a request of ours within `timeout_s`."""
+        running = self._run()
+        try:
+            running.thread.call(running.pool.ping(), timeout_s, "asking the broker")
+        except Unavailable:
+            return False
+        return True
+
+    def publish(self, stream: str, message: bytes, *, deadline_s: float) -> None:
+        """Returns after the broker's confirm, never before; messages of many callers share frames.
+
+        Raises Overloaded at once when too many bytes wait for their confirm, TooLarge when no frame can hold
+        the message, StreamMissing, Refused; Unavailable when the connection is lost or the deadline passes:
+        then the message may be in the stream or not, and nobody sends it again.
+        """
+        self._run().publisher.publish(stream, (message,), deadline_s)
+
+    def publish_all(self, stream: str, messages: Sequence[bytes], *, deadline_s: float) -> None:
+        """Like `publish` for messages in order; after an error any part of them may be in the stream."""
+        self._run().publisher.publish_all(stream, messages, deadline_s)
+
+    def read(self, stream: str, first: int, last: int, *, deadline_s: float) -> list[Message]:
+        """The messages first..last in order, the ends included.
+
+        When retention has removed `first`, what is left of the range is returned, nothing at all perhaps:
+        compare the first offset. Raises StreamEnds when the newest offset is below `last`: it is looked up
+        when nothing more has come for 50 ms. Retries over lost connections until the deadline.
+        """
+        pool = self._run().pool
+        what = f"reading {stream} {first}..{last}"
+        return self._retrying(lambda: reader.read(pool, stream, first, last), deadline_s, what)
+
+    def read_until(
+        self, stream: str, first: int, enough: Callable[[Message], bool], *, deadline_s: float
+    ) -> list[Message]:
+        """The messages from `first` to the end of the chunk that holds the first one `enough` says yes to.
+
+        `enough` is called once for each message, in order, on the loop's thread: it must be quick; its
+        ValueError is raised here. Raises StreamEnds when there is no more message and it has not said yes.
+        Retries over lost connections until the deadline; then `enough` sees the messages again.
+        """
+        pool = self._run().pool
+        what = f"reading {stream} from {first}"
+        return self._retrying(lambda: draining.read_until(pool, stream, first, enough), deadline_s, what)
+
+    def last_offset(self, stream: str, *, deadline_s: float) -> int | None:
+        """Offset of the newest message, None when there is none; the newest chunk is transferred for it."""
+        pool = self._run().pool
+        return self._retrying(lambda: ends.last_offset(pool, stream), deadline_s, f"end of {stream}")
+
+    def first_offset(self, stream: str, *, deadline_s: float) -> int | None:
+        """Offset of the oldest message that is kept, None when there is none."""
+        pool = self._run().pool
+        return self._retrying(lambda: ends.first_offset(pool, stream), deadline_s, f"start of {stream}")
+
+    def follow(self, stream: str, offset: int, *, credit: int = 2) -> Subscription:
+        """Messages from `offset` on, as they come; returns at once and connects in the background."""
+        running = self._run()
+        subscription = Subscription(
+            stream, offset, credit, running.pool, running.arrivals, running.thread.loop
+        )
+        running.thread.loop.call_soon_threadsafe(subscription.start)
+        return subscription
+
+    def wait(self, timeout_s: float) -> list[Subscription]:
+        """Returns as soon as subscriptions have got chunks, or have turned `missing`, since the last call:
+        these subscriptions; none of them after `timeout_s`. For one thread at a time."""
+        return self._run().arrivals.wait(timeout_s)
+
+    def _run(self) -> "_Running":
+        if self._pid != os.getpid():
+            raise ForeignProcess("this Broker was made in another process; make one after the fork")
+        running = self._running
+        if running is None:
+            with self._lock:
+                if self._closed:
+                    raise Unavailable("the Broker is closed")
+                running = self._running = self._running or _Running(self._settings)
+        return running
+
+    def _retrying(self, attempt: Callable[[], Awaitable[T]], deadline_s: float, what: str) -> T:
+        """For what may be repeated: tries again after Unavailable for as long as the deadline allows."""
+        return self._run().thread.call(_retry(attempt, time.monotonic() + deadline_s), deadline_s, what)
+
+
+async def _retry(attempt: Callable[[], Awaitable[T]], until: float) -> T:
+    pause = 0.02
+    while True:
+        try:
+            return await attempt()
+        except StreamMissing:
+            raise
+        except Unavailable as error:
+            if isinstance(error, Refused) and error.code not in _PASSING:
+                raise
+            pause = max(min(pause * 2, 1.0), min(error.retry_after_s, 1.0))
+            if time.monotonic() + pause >= until:
+                raise
+            await asyncio.sleep(pause)
+
+
+class _Running:
+    """What exists once the Broker is used: the thread and what lives in it."""
+
+    def __init__(self, settings: StreamSettings) -> None:
+        self.thread = LoopThread()
+        self.pool = Pool(parse(settings.url), settings)
+        self.publisher = Publisher(settings, self.pool, self.thread.loop)
+        self.arrivals = Arrivals()
+
+    def stop(self) -> None:
+        with contextlib.suppress(Unavailable):  # the thread goes next, with everything in it
+            self.thread.call(self.pool.close(_GOODBYE_S), _GOODBYE_S + 1, "closing")
+        self.thread.stop(_GOODBYE_S)

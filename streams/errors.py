@@ -1,0 +1,68 @@
+"""What can go wrong with streams, named by the reaction that it calls for.
+
+Exception
+├── Unavailable            try later (retry_after_s); what a publish did is unknown
+│   ├── Overloaded         our own bound on unconfirmed bytes is reached
+│   ├── Refused            the broker said no (code)
+│   └── StreamMissing      there is no such stream
+├── Misconfigured          stop and say so
+├── ForeignProcess         a Broker was carried over a fork
+ValueError
+├── TooLarge               this message can never be published
+└── UnfitMessage           these bytes are not what the stream should hold: keep the reason, never retry
+LookupError
+└── StreamEnds             the stream's last offset (end) is below the one asked for
+"""
+
+
+class Unavailable(Exception):
+    """The broker can't be reached or did not answer in time; try again after `retry_after_s` seconds."""
+
+    def __init__(self, detail: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class Overloaded(Unavailable):
+    """More bytes wait for their confirm than the settings allow; nothing was sent."""
+
+
+class Refused(Unavailable):
+    """The broker answered with an error; `code` is the stream protocol's response code."""
+
+    def __init__(self, detail: str, *, code: int, retry_after_s: float = 1.0) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s)
+        self.code = code
+
+
+class StreamMissing(Unavailable):
+    """The stream does not exist, or does not exist any more."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(f"stream {stream} does not exist (any more)", retry_after_s=5.0)
+        self.stream = stream
+
+
+class Misconfigured(Exception):
+    """A setting or an existing stream contradicts what is asked; no retry will help."""
+
+
+class ForeignProcess(RuntimeError):
+    """A Broker is used in another process than the one that made it: make one after the fork."""
+
+
+class TooLarge(ValueError):
+    """The message does not fit into one frame of the broker."""
+
+
+class UnfitMessage(ValueError):
+    """The bytes are not a message of the kind that is expected in this stream."""
+
+
+class StreamEnds(LookupError):
+    """The stream holds no message at or above the asked one: its last offset is `end` (None: empty)."""
+
+    def __init__(self, stream: str, end: int | None) -> None:
+        super().__init__(f"stream {stream} ends at offset {end}")
+        self.stream = stream
+        self.end = end

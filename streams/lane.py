@@ -1,0 +1,162 @@
+"""One stream's way to its leader: a queue, a publisher id, and what waits for its confirm."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from rstream import schema
+
+from streams import wire
+from streams.connection import Connection, as_unavailable, check
+from streams.errors import Refused, StreamMissing, Unavailable
+from streams.pool import Pool
+from streams.waiting import Account, Waiter
+
+# How often a publisher is tried to be opened while callers wait, and the longest pause in between, seconds.
+_OPENING_TRIES = 3
+_MOMENT_S = 0.25
+
+Entry = tuple[bytes, Waiter]
+
+
+class Lane:
+    """Callers append to `queue`; everything else belongs to the loop's thread.
+
+    The publisher has no name, so the broker deduplicates nothing. After a loss, what was written is given up
+    as unknown and never sent again; what was not written yet goes out over the next connection.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        pool: Pool,
+        accounts: tuple[Account, Account],
+        frame_bytes: int,
+        on_missing: Callable[["Lane"], None],
+    ) -> None:
+        self.stream = stream
+        self.queue: deque[Entry] = deque()
+        self.dirty = False
+        self.account, self._total = accounts
+        self._pool = pool
+        self._frame_bytes = frame_bytes
+        self._on_missing = on_missing
+        self._connection: Connection | None = None
+        self._publisher_id = -1
+        self._opening: asyncio.Task[None] | None = None
+        self._unconfirmed: dict[int, tuple[int, Waiter]] = {}
+
+    def writable(self) -> None:
+        """Sends what waits; opens the lane first if need be."""
+        if self._connection is None:
+            if self._opening is None and self.queue:
+                self._opening = asyncio.get_running_loop().create_task(self._open())
+            return
+        while self.queue and self._connection is not None and not self._connection.paused:
+            taken = self._take(min(self._frame_bytes, self._connection.frame_max))
+            if taken:
+                self._send(self._connection, taken)
+
+    def _take(self, frame_bytes: int) -> list[Entry]:
+        """The messages of the next frame: at least one, unless all callers have given up."""
+        room = frame_bytes - wire.PUBLISH_OVERHEAD
+        taken: list[Entry] = []
+        while self.queue:
+            message, waiter = self.queue[0]
+            size = len(message) + wire.ENTRY_OVERHEAD
+            if taken and size > room:
+                break
+            self.queue.popleft()
+            if waiter.abandoned:
+                self._settle(len(message), waiter, None)
+            else:
+                taken.append((message, waiter))
+                room -= size
+        return taken
+
+    def _send(self, connection: Connection, taken: list[Entry]) -> None:
+        first = connection.take_publishing_ids(len(taken))
+        messages = []
+        for publishing_id, (message, waiter) in enumerate(taken, first):
+            self._unconfirmed[publishing_id] = (len(message), waiter)
+            messages.append(message)
+        try:
+            connection.write(wire.encode_publish(self._publisher_id, first, messages))
+        except Unavailable as error:
+            self.lost(error)
+
+    def confirmed(self, publishing_ids: Iterable[int]) -> None:
+        """The broker has these messages."""
+        pop = self._unconfirmed.pop
+        for publishing_id in publishing_ids:
+            entry = pop(publishing_id, None)
+            if entry is not None:
+                self._settle(*entry, None)
+
+    def refused(self, publishing_id: int, code: int) -> None:
+        """The broker does not take this message."""
+        entry = self._unconfirmed.pop(publishing_id, None)
+        if entry is not None:
+            detail = f"publishing to {self.stream}: the broker refused with code {code}"
+            self._settle(*entry, Refused(detail, code=code))
+
+    def lost(self, error: Unavailable) -> None:
+        """Gives up what was written; what still waits tries again over another connection."""
+        self._connection = None
+        unconfirmed, self._unconfirmed = self._unconfirmed, {}
+        if unconfirmed:
+            unknown = Unavailable(
+                f"publishing to {self.stream}: outcome unknown: {error}", retry_after_s=error.retry_after_s
+            )
+            for size, waiter in unconfirmed.values():
+                self._settle(size, waiter, unknown)
+        self.writable()
+
+    def _settle(self, size: int, waiter: Waiter, error: Unavailable | None) -> None:
+        self.account.settled += size
+        self._total.settled += size
+        waiter.settle(error)
+
+    async def _open(self) -> None:
+        try:
+            await self._declare_soon()
+        except Exception as error:
+            reason = as_unavailable(error, f"opening a publisher for {self.stream}")
+            while self.queue:
+                message, waiter = self.queue.popleft()
+                self._settle(len(message), waiter, reason)
+            if isinstance(reason, StreamMissing):
+                self._on_missing(self)
+        finally:
+            self._opening = None
+        self.writable()
+
+    async def _declare_soon(self) -> None:
+        """Rides out what passes within moments: a cut connection, a leader that is being chosen."""
+        for _ in range(_OPENING_TRIES - 1):
+            try:
+                return await self._declare()
+            except Unavailable as error:
+                if error.retry_after_s > _MOMENT_S:
+                    raise
+                await asyncio.sleep(error.retry_after_s)
+        return await self._declare()
+
+    async def _declare(self) -> None:
+        location = await self._pool.locate(self.stream)
+        connection = await self._pool.line(location.leader, "publish")
+        publisher_id = connection.publishers.take(self)
+        if publisher_id is None:
+            raise Unavailable("no publisher id is free")
+        try:
+            frame = schema.DeclarePublisher(connection.correlation(), publisher_id, "", self.stream)
+            answer = await connection.sync_request(
+                frame, schema.DeclarePublisherResponse, raise_exception=False
+            )
+            check(answer.response_code, self.stream, "opening a publisher for")
+        except BaseException:
+            connection.publishers.release(publisher_id, self)
+            raise
+        if connection.publishers.get(publisher_id) is not self:
+            raise Unavailable(f"stream {self.stream} has gone while its publisher was opened")
+        self._connection, self._publisher_id = connection, publisher_id

@@ -1,0 +1,192 @@
+"""Which connections this process has: kept few, opened when needed, reopened with growing pauses."""
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from rstream import schema
+
+from streams.address import Address, Node
+from streams.connection import Connection, as_unavailable, check
+from streams.errors import Unavailable
+from streams.settings import StreamSettings
+
+Purpose = Literal["control", "publish", "read"]
+
+
+class Location(NamedTuple):
+    """Where a stream lives: `replicas` holds the leader too when it is the only one."""
+
+    leader: Node
+    replicas: tuple[Node, ...]
+
+    def any_replica(self) -> Node:
+        return random.choice(self.replicas)  # noqa: S311 - spreads load
+
+
+@dataclass(slots=True)
+class Backoff:
+    """When a node may be tried again: the pause doubles with each failure, with jitter against crowds."""
+
+    settings: StreamSettings
+    failures: int = 0
+    retry_at: float = 0.0
+    error: str = ""
+
+    def failed(self, now: float, error: Exception) -> float:
+        """Seconds to the next try."""
+        doubled = self.settings.backoff_min_s * 2.0 ** min(self.failures, 30)
+        pause = min(doubled, self.settings.backoff_max_s) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        self.failures += 1
+        self.retry_at = now + pause
+        self.error = str(error)
+        return pause
+
+    def check(self, now: float) -> None:
+        if now < self.retry_at:
+            raise Unavailable(self.error, retry_after_s=self.retry_at - now)
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """One place for a connection; after a loss the next one takes the same place."""
+
+    node: Node
+    purpose: Purpose
+    connection: Connection | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def full(self) -> bool:
+        """No id is left; a lost connection counts as empty."""
+        if self.connection is None or self.connection.lost is not None:
+            return False
+        seats = self.connection.publishers if self.purpose == "publish" else self.connection.receivers
+        return seats.full
+
+
+class Pool:
+    """Lives on the loop's thread. All raise Unavailable, at once while a node is known to be away."""
+
+    def __init__(self, address: Address, settings: StreamSettings) -> None:
+        self._address = address
+        self._settings = settings
+        # The node that is asked first is any one of the URL's: a crowd of processes spreads over a cluster.
+        self._control = Line(random.choice(address.nodes), "control")  # noqa: S311 - spreads load
+        self._lines: list[Line] = []
+        self._backoffs: dict[Node, Backoff] = {}
+        # Behind which of the URL's addresses a node was last found that advertises itself as the key.
+        self._behind: dict[Node, Node] = {}
+        self._revival: asyncio.Task[None] | None = None
+        self._closed = False
+        self.frame_max = settings.frame_max
+
+    async def control(self) -> Connection:
+        """The connection for everything but messages, to a node that the URL names: the one that was good
+        last, or the next one that can be reached. One that is known to be away is not waited for."""
+        nodes = self._address.nodes
+        for _ in nodes[1:]:
+            tried = self._control.node
+            try:
+                return await self._get(self._control)
+            except Unavailable:
+                if self._control.node == tried:  # else somebody else has moved it on meanwhile
+                    self._control.node = nodes[(nodes.index(tried) + 1) % len(nodes)]
+        return await self._get(self._control)
+
+    async def line(self, node: Node, purpose: Purpose) -> Connection:
+        """A connection to `node` that has a free id now; the caller takes it before it awaits anything."""
+        while True:
+            lines = [line for line in self._lines if line.node == node and line.purpose == purpose]
+            line = next((line for line in lines if not line.full), None)
+            if line is None:
+                line = Line(node, purpose)
+                self._lines.append(line)
+            connection = await self._get(line)
+            if not line.full:
+                return connection
+
+    async def locate(self, stream: str) -> Location:
+        """Raises StreamMissing; Unavailable while the stream has no leader."""
+        control = await self.control()
+        try:
+            request = schema.Metadata(control.correlation(), streams=[stream])
+            answer = await control.sync_request(request, schema.MetadataResponse, raise_exception=False)
+        except Exception as error:
+            raise as_unavailable(error, f"locating {stream}") from error
+        found = answer.metadata[0]
+        check(found.response_code, stream, "locating")
+        nodes = {broker.reference: Node(broker.host, broker.port) for broker in answer.brokers}
+        leader = nodes.get(found.leader_ref)
+        if leader is None:
+            raise Unavailable(f"stream {stream} has no leader at the moment", retry_after_s=0.2)
+        replicas = tuple(nodes[ref] for ref in found.replicas_refs if ref in nodes)
+        return Location(leader, replicas or (leader,))
+
+    async def ping(self) -> None:
+        """Returns when the broker has answered a request."""
+        control = await self.control()
+        try:
+            request = schema.Metadata(control.correlation(), streams=[])
+            await control.sync_request(request, schema.MetadataResponse, raise_exception=False)
+        except Exception as error:
+            raise as_unavailable(error, "asking the broker") from error
+
+    async def close(self, timeout_s: float) -> None:
+        self._closed = True
+        if self._revival is not None:
+            self._revival.cancel()
+        open_ = [line.connection for line in (self._control, *self._lines) if line.connection is not None]
+        await asyncio.gather(*(connection.shut(timeout_s) for connection in open_))
+
+    async def _get(self, line: Line) -> Connection:
+        if line.connection is not None and line.connection.lost is None:
+            return line.connection
+        async with line.lock:
+            if line.connection is not None and line.connection.lost is None:
+                return line.connection
+            if self._closed:
+                raise Unavailable("the Broker is closed")
+            loop = asyncio.get_running_loop()
+            backoff = self._backoffs.setdefault(line.node, Backoff(self._settings))
+            backoff.check(loop.time())
+            try:
+                line.connection = await self._connect(line)
+            except Unavailable as error:
+                error.retry_after_s = backoff.failed(loop.time(), error)
+                raise
+            backoff.failures = 0
+            return line.connection
+
+    async def _connect(self, line: Line) -> Connection:
+        """A node behind the URL is reached as the URL says (it may be a proxy or a forwarded port). Others,
+        and this one when the URL leads to a load balancer that chose another, as they advertise it."""
+        named = line.node if line.purpose == "control" else self._behind.get(line.node)
+        connection = await self._open(line, named or line.node)
+        if line.purpose == "control":
+            self._behind[connection.advertised] = Node(connection.host, connection.port)
+            self.frame_max = connection.frame_max
+        elif named is not None and connection.advertised != line.node:
+            await connection.shut(self._settings.connect_timeout_s)
+            connection = await self._open(line, line.node)
+        return connection
+
+    async def _open(self, line: Line, node: Node) -> Connection:
+        connection = Connection(self._address, node, self._settings, lambda: self._on_lost(line))
+        await connection.connect()
+        return connection
+
+    def _on_lost(self, line: Line) -> None:
+        """Whoever needs a connection asks for it; the first one comes back by itself, as a scout."""
+        was_up = self._control.connection is not None
+        if line is self._control and was_up and not self._closed and not line.lock.locked():
+            self._revival = asyncio.get_running_loop().create_task(self._revive())
+
+    async def _revive(self) -> None:
+        while not self._closed:
+            try:
+                await self.control()
+                return
+            except Unavailable as error:
+                await asyncio.sleep(error.retry_after_s)

@@ -1,0 +1,95 @@
+"""Publishing with confirms: many threads' messages share Publish frames."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+
+from streams import wire
+from streams.errors import Overloaded, TooLarge
+from streams.lane import Lane
+from streams.pool import Pool
+from streams.settings import StreamSettings
+from streams.waiting import Account, Waiter
+
+
+class Publisher:
+    """`publish` is called by any thread; the loop is woken once for all that wait at that moment."""
+
+    def __init__(self, settings: StreamSettings, pool: Pool, loop: asyncio.AbstractEventLoop) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._lanes: dict[str, Lane] = {}
+        self._total = Account()
+        self._dirty: list[Lane] = []
+
+    def publish(self, stream: str, messages: Sequence[bytes], deadline_s: float) -> None:
+        """Returns after the broker's confirm of all. Raises Unavailable, Overloaded, TooLarge."""
+        size = 0
+        for message in messages:
+            length = len(message)
+            if length + wire.DELIVER_OVERHEAD > self._pool.frame_max:
+                raise TooLarge(f"message of {length} bytes; the broker's frames hold {self._pool.frame_max}")
+            size += length
+        waiter = Waiter(len(messages))
+        with self._lock:
+            lane = self._lanes.get(stream) or self._add_lane(stream)
+            self._admit(lane.account, size)
+            for message in messages:
+                lane.queue.append((message, waiter))
+            wake = not self._dirty
+            if not lane.dirty:
+                lane.dirty = True
+                self._dirty.append(lane)
+        if wake:
+            self._loop.call_soon_threadsafe(self._flush)
+        waiter.wait(deadline_s, stream)
+
+    def publish_all(self, stream: str, messages: Sequence[bytes], deadline_s: float) -> None:
+        """Publishes any number of messages in order, in portions that fit the bound of unconfirmed bytes."""
+        until = time.monotonic() + deadline_s
+        for portion in _portions(messages, self._settings.unconfirmed_bytes_per_stream // 2):
+            self.publish(stream, portion, until - time.monotonic())
+
+    def _admit(self, lane: Account, size: int) -> None:
+        """A message above the whole bound is let in when nothing else is under way."""
+        settings = self._settings
+        if lane.open and lane.open + size > settings.unconfirmed_bytes_per_stream:
+            raise Overloaded("too many bytes of this stream wait for their confirm", retry_after_s=0.5)
+        if self._total.open and self._total.open + size > settings.unconfirmed_bytes:
+            raise Overloaded("too many bytes of this process wait for their confirm", retry_after_s=0.5)
+        lane.admitted += size
+        self._total.admitted += size
+
+    def _add_lane(self, stream: str) -> Lane:
+        accounts = (Account(), self._total)
+        lane = Lane(stream, self._pool, accounts, self._settings.publish_frame_bytes, self._forget)
+        self._lanes[stream] = lane
+        return lane
+
+    def _forget(self, lane: Lane) -> None:
+        with self._lock:
+            if not lane.queue:
+                self._lanes.pop(lane.stream, None)
+
+    def _flush(self) -> None:
+        with self._lock:
+            dirty, self._dirty = self._dirty, []
+            for lane in dirty:
+                lane.dirty = False
+        for lane in dirty:
+            lane.writable()
+
+
+def _portions(messages: Sequence[bytes], limit: int) -> list[list[bytes]]:
+    portions: list[list[bytes]] = []
+    room = 0
+    for message in messages:
+        if not portions or len(message) > room:
+            portions.append([])
+            room = limit
+        portions[-1].append(message)
+        room -= len(message)
+    return portions

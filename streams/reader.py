@@ -1,0 +1,48 @@
+"""Reads a range of offsets."""
+
+from streams import wire
+from streams.gathering import Gathering
+from streams.messages import Message
+from streams.pool import Pool
+
+# Chunks under way for one read: enough small ones to fill a round trip, few large ones.
+_FIRST_CREDIT = 1
+_READ_AHEAD_CHUNKS = 64
+_READ_AHEAD_BYTES = 4 * 1024 * 1024
+
+
+class Range(Gathering):
+    """The messages first..last."""
+
+    def __init__(self, stream: str, first: int, last: int) -> None:
+        super().__init__(stream, first)
+        self._last = last
+
+    @property
+    def complete(self) -> bool:
+        return self.next_offset > self._last
+
+    @property
+    def least_end(self) -> int:
+        return self._last
+
+    def take(self, chunk: wire.Delivered) -> int:
+        first, asked, last = chunk.first_offset, self.next_offset, self._last
+        wanted = chunk.messages[max(asked - first, 0) : max(last + 1 - first, 0)]
+        self.messages.extend(map(Message, range(max(first, asked), last + 1), wanted))
+        self.next_offset = max(chunk.next_offset, asked)
+        return self._read_ahead(chunk)
+
+    def _read_ahead(self, chunk: wire.Delivered) -> int:
+        """As many chunks as the rest needs, if they are like this one."""
+        rest = self._last + 1 - self.next_offset
+        if rest <= 0:
+            return 0
+        needed = -(-rest // max(chunk.next_offset - chunk.first_offset, 1))
+        affordable = _READ_AHEAD_BYTES // max(chunk.size, 1)
+        return max(1, min(needed, affordable, _READ_AHEAD_CHUNKS))
+
+
+async def read(pool: Pool, stream: str, first: int, last: int) -> list[Message]:
+    """One attempt; see Broker.read."""
+    return await Range(stream, first, last).run(pool, credit=_FIRST_CREDIT)

@@ -1,0 +1,87 @@
+"""How this process talks to RabbitMQ streams; read once at each entry point."""
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from streams.address import parse
+from streams.errors import Misconfigured
+
+MIB = 1024 * 1024
+
+
+class StreamSettings(BaseSettings):
+    """Environment: STREAM_URL, BROKER_URL, and SLUICE_STREAM_<FIELD> for everything else."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SLUICE_STREAM_",
+        frozen=True,
+        populate_by_name=True,
+        extra="forbid",
+        hide_input_in_errors=True,  # a URL holds a password
+    )
+
+    url: str = Field(
+        "rabbitmq-stream://guest:guest@127.0.0.1:5552/%2f",
+        validation_alias="STREAM_URL",
+        repr=False,
+        description="Where the stream listener is: rabbitmq-stream[+tls]://user:password@host:port/vhost; "
+        "of a cluster all of them, joined by semicolons.",
+    )
+    broker_url: str = Field(
+        "amqp://guest:guest@127.0.0.1:5672//",
+        validation_alias="BROKER_URL",
+        repr=False,
+        description="AMQP URL of the same broker, of a cluster all of them, joined by semicolons; used to "
+        "read back what a declared stream really is.",
+    )
+    frame_max: int = Field(
+        128 * MIB,
+        ge=MIB,
+        le=1024 * MIB,
+        description="Largest frame offered to the broker, in bytes; the smaller of both sides counts.",
+    )
+    heartbeat_s: int = Field(
+        10,
+        ge=1,
+        le=300,
+        description="Heartbeat, in seconds. A connection that is silent for twice as long is reopened.",
+    )
+    connect_timeout_s: float = Field(
+        5.0, gt=0, le=60, description="Longest time to connect and log in, in seconds."
+    )
+    backoff_min_s: float = Field(
+        0.1, gt=0, le=10, description="Pause after the first failed connect, in seconds; doubles each time."
+    )
+    backoff_max_s: float = Field(
+        5.0, gt=0, le=300, description="Longest pause between two attempts to connect, in seconds."
+    )
+    unconfirmed_bytes_per_stream: int = Field(
+        8 * MIB,
+        gt=0,
+        description="Bytes that may wait for their confirm per stream and process; bounds chunks too.",
+    )
+    unconfirmed_bytes: int = Field(
+        64 * MIB, gt=0, description="Bytes that may wait for their confirm in one process, all streams."
+    )
+    publish_frame_bytes: int = Field(
+        MIB, ge=1024, description="Bytes after which a Publish frame is cut; a larger message goes alone."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_understood(cls, url: str) -> str:
+        try:
+            parse(url)
+        except Misconfigured as error:
+            raise ValueError(str(error)) from None
+        return url
+
+    @model_validator(mode="after")
+    def _bounds_fit_each_other(self) -> "StreamSettings":
+        if self.backoff_min_s > self.backoff_max_s:
+            raise ValueError("backoff_min_s is above backoff_max_s; lower it or raise the other")
+        if self.unconfirmed_bytes_per_stream > self.unconfirmed_bytes:
+            raise ValueError(
+                "unconfirmed_bytes_per_stream is above unconfirmed_bytes; lower it or raise the other"
+            )
+        return self

@@ -1,0 +1,47 @@
+"""What callers' threads and the loop's thread share while a publish is under way."""
+
+import threading
+from dataclasses import dataclass
+
+from streams.errors import Unavailable
+
+
+@dataclass(slots=True)
+class Account:
+    """Bytes under way. Callers add to `admitted` under a lock; only the loop adds to `settled`, without."""
+
+    admitted: int = 0
+    settled: int = 0
+
+    @property
+    def open(self) -> int:
+        return self.admitted - self.settled
+
+
+class Waiter:
+    """One calling thread's wait: a bare lock that the loop releases, the cheapest wake-up there is."""
+
+    __slots__ = ("abandoned", "error", "left", "lock")
+
+    def __init__(self, messages: int) -> None:
+        self.lock = threading.Lock()
+        self.lock.acquire()
+        self.left = messages
+        self.error: Unavailable | None = None
+        self.abandoned = False
+
+    def settle(self, error: Unavailable | None) -> None:
+        """One of the messages is confirmed (None), or will never be."""
+        if error is not None:
+            self.error = error
+        self.left -= 1
+        if self.left == 0:
+            self.lock.release()
+
+    def wait(self, deadline_s: float, stream: str) -> None:
+        """Returns when every message is confirmed. Raises what befell one; Unavailable at the deadline."""
+        if not self.lock.acquire(timeout=max(deadline_s, 0)) and self.left:
+            self.abandoned = True
+            raise Unavailable(f"publishing to {stream}: no confirm within {deadline_s:g} s; outcome unknown")
+        if self.error is not None:
+            raise self.error.with_traceback(None)  # several callers may get the same one

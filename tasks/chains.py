@@ -1,0 +1,38 @@
+"""The doorbell of a window: the Celery chain decode → process → deposit.
+
+Where decode and process have one queue, which is so unless an operator routes one of them elsewhere, one
+task does both, and the window's events stay in its process. Handed over by message they cost as much again
+as decoding them: packed, written to the broker, read from it, written into a child's pipe, and unpacked.
+"""
+
+from collections.abc import Mapping
+
+from celery import Celery, chain, signature
+from celery.canvas import Signature
+
+from db.customers import Stage
+from tasks.queues import queue_name
+
+
+def ring(app: Celery, window_id: int, customer_id: int, slug: str, routes: Mapping[Stage, str]) -> None:
+    """Send the chain of a recorded window; returns after the broker's confirm of its first message.
+
+    A doorbell may be lost or ring twice: the window's row, not the message, says what is owed, and the
+    ledger takes each window once. Raises kombu's OperationalError when the broker can't be reached.
+    """
+    shown = f"({slug}, window {window_id})"
+
+    def link(task: str, stage: Stage, args: tuple[object, ...], *, immutable: bool = True) -> Signature:
+        queue = queue_name(slug, stage, routes)
+        return signature(
+            task, args=args, app=app, immutable=immutable, queue=queue, argsrepr=shown, kwargsrepr=""
+        )
+
+    if queue_name(slug, "decode", routes) == queue_name(slug, "process", routes):
+        links = [link("decode_process", "decode", (window_id,))]
+    else:
+        links = [
+            link("decode", "decode", (window_id,)),
+            link("process", "process", (), immutable=False),
+        ]
+    chain(*links, link("deposit", "deposit", (customer_id, window_id)), app=app).apply_async()

@@ -1,0 +1,20 @@
+"""Pure decoding: a window's batches in, one table of events and the rejects out. No IO, clock or state."""
+
+from tasks.decoders.batches import FORMATS, decode_batches
+from tasks.decoders.contract import DecodedBatches, DecodeLimits, RawBatch, Read, Reject, UnfitBatch
+from tasks.decoders.decompress import decompress
+from tasks.decoders.reasons import RejectReason, UnfitReason
+
+__all__ = [
+    "FORMATS",
+    "DecodeLimits",
+    "DecodedBatches",
+    "RawBatch",
+    "Read",
+    "Reject",
+    "RejectReason",
+    "UnfitBatch",
+    "UnfitReason",
+    "decode_batches",
+    "decompress",
+]

@@ -1,0 +1,54 @@
+"""``python -m tasks.dispatcher``: serve customers until SIGTERM or SIGINT."""
+
+import os
+import signal
+from types import FrameType
+
+import db.engine
+from db.settings import DatabaseSettings
+from streams import Broker, StreamSettings
+from tasks.celery import app
+from tasks.dispatcher.dispatcher import Dispatcher
+from tasks.dispatcher.housekeeping import Housekeeper
+from tasks.dispatcher.leases import Leases
+from tasks.dispatcher.queue_depth import Queues
+from tasks.logs import configure
+from tasks.settings import TaskSettings
+
+
+def main() -> None:
+    configure()
+    settings = TaskSettings()
+    broker = Broker(StreamSettings())
+    engine = db.engine.connect(DatabaseSettings())
+    dispatcher = Dispatcher(
+        app=app,
+        engine=engine,
+        broker=broker,
+        settings=settings,
+        leases=Leases(stale_s=settings.lease_stale_s),
+        queues=Queues(app),
+    )
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        dispatcher.stopping = True
+
+    housekeeper = Housekeeper(
+        engine,
+        DatabaseSettings(),
+        every_s=settings.prune_every_s,
+        failed=lambda: os.kill(os.getpid(), signal.SIGTERM),
+    )
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    housekeeper.start()
+    try:
+        dispatcher.run()
+    finally:
+        housekeeper.stop()
+        broker.close()
+        engine.dispose()
+
+
+if __name__ == "__main__":
+    main()

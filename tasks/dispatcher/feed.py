@@ -1,0 +1,102 @@
+"""One customer's raw stream as the dispatcher sees it: what was read and is not recorded yet."""
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from streams import Chunk, Subscription, decode_envelope
+from streams.errors import UnfitMessage
+from tasks.dispatcher.cutter import Pending
+
+
+class Rung(NamedTuple):
+    """When a window's doorbell was last rung (monotonic seconds), and how often it was rung again before."""
+
+    at_s: float
+    again: int = 0
+
+
+@dataclass(kw_only=True)
+class Feed:
+    """Batches read from ``raw.<customer>`` from the recorded cursor on.
+
+    Everything here can be rebuilt from the cursor in the database: losing it loses nothing. The bound on
+    ``pending`` is kept by holding back the subscription's credits.
+    """
+
+    customer_id: int
+    slug: str
+    epoch: int
+    next_offset: int  # the cursor in the database
+    subscription: Subscription
+    most_pending: int
+    pending: deque[Pending] = field(default_factory=deque)
+    pending_bytes: int = 0  # of the bodies of ``pending``, as sent
+    in_flight: dict[int, Rung] = field(default_factory=dict)  # windows recorded and not yet deposited
+    _held: list[Chunk] = field(default_factory=list)
+
+    @property
+    def read_up_to(self) -> int:
+        """The offset after the last one read."""
+        return self.pending[-1].offset + 1 if self.pending else self.next_offset
+
+    def collect(self) -> None:
+        """Take what has come; give credits back while fewer than ``most_pending`` batches wait."""
+        for chunk in self.subscription.take():
+            self._unpack(chunk)
+            self._held.append(chunk._replace(messages=[]))  # the bodies are not needed here any more
+        self._give_back()
+
+    def recorded(self, count: int, next_offset: int) -> None:
+        """Forget the first ``count`` batches: the ledger has them now."""
+        for _ in range(count):
+            self.pending_bytes -= self.pending.popleft().size
+        self.next_offset = next_offset
+        self._give_back()
+
+    def close(self) -> None:
+        self.subscription.close()
+        self.pending.clear()
+        self.pending_bytes = 0
+        self._held.clear()
+
+    def _give_back(self) -> None:
+        while self._held and len(self.pending) < self.most_pending:
+            self.subscription.done(self._held.pop())
+
+    def _unpack(self, chunk: Chunk) -> None:
+        seen_at = time.monotonic()
+        last = len(chunk.messages) - 1
+        for index, message in enumerate(chunk.messages):
+            offset = chunk.first_offset + index
+            if offset >= self.read_up_to:
+                pending = _pending(offset, message, seen_at, index == last)
+                self.pending.append(pending)
+                self.pending_bytes += pending.size
+
+
+def _pending(offset: int, message: memoryview, seen_at: float, ends_chunk: bool) -> Pending:
+    try:
+        envelope = decode_envelope(message)
+    except UnfitMessage as error:
+        return Pending(
+            offset=offset,
+            batch_id=f"offset-{offset}",
+            digest=b"",
+            size=len(message),
+            accepted_at_us=0,
+            seen_at_s=seen_at,
+            ends_chunk=ends_chunk,
+            unfit=str(error),
+        )
+    return Pending(
+        offset=offset,
+        batch_id=envelope.batch_id,
+        digest=bytes(envelope.digest),
+        size=len(envelope.body),
+        accepted_at_us=envelope.accepted_at_us,
+        seen_at_s=seen_at,
+        ends_chunk=ends_chunk,
+        discarded=envelope.discarded,
+    )

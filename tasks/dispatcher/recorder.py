@@ -1,0 +1,147 @@
+"""The dispatch transaction: cursor, window and batch ids of one customer, together or not at all."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+import db.dispatch
+from db.dispatch import NewBatch, NewQuarantine, NewWindow
+from streams import Broker, Envelope, decode_envelope, raw
+from streams.errors import UnfitMessage
+from tasks.dispatcher.cutter import Pending
+from tasks.dispatcher.feed import Feed
+
+REUSED = "batch_id_reused"
+NOT_AN_ENVELOPE = "not_an_envelope"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """A feed's next batches, sorted by what becomes of each. Every offset is in exactly one of the lists."""
+
+    feed: Feed
+    batches: Sequence[Pending]
+    fresh: Sequence[Pending]
+    discarded: Sequence[Pending]
+    duplicates: int
+    quarantined: Mapping[Pending, str]  # batch → reason
+
+    @property
+    def expired(self) -> int:
+        """Batches below the first one that retention removed before they were read."""
+        return self.batches[0].offset - self.feed.next_offset
+
+
+def sort(feed: Feed, batches: Sequence[Pending], known: Mapping[str, bytes]) -> Cut:
+    """Tell fresh batches from repeats; ``known`` has the digests of the batch ids seen before."""
+    digests = dict(known)
+    fresh: list[Pending] = []
+    discarded: list[Pending] = []
+    quarantined: dict[Pending, str] = {}
+    duplicates = 0
+    for batch in batches:
+        first_digest = digests.get(batch.batch_id)
+        if batch.unfit:
+            quarantined[batch] = NOT_AN_ENVELOPE
+        elif first_digest is None:
+            digests[batch.batch_id] = batch.digest
+            (discarded if batch.discarded else fresh).append(batch)
+        elif first_digest == batch.digest or batch.discarded:
+            duplicates += 1
+        else:
+            quarantined[batch] = REUSED
+    return Cut(
+        feed=feed,
+        batches=batches,
+        fresh=fresh,
+        discarded=discarded,
+        duplicates=duplicates,
+        quarantined=quarantined,
+    )
+
+
+def quarantine_rows(broker: Broker, cut: Cut, *, now_us: int, deadline_s: float) -> list[NewQuarantine]:
+    """The cut's unfit batches with their bytes, fetched from the stream again: the feed did not keep them."""
+    if not cut.quarantined:
+        return []
+    offsets = [batch.offset for batch in cut.quarantined]
+    messages = broker.read(raw(cut.feed.slug), offsets[0], offsets[-1], deadline_s=deadline_s)
+    found = {message.offset: message.data for message in messages}
+    return [
+        _quarantine_row(batch, reason, found.get(batch.offset, memoryview(b"")), now_us)
+        for batch, reason in cut.quarantined.items()
+    ]
+
+
+def _quarantine_row(batch: Pending, reason: str, message: memoryview, now_us: int) -> NewQuarantine:
+    envelope = _envelope(message)
+    return NewQuarantine(
+        window_id=None,
+        stream_offset=batch.offset,
+        batch_id=batch.batch_id,
+        row=None,
+        reason=reason,
+        detail=batch.unfit or "the batch id was used before with other bytes",
+        format=envelope.format if envelope else "",
+        content_encoding=envelope.content_encoding if envelope else "",
+        accepted_at=envelope.came_at_us if envelope else 0,
+        bytes=bytes(envelope.body if envelope else message),
+        created_at=now_us,
+    )
+
+
+def record(
+    connection: Connection, cut: Cut, quarantined: list[NewQuarantine], *, pipeline_version: int, now_us: int
+) -> int:
+    """Book a cut and return its window's id; a window without fresh batches is recorded as deposited.
+
+    Offsets that retention removed before they were read (a gap below the first batch) are booked as
+    *expired*. Raises `db.dispatch.LostLease` when another dispatcher moved the cursor: nothing of the
+    transaction may be kept.
+    """
+    feed, batches = cut.feed, cut.batches
+    first, last = batches[0].offset, batches[-1].offset
+    fresh = {batch.offset for batch in cut.fresh}
+    accepted = [batch.accepted_at_us for batch in batches if batch.accepted_at_us] or [now_us]
+    window_id = db.dispatch.record(
+        connection,
+        customer_id=feed.customer_id,
+        epoch=feed.epoch,
+        next_offset_before=feed.next_offset,
+        next_offset_after=last + 1,
+        window=NewWindow(
+            first_offset=first,
+            last_offset=last,
+            skipped=[batch.offset for batch in batches if batch.offset not in fresh],
+            batches=len(cut.fresh),
+            bytes=sum(batch.size for batch in cut.fresh),
+            pipeline_version=pipeline_version,
+            first_accepted_at=min(accepted),
+            last_accepted_at=max(accepted),
+            created_at=now_us,
+        ),
+        batches=[
+            NewBatch(
+                batch_id=batch.batch_id,
+                digest=batch.digest,
+                first_offset=batch.offset,
+                accepted_at=batch.accepted_at_us,
+                discarded=batch.discarded,
+            )
+            for batch in (*cut.fresh, *cut.discarded)
+        ],
+        duplicates=cut.duplicates,
+        reused=quarantined,
+        discarded=len(cut.discarded),
+        expired=cut.expired,
+    )
+    assert window_id is not None
+    return window_id
+
+
+def _envelope(message: memoryview) -> Envelope | None:
+    try:
+        return decode_envelope(message)
+    except UnfitMessage:
+        return None

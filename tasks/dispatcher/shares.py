@@ -1,0 +1,84 @@
+"""How the processes of the workers are shared: who may have another window in flight. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """A customer with batches that wait or windows in flight. `pool` names the workers that serve it."""
+
+    customer_id: int
+    pool: str
+    in_flight: int  # windows
+    waits_since_s: float | None  # when its oldest waiting batch was seen, monotonic; None: nothing waits
+    behind: bool = False  # more waits than one window holds
+
+
+@dataclass(kw_only=True)
+class Shares:
+    """One round's shares of each pool's `limits` (windows in flight by pool).
+
+    A pool's windows are split evenly over its busy customers, at least one each; a quiet customer's first
+    window need not wait for a busy one's to end. Those who are behind leave one process to those who are not,
+    whose tasks would wait for the long ones of large windows; and these have one window each, so that on the
+    process that is left theirs do not wait for each other. With more busy customers than windows they take
+    turns, the longest waiting first: the others' windows grow meanwhile, so that the cost of an event falls.
+    """
+
+    limits: Mapping[str, int]
+    processes: Mapping[str, int]  # of the workers, by pool
+    most: int  # windows in flight of one customer, however many processes there are
+    _in_flight: dict[str, int] = field(default_factory=dict)
+    _busy: dict[str, int] = field(default_factory=dict)
+    _ahead: dict[str, int] = field(default_factory=dict)  # busy customers that are not behind, by pool
+    _large: dict[str, int] = field(default_factory=dict)  # windows in flight of those that are
+    _own: dict[int, Busy] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, busy: Sequence[Busy], processes: Mapping[str, int], *, per_process: int, most: int
+    ) -> "Shares":
+        shares = cls(limits=limits(processes, per_process=per_process), processes=processes, most=most)
+        for one in busy:
+            shares._ahead[one.pool] = shares._ahead.get(one.pool, 0) + (not one.behind)
+            shares._large[one.pool] = shares._large.get(one.pool, 0) + one.in_flight * one.behind
+            shares._own[one.customer_id] = one
+            shares._busy[one.pool] = shares._busy.get(one.pool, 0) + 1
+            shares._in_flight[one.pool] = shares._in_flight.get(one.pool, 0) + one.in_flight
+        return shares
+
+    def turns(self) -> list[int]:
+        """The customers with waiting batches, the longest waiting first."""
+        waiting = [(one.waits_since_s, one.customer_id) for one in self._own.values()]
+        return [customer for _, customer in sorted((at, who) for at, who in waiting if at is not None)]
+
+    def may_go(self, customer_id: int) -> bool:
+        """Whether the customer may have one more window in flight."""
+        one = self._own[customer_id]
+        limit, busy = self.limits[one.pool], self._busy[one.pool]
+        if one.in_flight >= min(self.most, max(1, limit // busy)):
+            return False
+        ahead = self._ahead[one.pool]
+        if 0 < ahead < busy:  # some keep up, some do not
+            if one.behind:
+                return self._large[one.pool] < max(1, self.processes[one.pool] - 1)
+            if one.in_flight:
+                return False
+        return self._in_flight[one.pool] < limit or (one.in_flight == 0 and busy <= limit)
+
+    def goes(self, customer_id: int) -> None:
+        """One more window of the customer is in flight in what is left of this round."""
+        one = self._own[customer_id]
+        self._in_flight[one.pool] += 1
+        self._large[one.pool] += one.behind
+
+    def company(self, customer_id: int) -> int:
+        """Busy customers that it shares processes with, itself included; those who keep up have one apart."""
+        one = self._own[customer_id]
+        return self._busy[one.pool] if one.behind else self._ahead[one.pool]
+
+
+def limits(processes: Mapping[str, int], *, per_process: int) -> dict[str, int]:
+    """Windows in flight by pool: enough to keep its processes busy, no more; two where none is known."""
+    return {pool: max(2, per_process * count) for pool, count in processes.items()}

@@ -1,0 +1,73 @@
+"""What lies in a processed stream, told apart: results that are owed, and what to pass over."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import pyarrow as pa
+import structlog
+
+from db.deposits import Owed
+from db.quarantine import NewQuarantine
+from streams import Message, decode_result
+from streams.errors import UnfitMessage
+from tasks.handover import Header, peek, read
+
+log = structlog.get_logger("worker")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drained:
+    """The results of one window, as they lie in the processed stream; the tables are still packed."""
+
+    offset: int
+    header: Header
+    packed: dict[str, bytes]
+
+    def fits(self, owed: Mapping[int, Owed]) -> bool:
+        """Whether its window is owed these results.
+
+        With another token than the window's they are those of another database's window of the same id, since
+        the broker outlives a database that is lost or restored; or they were made before the breaker was
+        closed.
+        """
+        found = owed.get(self.header.window_id)
+        return found is not None and found.token == self.header.token
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """The results of one window that the ledger lacks."""
+
+    header: Header
+    first_offset: int
+    tables: dict[str, pa.Table]
+    quarantined: Sequence[NewQuarantine]
+
+
+def window_of(message: Message) -> int | None:
+    """The window whose results these are; None for what none of our workers wrote."""
+    try:
+        return decode_result(message.data).window_id
+    except UnfitMessage:
+        return None
+
+
+def unpacked(message: Message) -> Drained | None:
+    """None for what none of our workers wrote: it is passed over and stays in the stream."""
+    try:
+        header, packed = peek(decode_result(message.data).data)
+    except (UnfitMessage, msgspec.MsgspecError) as error:
+        log.error("result_not_understood", offset=message.offset, error=type(error).__name__)
+        return None
+    return Drained(offset=message.offset, header=header, packed=packed)
+
+
+def ready(one: Drained, owed: Mapping[int, Owed], quarantined: Sequence[NewQuarantine]) -> Ready:
+    """The results with their tables read."""
+    return Ready(
+        header=one.header,
+        first_offset=owed[one.header.window_id].first_offset,
+        tables=read(one.packed),
+        quarantined=quarantined,
+    )

@@ -1,0 +1,55 @@
+"""Whose doing an error is: the world's, or perhaps that of the window's content."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+from amqp.exceptions import AMQPError
+from kombu.exceptions import OperationalError
+
+import db.errors
+import streams.errors
+
+log = structlog.get_logger("worker")
+
+# What a later delivery of the same window may not meet. Nothing is held against a window for these.
+WORLDS = (
+    *(db.errors.Unavailable, db.errors.Misconfigured, db.errors.Lost),
+    *(streams.errors.Unavailable, streams.errors.Misconfigured, streams.errors.ForeignProcess),
+    *(streams.errors.StreamEnds, OperationalError, AMQPError),
+)
+
+
+class Failed(Exception):
+    """A task met an error that nobody foresaw; `kind` is that error's type.
+
+    It stands in for the error itself, whose words may be an agent's.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+@contextmanager
+def told_apart(task: str, work: str) -> Iterator[None]:
+    """Let the world's errors through and raise `Failed` in place of all others.
+
+    `MemoryError` too: Celery would hand it on to the worker's parent, which would end of it.
+    """
+    try:
+        yield
+    except Exception as error:
+        if is_the_worlds(error):
+            raise
+        # Where, and not with what: values belong to agents.
+        frames = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-6:]]
+        log.error("task_broke", task=task, work=work, error=type(error).__name__, frames=frames)
+        raise Failed(type(error).__name__) from None
+
+
+def is_the_worlds(error: Exception) -> bool:
+    """Whether a later delivery may not meet it."""
+    # An operating system's error has a number; Arrow calls some of what it can't read an OSError, without.
+    return isinstance(error, WORLDS) or (isinstance(error, OSError) and error.errno is not None)

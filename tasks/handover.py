@@ -1,0 +1,124 @@
+"""What one stage hands to the next: a header and Arrow tables; as bytes, msgpack around Arrow IPC.
+
+The contract of this module: ``unpack(pack(header, tables)) == (header, tables)``. Nothing else in the
+project knows how a hand-over looks as bytes, so that they can travel by other ways (a stream, object
+storage) when a profile says so.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, NamedTuple
+
+import msgspec
+import pyarrow as pa
+import pyarrow.ipc
+
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # as the ledger can hold it
+EXPIRED = "expired"  # the reason of a batch whose bytes retention removed before it was decoded
+
+
+class RejectRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One event that did not fit, on its way to quarantine. ``data`` can be posted again as a line of
+    NDJSON.
+    """
+
+    offset: Number
+    batch_id: str
+    accepted_at_us: Number
+    row: Number
+    reason: str
+    detail: str
+    data: bytes
+
+
+class UnfitRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole batch that did not fit. Its bytes stay in the raw stream until the deposit fetches them."""
+
+    offset: Number
+    reason: str
+    detail: str
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """What travels beside the tables. Fields added later need a default: releases run side by side."""
+
+    window_id: Number
+    customer_id: Number
+    customer: str
+    token: Number  # the window's own, by which its results are known
+    batches: Number  # in the window: decoded ones and unfit ones
+    pipeline: str  # the definition's text, as pinned in the window
+    decoded: Number  # events found in the window's batches: good ones and rejects
+    kept: Number = 0
+    dropped: dict[str, Number] = msgspec.field(default_factory=dict)  # events by rule
+    rejects: list[RejectRow] = msgspec.field(default_factory=list)
+    unfit: list[UnfitRow] = msgspec.field(default_factory=list)
+    deaths: int = 0  # held against the window when this was made
+    suspect: bool = False  # deliveries of the window ended badly: each later one is counted
+    spoilt: dict[str, int] = msgspec.field(
+        default_factory=dict
+    )  # fit batches of which most events are rejects
+
+    @property
+    def refused(self) -> bool:
+        """Whether every batch goes to quarantine unread, so that none can do harm."""
+        return self.decoded == 0 and len(self.unfit) == self.batches
+
+
+class Handover(NamedTuple):
+    """A header and the tables it speaks of, by name: ``events`` (`tasks.events.EVENTS`) after decoding,
+    ``interactions``, ``rollups`` and ``events`` (`tasks.processors.schemas`) after processing.
+    """
+
+    header: Header
+    tables: Mapping[str, pa.Table]
+
+
+class _Packed(msgspec.Struct, frozen=True, array_like=True):
+    header: Header
+    tables: dict[str, bytes]
+
+
+_OPTIONS = pyarrow.ipc.IpcWriteOptions(compression="lz4")
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Packed)
+
+
+def pack(header: Header, tables: Mapping[str, pa.Table]) -> bytes:
+    """Serialise ``header`` and Arrow ``tables`` (IPC streams, LZ4)."""
+    return _encoder.encode(_Packed(header, {name: _write(table) for name, table in tables.items()}))
+
+
+def unpack(data: bytes | memoryview) -> Handover:
+    """The inverse of `pack`. Raises `msgspec.MsgspecError` for bytes that it did not write, and what `read`
+    raises for tables.
+    """
+    header, tables = peek(data)
+    return Handover(header, read(tables))
+
+
+def peek(data: bytes | memoryview) -> tuple[Header, dict[str, bytes]]:
+    """The header, and the tables still packed: `read` them when they are needed.
+
+    Raises `msgspec.MsgspecError`, and nothing else, for bytes that `pack` did not write.
+    """
+    try:
+        packed = _decoder.decode(data)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(f"not a hand-over: {type(error).__name__}") from None
+    return packed.header, packed.tables
+
+
+def read(tables: Mapping[str, bytes]) -> dict[str, pa.Table]:
+    """The tables that `peek` left packed; of our own windows only, which the token in the header tells.
+
+    Raises `pyarrow.ArrowException` or OSError for bytes that `pack` did not write.
+    """
+    return {name: pyarrow.ipc.open_stream(raw).read_all() for name, raw in tables.items()}
+
+
+def _write(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, table.schema, options=_OPTIONS) as writer:
+        writer.write_table(table)
+    written: bytes = sink.getvalue().to_pybytes()
+    return written

@@ -1,0 +1,111 @@
+"""Attributes of many events as two flat arrays, keys and values, instead of a map an event."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tasks.processors.names import in_one
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Event i has the entries from `offsets[i]` up to `offsets[i + 1]`; entry j is `keys[j]: values[j]`."""
+
+    offsets: NDArray[np.int64]
+    keys: pa.Array
+    values: pa.Array
+
+    @classmethod
+    def of(cls, maps: pa.MapArray) -> Self:
+        """The entries of a map array, which may be a slice of a larger one; a null map has none."""
+        offsets = maps.offsets.to_numpy().astype(np.int64)
+        first, length = int(offsets[0]), int(offsets[-1] - offsets[0])
+        entries = cls(offsets - first, maps.keys.slice(first, length), maps.items.slice(first, length))
+        if not maps.null_count:
+            return entries
+        # A null map may still cover entries.
+        return entries.only(
+            np.repeat(maps.is_valid().to_numpy(zero_copy_only=False), np.diff(entries.offsets))
+        )
+
+    def only(self, mask: Mask) -> Self:
+        """Without the entries where the mask is false."""
+        before = np.concatenate(([0], np.cumsum(mask)))
+        chosen = pa.array(mask)
+        return replace(
+            self,
+            offsets=before[self.offsets],
+            keys=self.keys.filter(chosen),
+            values=self.values.filter(chosen),
+        )
+
+    def owner(self, entries: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The events that the entries at these places belong to."""
+        return np.searchsorted(self.offsets, entries, side="right") - 1
+
+    def owners(self) -> NDArray[np.int64]:
+        """The event of each entry."""
+        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+
+    def maps(self, type_: pa.DataType) -> pa.MapArray:
+        """The entries as maps of a given type."""
+        return pa.MapArray.from_arrays(pa.array(self.offsets, pa.int32()), self.keys, self.values).cast(type_)
+
+
+Change = Callable[[Entries, Mask], Entries]
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """The attributes column with the changes that steps made to it, which wait until somebody reads it.
+
+    Most events are never written, so what is changed in the few that are is a small part of the work.
+    """
+
+    column: pa.ChunkedArray
+    rows: Mask  # of the column, those still there
+    changes: tuple[
+        tuple[Change, Mask], ...
+    ] = ()  # each with the rows, of those still there, that it concerns
+
+    def only(self, mask: Mask) -> Self:
+        """The attributes of the rows, of those still there, where the mask is true."""
+        rows = self.rows.copy()
+        rows[rows] = mask
+        return replace(
+            self, rows=rows, changes=tuple((change, where[mask]) for change, where in self.changes)
+        )
+
+    def changed(self, change: Change, where: Mask) -> Self:
+        """With one more change, to the rows where the mask is true."""
+        return replace(self, changes=(*self.changes, (change, where)))
+
+    def read(self) -> Entries:
+        """The entries after all changes."""
+        column = self.column if self.rows.all() else self.column.filter(pa.array(self.rows))
+        entries = Entries.of(in_one(column))
+        for change, where in self.changes:
+            entries = change(entries, where)
+        return entries
+
+    def settled(self) -> Self:
+        """The same with the changes made, for a step that has to look at attributes."""
+        if not self.changes and self.rows.all():
+            return self
+        column = pa.chunked_array([self.read().maps(self.column.type)])
+        return replace(self, column=column, rows=np.ones(len(column), dtype=np.bool_), changes=())
+
+
+def with_key(entries: Entries, test: Callable[[pa.Array], pa.BooleanArray]) -> NDArray[np.int64]:
+    """Places of the entries whose key passes; the test sees each distinct key once."""
+    encoded = entries.keys.dictionary_encode()
+    passing = test(encoded.dictionary).to_numpy(zero_copy_only=False)
+    if not passing.any():
+        return np.empty(0, dtype=np.int64)
+    return np.flatnonzero(passing[encoded.indices.to_numpy()])

@@ -1,0 +1,141 @@
+"""Partial results made one, whatever the windows were and in whatever order they come.
+
+Every field merges by min, max or sum, which are commutative and associative. What one event gives is a
+partial result like any other, so compose and rollup are merges too.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tasks.processors.groups import Groups, Integers, packed
+from tasks.processors.names import Names
+from tasks.processors.schemas import INTERACTIONS, ROLLUPS, TIMESTAMP
+
+MINUTE_US = 60_000_000
+ROOT = ("root_started_at", "root_event_id", "root_service", "root_operation")  # in the order that decides
+
+
+def merge_interactions(tables: Sequence[pa.Table]) -> pa.Table:
+    """One table of INTERACTIONS with one row a trace, sorted by trace id.
+
+    The root is the smallest by (root_started_at, root_event_id, root_service, root_operation), the user_id
+    the largest; ids and strings compare byte by byte.
+    """
+    table = _joined(tables, INTERACTIONS)
+    rooted = np.flatnonzero(table["root_event_id"].chunk(0).is_valid().to_numpy(zero_copy_only=False))
+    return reduce_interactions(
+        trace_id=table["trace_id"].chunk(0),
+        started=_integers(table["started_at"]),
+        ended=_integers(table["ended_at"]),
+        events=_integers(table["events"]),
+        errors=_integers(table["errors"]),
+        user_id=table["user_id"].chunk(0),
+        rooted=rooted,
+        roots=table.select(ROOT).take(pa.array(rooted)),
+    )
+
+
+def reduce_interactions(
+    *,
+    trace_id: pa.FixedSizeBinaryArray,
+    started: Integers,
+    ended: Integers,
+    events: Integers,
+    errors: Integers,
+    user_id: pa.StringArray,
+    rooted: Integers,
+    roots: pa.Table,
+) -> pa.Table:
+    """The table of INTERACTIONS that rows, given by column, make; times in µs since 1970.
+
+    `roots` has the columns of ROOT for the rows at `rooted`, which know a root.
+    """
+    if not len(trace_id):
+        return INTERACTIONS.empty_table()
+    groups, traces = Groups.of(trace_id)
+    merged = {
+        "trace_id": traces,
+        **groups.smallest(roots, rooted, ROOT),
+        "user_id": groups.largest(user_id),
+        "started_at": pa.array(groups.least(started)).cast(TIMESTAMP),
+        "ended_at": pa.array(groups.most(ended)).cast(TIMESTAMP),
+        "events": groups.sums(events),
+        "errors": groups.sums(errors),
+    }
+    return pa.table(merged, schema=INTERACTIONS).take(pc.sort_indices(traces))
+
+
+def merge_rollups(tables: Sequence[pa.Table]) -> pa.Table:
+    """One table of ROLLUPS with one row a minute × service × operation × status × bucket, in this order."""
+    table = _joined(tables, ROLLUPS)
+    return reduce_rollups(
+        minute_us=_integers(table["minute"]),
+        service=Names.of(table["service"]),
+        operation=Names.of(table["operation"]),
+        failed=pc.equal(table["status"].chunk(0), "error").to_numpy(zero_copy_only=False),
+        bucket=table["bucket"].to_numpy(),
+        count=_integers(table["count"]),
+        sums=_integers(table["duration_sum"]),
+        least=_integers(table["duration_min"]),
+        most=_integers(table["duration_max"]),
+    )
+
+
+def reduce_rollups(
+    *,
+    minute_us: Integers,
+    service: Names,
+    operation: Names,
+    failed: NDArray[np.bool_],
+    bucket: NDArray[np.int16],
+    count: Integers,
+    sums: Integers,
+    least: Integers,
+    most: Integers,
+) -> pa.Table:
+    """The table of ROLLUPS that rows, given by column, make; durations in µs, minutes in µs since 1970."""
+    if not len(minute_us):
+        return ROLLUPS.empty_table()
+    minute = (minute_us - minute_us.min()) // MINUTE_US
+    status = np.where(failed, 0, 1)  # in the order of their names
+    key = packed(
+        [
+            (minute, int(minute.max()) + 1),
+            service.ranked(),
+            operation.ranked(),
+            (status, 2),
+            (bucket.astype(np.int64), 2**15),
+        ]
+    )
+    groups, keys = Groups.of(pa.array(key))
+    order = np.argsort(keys.to_numpy())
+    rows = groups.any_row()[order]
+    merged = {
+        "minute": pa.array(minute_us[rows]).cast(TIMESTAMP),
+        "service": service.take(rows),
+        "operation": operation.take(rows),
+        "status": pa.array(["error", "ok"]).take(pa.array(status[rows])),
+        "bucket": bucket[rows],
+        "count": groups.sums(count)[order],
+        "duration_sum": groups.sums(sums)[order],
+        "duration_min": groups.least(least)[order],
+        "duration_max": groups.most(most)[order],
+    }
+    return pa.table(merged, schema=ROLLUPS)
+
+
+def _joined(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
+    """The tables as one, each column in one chunk."""
+    joined = pa.concat_tables(
+        [schema.empty_table(), *(table.select(schema.names).cast(schema) for table in tables)]
+    )
+    return pa.table([column.combine_chunks() for column in joined.columns], schema=schema)
+
+
+def _integers(column: pa.ChunkedArray) -> Integers:
+    numbers: Integers = column.cast(pa.int64()).to_numpy()
+    return numbers

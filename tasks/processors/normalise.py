@@ -1,0 +1,31 @@
+"""normalise: operations that name one thing each become operations that name a kind of thing."""
+
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.processors.rows import Rows
+
+PATH = r"^(?:[A-Z]+ )?/"  # a URL path, alone or after a method
+QUERY = r"(?s)[?#].*$"
+UUID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
+ID_SEGMENT = rf"/(?:[0-9]+|{UUID}|[0-9a-fA-F]{{16,}})(/|$)"
+LONGEST = 1024  # characters: {id} may be longer than the id was
+
+
+def normalise(rows: Rows) -> Rows:
+    """The rows with ids and queries taken out of the operations that are paths."""
+    words = rows.operation.words
+    path = pc.match_substring_regex(words, pattern=PATH)
+    if not pc.any(path).as_py():
+        return rows
+    return replace(rows, operation=rows.operation.reworded(pc.if_else(path, _without_ids(words), words)))
+
+
+def _without_ids(paths: pa.Array) -> pa.Array:
+    paths = pc.replace_substring_regex(paths, pattern=QUERY, replacement="")
+    # Twice: of two ids in a row the first match takes the slash that the second would begin with.
+    for _ in range(2):
+        paths = pc.replace_substring_regex(paths, pattern=ID_SEGMENT, replacement=r"/{id}\1")
+    return pc.utf8_slice_codeunits(paths, 0, LONGEST)

@@ -1,0 +1,94 @@
+"""A customer's pipeline run over the events of one window."""
+
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from pipelines.steps import (
+    AnyStep,
+    Compose,
+    Drop,
+    Enrich,
+    Keep,
+    Normalise,
+    Output,
+    Pipeline,
+    Redact,
+    Rename,
+    Rollup,
+    Sample,
+)
+from tasks.events import EVENTS
+from tasks.processors.compose import compose
+from tasks.processors.drop import drop
+from tasks.processors.enrich import enrich
+from tasks.processors.keep import keep
+from tasks.processors.normalise import normalise
+from tasks.processors.redact import redact
+from tasks.processors.rename import rename
+from tasks.processors.rollup import rollup
+from tasks.processors.rows import Rows
+from tasks.processors.sample import sample
+from tasks.processors.schemas import INTERACTIONS, ROLLUPS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processed:
+    """What a window leaves: tables of INTERACTIONS, ROLLUPS and EVENTS; events in = kept + dropped."""
+
+    interactions: pa.Table
+    rollups: pa.Table
+    events: pa.Table
+    kept: int
+    dropped: dict[str, int]  # by rule, rules that dropped nothing included
+
+
+def process(events: pa.Table, pipeline: Pipeline) -> Processed:
+    """The outcome of a table of valid EVENTS; an output that the pipeline lacks is an empty table."""
+    rows = Rows.of(events)
+    dropped: dict[str, int] = {}
+    outputs: dict[type[Output], pa.Table] = {}
+    for step in pipeline.steps:
+        if isinstance(step, Output):
+            outputs[type(step)] = _output(rows, step)
+            continue
+        before, rows = len(rows), _changed(rows, step)
+        if isinstance(step, Drop | Sample):
+            dropped[step.rule] = before - len(rows)
+    return Processed(
+        interactions=outputs.get(Compose, INTERACTIONS.empty_table()),
+        rollups=outputs.get(Rollup, ROLLUPS.empty_table()),
+        events=outputs.get(Keep, EVENTS.empty_table()),
+        kept=len(rows),
+        dropped=dropped,
+    )
+
+
+def _changed(rows: Rows, step: AnyStep) -> Rows:
+    if isinstance(step, Drop | Sample | Enrich) and step.where.attributes:
+        rows = replace(rows, attributes=rows.attributes.settled())
+    match step:
+        case Drop():
+            return drop(rows, step)
+        case Sample():
+            return sample(rows, step)
+        case Redact():
+            return redact(rows, step)
+        case Rename():
+            return rename(rows, step)
+        case Enrich():
+            return enrich(rows, step)
+        case Normalise():
+            return normalise(rows)
+        case Compose() | Rollup() | Keep():
+            return rows
+
+
+def _output(rows: Rows, step: Output) -> pa.Table:
+    match step:
+        case Compose():
+            return compose(rows)
+        case Rollup():
+            return rollup(rows)
+        case Keep():
+            return keep(rows, step)

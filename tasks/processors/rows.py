@@ -1,0 +1,75 @@
+"""The events between two steps."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tasks.events import EVENTS
+from tasks.processors.attributes import Attributes
+from tasks.processors.names import Names, in_one
+
+PLAIN = tuple(name for name in EVENTS.names if name not in ("service", "operation", "attributes"))
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Events as columns in one piece, names by word, and attributes that wait until they are read."""
+
+    plain: pa.Table
+    service: Names
+    operation: Names
+    attributes: Attributes
+
+    @classmethod
+    def of(cls, events: pa.Table) -> Self:
+        """A table of EVENTS, in as many chunks as it likes."""
+        return cls(
+            plain=pa.table({name: in_one(events[name]) for name in PLAIN}),
+            service=Names.of(events.column("service")),
+            operation=Names.of(events.column("operation")),
+            attributes=Attributes(events.column("attributes"), np.ones(len(events), dtype=np.bool_)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.plain)
+
+    def only(self, mask: NDArray[np.bool_]) -> Self:
+        """The rows where the mask is true."""
+        if mask.all():
+            return self
+        return replace(
+            self,
+            plain=self.plain.filter(pa.array(mask)),
+            service=self.service.only(mask),
+            operation=self.operation.only(mask),
+            attributes=self.attributes.only(mask),
+        )
+
+    def whole(self, name: str) -> pa.Array:
+        """A plain column."""
+        return in_one(self.plain[name])
+
+    def integers(self, name: str) -> NDArray[np.int64]:
+        """A plain column of integers or of times (µs since 1970) without nulls."""
+        numbers: NDArray[np.int64] = self.whole(name).cast(pa.int64()).to_numpy()
+        return numbers
+
+    def failed(self) -> NDArray[np.bool_]:
+        """Whether each event's status is error."""
+        return np.asarray(pc.equal(self.whole("status"), "error").to_numpy(zero_copy_only=False))
+
+    def events(self) -> pa.Table:
+        """The rows as a table of EVENTS."""
+        changed = {
+            "service": self.service.column(),
+            "operation": self.operation.column(),
+            "attributes": self.attributes.read().maps(EVENTS.field("attributes").type),
+        }
+        return pa.table(
+            [changed.get(name, self.plain[name] if name in PLAIN else None) for name in EVENTS.names],
+            schema=EVENTS,
+        )

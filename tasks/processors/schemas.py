@@ -1,0 +1,37 @@
+"""The tables that come out of a pipeline."""
+
+import pyarrow as pa
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+# One row a trace. root_*: the event without parent that started first; null as long as it has not come.
+# ended_at: the latest end of an event; errors: how many of the events failed.
+INTERACTIONS = pa.schema(
+    [
+        pa.field("trace_id", pa.binary(16), nullable=False),
+        pa.field("root_service", pa.string()),
+        pa.field("root_operation", pa.string()),
+        pa.field("root_event_id", pa.binary(8)),
+        pa.field("root_started_at", TIMESTAMP),
+        pa.field("user_id", pa.string()),
+        pa.field("started_at", TIMESTAMP, nullable=False),
+        pa.field("ended_at", TIMESTAMP, nullable=False),
+        pa.field("events", pa.int64(), nullable=False),
+        pa.field("errors", pa.int64(), nullable=False),
+    ]
+)
+
+# One row a minute × service × operation × status × bucket; durations in µs, duration_sum stops at 2^63 - 1.
+ROLLUPS = pa.schema(
+    [
+        pa.field("minute", TIMESTAMP, nullable=False),
+        pa.field("service", pa.string(), nullable=False),
+        pa.field("operation", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("bucket", pa.int16(), nullable=False),
+        pa.field("count", pa.int64(), nullable=False),
+        pa.field("duration_sum", pa.int64(), nullable=False),
+        pa.field("duration_min", pa.int64(), nullable=False),
+        pa.field("duration_max", pa.int64(), nullable=False),
+    ]
+)

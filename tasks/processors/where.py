@@ -1,0 +1,50 @@
+"""Which events a step's condition holds for."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipelines.steps import Match, Regex, Where
+from tasks.processors.attributes import Entries
+from tasks.processors.rows import Rows
+
+
+def matching(rows: Rows, where: Where) -> NDArray[np.bool_]:
+    """True for the rows for which every given field of the condition holds."""
+    mask = np.ones(len(rows), dtype=np.bool_)
+    if where.service is not None:
+        mask &= rows.service.where(texts(rows.service.words, where.service))
+    if where.operation is not None:
+        mask &= rows.operation.where(texts(rows.operation.words, where.operation))
+    if where.kind is not None:
+        mask &= texts(rows.whole("kind"), where.kind).to_numpy(zero_copy_only=False)
+    if where.status is not None:
+        mask &= rows.failed() == (where.status == "error")
+    if where.min_duration_us is not None:
+        mask &= rows.integers("duration_us") >= where.min_duration_us
+    if where.max_duration_us is not None:
+        mask &= rows.integers("duration_us") <= where.max_duration_us
+    if where.attributes and mask.any():
+        entries = rows.attributes.read()
+        for key, match in where.attributes.items():
+            mask &= having(entries, key, match)
+    return mask
+
+
+def texts(strings: pa.Array, match: Match) -> pa.BooleanArray:
+    """Whether each string is one of the texts, or the expression is found in it; false for a null."""
+    if isinstance(match, Regex):
+        found = pc.match_substring_regex(strings, pattern=match.regex)
+    else:
+        found = pc.is_in(strings, value_set=pa.array(match, pa.string()))
+    return pc.fill_null(found, False)
+
+
+def having(entries: Entries, key: str, match: Match) -> NDArray[np.bool_]:
+    """Of each event whether it has an attribute of this key whose value matches."""
+    places = np.flatnonzero(pc.equal(entries.keys, key).to_numpy(zero_copy_only=False))
+    found = texts(entries.values.take(pa.array(places)), match).to_numpy(zero_copy_only=False)
+    mask = np.zeros(len(entries.offsets) - 1, dtype=np.bool_)
+    mask[entries.owner(places[found])] = True
+    return mask

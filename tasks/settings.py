@@ -1,0 +1,92 @@
+"""Settings of the dispatcher and of the Celery workers."""
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+class TaskSettings(BaseSettings):
+    """Read once by each entry point, from the environment (``SLUICE_TASK_…``)."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SLUICE_TASK_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    broker_url: SecretStr = Field(
+        SecretStr("amqp://guest:guest@127.0.0.1:5672//"),
+        validation_alias=AliasChoices("BROKER_URL"),
+        description="AMQP 0.9.1 URL of the broker that carries the Celery messages",
+    )
+    queue_type: str = Field(
+        "classic",
+        pattern="^(classic|quorum)$",
+        description="type of the customers' queues: classic or quorum",
+    )
+    window_batches: int = Field(500, gt=0, le=10_000, description="most batches in a window")
+    window_bytes: int = Field(8 * MIB, gt=0, description="most bytes, as sent by the agents, in a window")
+    window_events: int = Field(
+        100_000, gt=0, description="events a window aims at, by the customer's own events per byte so far"
+    )
+    linger_ms: int = Field(
+        50, ge=1, le=5_000, description="milliseconds a quiet customer's batch waits for company"
+    )
+    linger_max_ms: int = Field(
+        400, ge=1, le=60_000, description="milliseconds a batch waits for company when windows are in flight"
+    )
+    windows_per_process: int = Field(
+        3,
+        gt=0,
+        le=100,
+        description="windows in flight for each process of the workers, shared by their busy customers",
+    )
+    windows_in_flight: int = Field(32, gt=0, le=1_000, description="most windows in flight for one customer")
+    pending_batches: int = Field(
+        4_096, gt=0, description="batches of one customer that the dispatcher has read but not yet recorded"
+    )
+    stale_after_s: float = Field(
+        30.0, gt=0, description="seconds without deposit after which a window is rung again"
+    )
+    lease_stale_s: float = Field(
+        9.0, gt=0, le=60, description="seconds without a beat after which a customer's lease is taken over"
+    )
+    tick_s: float = Field(
+        2.0, gt=0, le=10, description="seconds between looks at customers, leases and stale windows"
+    )
+    prune_every_s: float = Field(
+        60.0, gt=0, description="seconds between two rounds of forgetting what is old enough"
+    )
+    decompressed_bytes: int = Field(64 * MIB, gt=0, description="most bytes one batch may decompress to")
+    decompression_ratio: int = Field(
+        1_000, gt=0, description="most bytes out for a byte in when decompressing"
+    )
+    decoded_bytes: int = Field(
+        256 * MIB, gt=0, description="most decompressed bytes in a window before it is cut in two"
+    )
+    handover_bytes: int = Field(
+        8 * MIB,
+        gt=0,
+        description="most bytes handed from one stage to the next before the window is cut in two",
+    )
+    deposit_windows: int = Field(16, gt=0, le=1_000, description="most windows merged into one deposit")
+    read_deadline_s: float = Field(20.0, gt=0, description="seconds a read from a stream may take")
+    publish_deadline_s: float = Field(10.0, gt=0, description="seconds a publish may wait for its confirm")
+    deliveries: int = Field(
+        3,
+        ge=2,
+        le=100,
+        description="bad ends of its deliveries after which a window is cut, or its only batch refused",
+    )
+    breaker_ratio: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="share of a customer's batches of the last minute that may fail for one reason",
+    )
+    breaker_batches: int = Field(
+        20, gt=0, description="batches that have to fail for one reason before the breaker opens"
+    )
+    processor_limit_s: int = Field(
+        60, gt=0, description="seconds of processor time after which a task's process is killed"
+    )
+    task_time_limit_s: int = Field(300, gt=0, description="seconds after which a task's process is killed")

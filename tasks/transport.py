@@ -1,0 +1,35 @@
+"""AMQP connections that give up a broker which is silent while it owes an answer."""
+
+from typing import Any
+
+from amqp.exceptions import RecoverableConnectionError
+from kombu.transport import TRANSPORT_ALIASES, pyamqp
+
+
+class Connection(pyamqp.Connection):
+    """py-amqp takes a read that timed out for a lack of news, and the next one reads on. Where an answer is
+    owed (a confirm, a declaration) the connection is as good as lost, and what owns it must open another.
+    """
+
+    def blocking_read(self, timeout: float | None = None) -> Any:
+        try:
+            return super().blocking_read(timeout)
+        except TimeoutError:
+            if timeout is not None:
+                raise
+            self.collect()
+            raise RecoverableConnectionError("the broker owes an answer and is silent") from None
+
+
+class Transport(pyamqp.Transport):
+    Connection = Connection
+
+
+class SSLTransport(pyamqp.SSLTransport):
+    Connection = Connection
+
+
+def use() -> None:
+    """Make ``amqp://`` and ``amqps://`` mean these transports, in this process."""
+    TRANSPORT_ALIASES["amqp"] = f"{__name__}:{Transport.__name__}"
+    TRANSPORT_ALIASES["amqps"] = f"{__name__}:{SSLTransport.__name__}"

@@ -1,0 +1,76 @@
+"""Mechanisms that can be taken out of a process, to see that the suite notices: FAULT_WITHOUT=<name>."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import ModuleType
+from typing import Any
+
+from psycopg import IntegrityError
+from sqlalchemy import true
+
+Wrap = Callable[[ModuleType], None]
+
+
+def _answer_without_confirm(module: ModuleType) -> None:
+    """202 as soon as the batch is on its way."""
+    waiting: Any = module
+    waiting.Waiter.wait = lambda *_: None
+
+
+def _dispatch_without_comparing(module: ModuleType) -> None:
+    """The cursor is set, wherever it is and whoever leads; the key of the batch ids says nothing either."""
+    dispatch: Any = module
+    table = dispatch.dispatch
+    anywhere = dispatch.update(table).where(table.c.customer_id == dispatch.bindparam("of"))
+    moved = anywhere.values(next_offset=dispatch.bindparam("after"), **dispatch._MORE)
+    # Parameters are compared with themselves only: the caller gives them all.
+    dispatch._MOVE = moved.where(
+        dispatch.bindparam("in_epoch") == dispatch.bindparam("in_epoch"),
+        dispatch.bindparam("before") == dispatch.bindparam("before"),
+    )
+    plain = dispatch._insert_batches
+
+    def insert(conn: Any, *arguments: Any) -> None:
+        with suppress(IntegrityError), conn.begin_nested():
+            plain(conn, *arguments)
+
+    dispatch._insert_batches = insert
+
+
+def _dispatch_without_known_ids(module: ModuleType) -> None:
+    """Every batch is new."""
+    dispatch: Any = module
+    dispatch.known = lambda *_: {}
+
+
+def _never_ring_again(module: ModuleType) -> None:
+    """A chain that is lost stays lost."""
+    dispatcher: Any = module
+    dispatcher.Dispatcher._ring_stale = lambda *_: None
+
+
+def _deposit_without_ledger(module: ModuleType) -> None:
+    """Every result that a deposit finds is written, whether its window is open or not."""
+    tasks_deposit: Any = module
+    deposits: Any = tasks_deposit.db.deposits
+    plain, is_open = tasks_deposit.deposit, deposits.IS_OPEN
+    # The last condition asks that the window is open.
+    deposits._CLOSE._where_criteria = deposits._CLOSE._where_criteria[:-1]
+
+    def deposit(*arguments: Any) -> Any:
+        deposits.IS_OPEN = true()
+        try:
+            return plain(*arguments)
+        finally:
+            deposits.IS_OPEN = is_open
+
+    tasks_deposit.deposit = deposit
+
+
+MUTANTS: Mapping[str, Mapping[str, Wrap]] = {
+    "confirm": {"streams.waiting": _answer_without_confirm},
+    "compare-and-set of the dispatch": {"db.dispatch": _dispatch_without_comparing},
+    "memory of batch ids": {"db.dispatch": _dispatch_without_known_ids},
+    "ringing again": {"tasks.dispatcher.dispatcher": _never_ring_again},
+    "ledger of the deposits": {"tasks.deposit": _deposit_without_ledger},
+}

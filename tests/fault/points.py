@@ -1,0 +1,141 @@
+"""The named points of our code at which a process can be made to die or to stand still.
+
+The code itself knows nothing of them: `tests.fault.launch` wraps these functions in the processes that the
+tests start. A point is reached before the function runs, or after it has returned.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["receiver", "dispatcher", "worker"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """`target` is ``module:name`` as the caller looks it up; `link`: only calls on that task's signature."""
+
+    name: str
+    role: Role
+    target: str
+    when: Literal["before", "after"]
+    says: str
+    link: str = ""
+
+
+POINTS: tuple[Point, ...] = (
+    Point(
+        name="publish-before",
+        role="receiver",
+        target="streams.broker:Broker.publish",
+        when="before",
+        says="a batch was read and is not published",
+    ),
+    Point(
+        name="confirm-unseen",
+        role="receiver",
+        target="streams.lane:Lane.confirmed",
+        when="before",
+        says="the broker has confirmed a batch and nobody has seen it",
+    ),
+    Point(
+        name="publish-after",
+        role="receiver",
+        target="streams.broker:Broker.publish",
+        when="after",
+        says="a batch is confirmed and not answered",
+    ),
+    Point(
+        name="dispatch-before",
+        role="dispatcher",
+        target="tasks.dispatcher.dispatcher:sort",
+        when="before",
+        says="a window was cut, its transaction has not begun",
+    ),
+    Point(
+        name="dispatch-uncommitted",
+        role="dispatcher",
+        target="tasks.dispatcher.dispatcher:record",
+        when="after",
+        says="cursor, window and batch ids are written and not committed",
+    ),
+    Point(
+        name="ring-before",
+        role="dispatcher",
+        target="tasks.dispatcher.dispatcher:ring",
+        when="before",
+        says="a window is committed and its chain not sent",
+    ),
+    Point(
+        name="ring-after",
+        role="dispatcher",
+        target="tasks.dispatcher.dispatcher:ring",
+        when="after",
+        says="a chain was sent and nothing remembered of it",
+    ),
+    Point(
+        name="decode-before",
+        role="worker",
+        target="tasks.decode:run",
+        when="before",
+        says="the decode task was taken and has done nothing",
+    ),
+    Point(
+        name="decode-unhanded",
+        role="worker",
+        target="tasks.decode:packed",
+        when="after",
+        says="a window is decoded and not handed over",
+    ),
+    Point(
+        name="decode-handed",
+        role="worker",
+        target="celery.canvas:Signature.apply_async",
+        when="after",
+        link="process",
+        says="the process task is sent and the decode task not acknowledged",
+    ),
+    Point(
+        name="process-before",
+        role="worker",
+        target="tasks.process:run",
+        when="before",
+        says="the process task was taken and has done nothing",
+    ),
+    Point(
+        name="process-published",
+        role="worker",
+        target="streams.broker:Broker.publish",
+        when="after",
+        says="a window's results are in the processed stream and nobody knows",
+    ),
+    Point(
+        name="process-handed",
+        role="worker",
+        target="celery.canvas:Signature.apply_async",
+        when="after",
+        link="deposit",
+        says="the deposit task is sent and the process task not acknowledged",
+    ),
+    Point(
+        name="deposit-before",
+        role="worker",
+        target="tasks.deposit:run",
+        when="before",
+        says="the deposit task was taken and has done nothing",
+    ),
+    Point(
+        name="deposit-uncommitted",
+        role="worker",
+        target="db.deposits:mark",
+        when="after",
+        says="rows, ledger and cursor are written and not committed",
+    ),
+    Point(
+        name="deposit-committed",
+        role="worker",
+        target="tasks.deposit:book",
+        when="after",
+        says="a deposit is committed and its task not acknowledged",
+    ),
+)
+BY_NAME = {point.name: point for point in POINTS}

@@ -1,0 +1,27 @@
+"""A receiver to share: one per test file, on a database and with customers of its own."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.rabbitmq import RabbitNode
+from tests import receiver as receivers
+from tests.receiver import Home, Receiver
+
+
+@pytest.fixture(scope="module")
+def home(
+    rabbitmq: RabbitNode, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Home]:
+    path = tmp_path_factory.mktemp("home") / "sluice.db"
+    shutil.copyfile(sqlite_template, path)
+    with receivers.home(f"sqlite:///{path}", rabbitmq) as home:
+        yield home
+
+
+@pytest.fixture(scope="module")
+def receiver(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+    with receivers.running(tmp_path_factory.mktemp("receiver"), home.environment) as receiver:
+        yield receiver

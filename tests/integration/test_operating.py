@@ -1,0 +1,116 @@
+"""What an operator changes while batches flow: states and pipelines, end to end."""
+
+import contextlib
+import json
+import secrets
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import kombu
+import pytest
+from amqp.exceptions import NotFound
+from sqlalchemy import Engine
+
+from deploy.local.rabbitmq import RabbitNode
+from tests.integration.test_whole import event, ndjson, scalar, settled
+from tests.whole import Whole, running, until
+
+
+@pytest.fixture
+def whole(tmp_path: Path, rabbitmq: RabbitNode, database_url: str) -> Iterator[Whole]:
+    urls = {"database_url": database_url, "amqp_url": rabbitmq.amqp_url, "stream_url": rabbitmq.stream_url}
+    with running(tmp_path, **urls) as whole:
+        yield whole
+
+
+def accepted(whole: Whole, key: str, **changes: object) -> None:
+    body = ndjson(event(secrets.token_hex(16), **changes))
+    assert whole.post_batch(key, body).status == 202
+
+
+def test_a_dropping_customers_batches_end_in_the_count_of_the_discarded(
+    whole: Whole, engine: Engine, slug: str
+) -> None:
+    key = whole.add_customer(slug)
+    accepted(whole, key)
+    until(lambda: settled(whole, slug), "balanced books")
+    whole.flask("customers", "drop", slug)
+
+    def discarded() -> int:
+        accepted(whole, key)
+        return int(whole.books(slug)["customers"][0]["discarded"])
+
+    until(discarded, "the receiver to learn that it drops")
+    until(lambda: settled(whole, slug), "balanced books")
+    books = whole.books(slug)["customers"][0]
+    assert books["deposited"] + books["discarded"] == books["in_stream"]
+    assert scalar(engine, "SELECT sum(events) FROM interactions") == books["deposited"]
+    whole.flask("verify", slug)
+
+
+def test_a_paused_customers_batches_wait_and_are_deposited_when_it_is_resumed(
+    whole: Whole, engine: Engine, slug: str
+) -> None:
+    key, other = whole.add_customer(slug), whole.add_customer(f"{slug}-other")
+    whole.flask("customers", "pause", slug)
+
+    def waiting() -> int:
+        accepted(whole, key)
+        return int(whole.books(slug)["customers"][0]["undispatched"])
+
+    until(lambda: waiting() >= 5, "the dispatcher to leave batches where they are")
+    accepted(whole, other)
+    until(lambda: settled(whole, f"{slug}-other"), "the other customer's batch")
+    assert whole.books(slug)["customers"][0]["undispatched"] >= 5
+    whole.flask("customers", "resume", slug)
+    until(lambda: settled(whole, slug), "balanced books")
+    whole.flask("verify", slug)
+
+
+def test_a_pipeline_that_is_set_takes_effect_and_is_pinned_in_the_window(
+    whole: Whole, engine: Engine, slug: str, tmp_path: Path
+) -> None:
+    key, definition = whole.add_customer(slug), tmp_path / "pipeline.json"
+    document = json.loads(whole.flask("pipeline", "show", slug).stdout)
+    document["steps"].insert(0, {"step": "drop", "rule": "noise", "where": {"service": ["noise"]}})
+    definition.write_text(json.dumps(document))
+    accepted(whole, key, service="noise")
+    until(lambda: settled(whole, slug), "balanced books")
+    whole.flask("pipeline", "set", slug, str(definition))
+
+    def dropped() -> int:
+        accepted(whole, key, service="noise")
+        return int(whole.books(slug)["customers"][0]["dropped"])
+
+    until(dropped, "the new pipeline to drop")
+    until(lambda: settled(whole, slug), "balanced books")
+    pinned = "SELECT sum(dropped) FROM windows WHERE pipeline_version = "
+    assert scalar(engine, pinned + "1") == 0
+    assert scalar(engine, pinned + "2") == whole.books(slug)["customers"][0]["dropped"]
+
+
+def test_a_stage_that_is_routed_elsewhere_is_done_by_the_workers_there(
+    whole: Whole, rabbitmq: RabbitNode, engine: Engine, slug: str
+) -> None:
+    key = whole.add_customer(slug)
+    whole.flask("customers", "route", slug, "process", f"layer-{slug}")
+    whole.kill("worker", signal.SIGTERM)
+    whole.start("own", "-Q", f"customer-{slug}", "-n", f"own-{slug}@%h", role="worker")
+    accepted(whole, key)
+
+    def handed_over() -> bool:
+        with (
+            contextlib.suppress(NotFound),
+            kombu.Connection(rabbitmq.amqp_url) as connection,
+            connection.channel() as channel,
+        ):
+            declared = channel.queue_declare(f"layer-{slug}", passive=True)
+            return bool(declared.message_count)
+        return False
+
+    until(handed_over, "the window's events to wait for the stage")
+    assert whole.books(slug)["customers"][0]["in_flight"] == 1
+    whole.start("layer", "-Q", f"layer-{slug}", "-n", f"layer-{slug}@%h", role="worker")
+    until(lambda: settled(whole, slug), "balanced books")
+    assert scalar(engine, "SELECT sum(events) FROM interactions") == 1

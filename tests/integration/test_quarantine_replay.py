@@ -1,0 +1,239 @@
+"""Replaying what is in quarantine: each row once, wherever the command dies and however many run at once."""
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from deploy.local.rabbitmq import RabbitNode
+from tests import receiver
+from tests.commands import flask, flask_json
+from tests.integration.test_whole import event, ndjson
+from tests.receiver import Home
+from tests.whole import ROOT, Whole, running, until
+from webapp.commands.exits import Exit
+
+MINE = "customer_id = (SELECT id FROM customers WHERE slug = :slug)"
+EACH = 3
+"""Events in a batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """All processes, and this process's own view of their database and broker."""
+
+    whole: Whole
+    home: Home
+
+    def add(self, slug: str) -> str:
+        return self.home.add(slug)
+
+    def books(self, slug: str, *options: str) -> Any:
+        """The customer's books, which have to balance."""
+        document = flask_json(self.home, "books", "--customer", slug, *options)
+        assert document["balanced"] is True, document
+        return document["customers"][0]
+
+    def settled(self, slug: str) -> Any:
+        """The books once nothing is in flight, with the result tables; the stream proves them."""
+        until(lambda: self.books(slug)["in_flight"] == 0, f"all of {slug} to be deposited")
+        proof = flask(self.home, "verify", slug)
+        assert proof.exit_code == Exit.OK, proof.stdout
+        return self.books(slug, "--results")
+
+    def quarantined(self, slug: str) -> list[dict[str, Any]]:
+        """Newest first."""
+        rows = flask_json(self.home, "quarantine", "list", "--customer", slug)["quarantine"]
+        assert isinstance(rows, list)
+        return rows
+
+    def scalar(self, statement: str, **values: Any) -> Any:
+        with self.home.engine.connect() as connection:
+            return connection.execute(text(statement), values).scalar()
+
+    def events(self, slug: str) -> int:
+        """Events that the customer's interactions stand for."""
+        return int(self.scalar(f"SELECT coalesce(sum(events), 0) FROM interactions WHERE {MINE}", slug=slug))
+
+    def refused_batches(self, slug: str, count: int) -> None:
+        """That many good batches in quarantine, and one deposited: all came under one batch id."""
+        key = self.add(slug)
+        for _ in range(count + 1):
+            body = ndjson(*(event(secrets.token_hex(16)) for _ in range(EACH)))
+            assert self.whole.post_batch(key, body, Idempotency_Key="one").status == 202
+        books = self.settled(slug)
+        assert (books["deposited"], books["quarantined"]) == (1, count)
+
+    def halted(self, place: str, when: str, name: str, *words: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.halted", place, when, name, *words],
+            cwd=ROOT,
+            env=receiver.bare_environment() | dict(self.home.environment),
+        )
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def live(
+    request: pytest.FixtureRequest, rabbitmq: RabbitNode, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Live]:
+    folder = tmp_path_factory.mktemp(request.param)
+    with contextlib.ExitStack() as stack:
+        if request.param == "sqlite":
+            database_url = f"sqlite:///{folder / 'sluice.db'}"
+            Path(folder / "sluice.db").write_bytes(request.getfixturevalue("sqlite_template").read_bytes())
+        else:
+            server, template = (
+                request.getfixturevalue("postgres"),
+                request.getfixturevalue("postgresql_template"),
+            )
+            name = f"test_{secrets.token_hex(6)}"
+            database_url = server.create_database(name, template=template)
+            stack.callback(server.drop_database, name)
+        urls = {"amqp_url": rabbitmq.amqp_url, "stream_url": rabbitmq.stream_url}
+        whole = stack.enter_context(running(folder, database_url=database_url, **urls))
+        home = stack.enter_context(receiver.home(database_url, rabbitmq))
+        yield Live(whole=whole, home=home)
+
+
+def replay(live: Live, slug: str, *options: str) -> Any:
+    return flask_json(live.home, "quarantine", "replay", "--customer", slug, *options)
+
+
+def test_a_replayed_batch_is_deposited_once_and_its_receipt_leads_there(live: Live, slug: str) -> None:
+    live.refused_batches(slug, 2)
+    first, other = (row["id"] for row in reversed(live.quarantined(slug)))
+    assert replay(live, slug, "--id", str(first)) == {"batches": 1, "events": 0, "skipped": []}
+    assert live.settled(slug)["deposited"] == 2
+    assert [row["state"] for row in live.quarantined(slug)] == ["kept", "replayed"]
+    for _ in range(2):
+        replay(live, slug)
+        books = live.settled(slug)
+        assert (live.events(slug), books["deposited"], books["duplicates"]) == (3 * EACH, 3, 0)
+        assert (books["quarantined"], books["results"]["quarantined"]["replayed"]) == (2, 2)
+    receipt = flask_json(live.home, "receipt", slug, "one")
+    assert (receipt["state"], len(receipt["replays"])) == ("deposited", 2)
+    of_replay = flask_json(live.home, "receipt", slug, receipt["replays"][0])
+    assert (of_replay["state"], of_replay["replay_of"]) == ("deposited", "one")
+    again = flask(live.home, "quarantine", "replay", "--customer", slug, "--id", str(other))
+    assert (again.exit_code, receipt["replays"][1] in again.stderr) == (Exit.OK, True)
+
+
+def test_what_fails_again_is_a_new_row_and_its_reason_stands(live: Live, slug: str) -> None:
+    key = live.add(slug)
+    future = event(secrets.token_hex(16), started_at="2199-01-01T00:00:00Z")
+    assert live.whole.post_batch(key, ndjson(future, event(secrets.token_hex(16)))).status == 202
+    assert live.whole.post_batch(key, b"\0" * 9, Content_Type="application/json").status == 202
+    live.settled(slug)
+    assert replay(live, slug) == {"batches": 1, "events": 1, "skipped": []}
+    books = live.settled(slug)
+    assert (books["quarantined"], books["rejected"], live.events(slug)) == (2, 2, 1)
+    rows = live.quarantined(slug)
+    assert sorted(row["state"] for row in rows) == ["kept", "kept", "replayed", "replayed"]
+    assert len({(row["reason"], row["accepted_at"]) for row in rows}) == 2
+
+
+def test_an_event_that_is_taken_now_is_deposited_and_counted_as_rejected_before(
+    live: Live, slug: str
+) -> None:
+    key, good = live.add(slug), event(secrets.token_hex(16))
+    bad = event(secrets.token_hex(16), duration_us=-1)
+    assert live.whole.post_batch(key, ndjson(bad, good, bad)).status == 202
+    live.settled(slug)
+    with live.home.engine.begin() as connection:  # what a newer worker may take, an older one rejected
+        found = connection.execute(
+            text(f"UPDATE quarantine SET bytes = :bytes WHERE {MINE}"),
+            {"bytes": ndjson(good), "slug": slug},
+        )
+    assert found.rowcount == 2
+    assert replay(live, slug, "--reason", "bad_duration") == {"batches": 0, "events": 2, "skipped": []}
+    books = live.settled(slug)
+    assert (live.events(slug), books["decoded"], books["kept"], books["rejected"]) == (3, 5, 3, 2)
+    assert books["results"]["rejected"] == {"kept": 0, "replayed": 2, "discarded": 0, "pruned": 0}
+
+
+DIES = {
+    "before its intent is committed": ("db.quarantine_acts:note", "after"),
+    "before the publish": ("streams.broker:Broker.publish_all", "before"),
+    "after the publish": ("streams.broker:Broker.publish_all", "after"),
+    "before the mark is committed": ("db.quarantine_acts:finish_replay", "after"),
+}
+
+
+def test_a_replay_that_is_killed_anywhere_is_completed_by_the_next_and_changes_results_once(
+    live: Live, slug: str
+) -> None:
+    live.refused_batches(slug, 4)
+    became = {"kept": 4, "replayed": 0, "discarded": 0, "pruned": 0}
+    for case, (deposited, duplicates) in zip(DIES, [(1, 0), (1, 0), (5, 0), (5, 4)], strict=True):
+        killed = live.halted(*DIES[case], "SIGKILL", "quarantine", "replay", "--customer", slug)
+        assert killed.wait(60) == -signal.SIGKILL
+        books = live.settled(slug)
+        assert (books["deposited"], books["duplicates"]) == (deposited, duplicates), case
+        assert (live.events(slug), books["results"]["quarantined"]) == (deposited * EACH, became), case
+    assert replay(live, slug)["batches"] == 4
+    books = live.settled(slug)
+    assert (live.events(slug), books["deposited"], books["duplicates"]) == (5 * EACH, 5, 8)
+    assert {row["state"] for row in live.quarantined(slug)} == {"replayed"}
+    assert replay(live, slug)["batches"] == 0
+
+
+def test_two_replays_at_once_change_results_once(live: Live, slug: str) -> None:
+    live.refused_batches(slug, 4)
+    words = ("quarantine", "replay", "--customer", slug)
+    slow = live.halted("streams.broker:Broker.publish_all", "before", "SIGSTOP", *words)
+    until(lambda: _stopped(slow.pid), "the first one to stop before its publish")
+    assert replay(live, slug)["batches"] == 4
+    os.kill(slow.pid, signal.SIGCONT)
+    assert slow.wait(60) == 0
+    books = live.settled(slug)
+    assert (live.events(slug), books["deposited"], books["duplicates"]) == (5 * EACH, 5, 4)
+    assert {row["state"] for row in live.quarantined(slug)} == {"replayed"}
+
+
+def test_a_replay_and_a_discard_at_once_never_both_have_a_row(live: Live, slug: str) -> None:
+    live.refused_batches(slug, 2)
+    slow = live.halted(
+        "streams.broker:Broker.publish_all", "before", "SIGSTOP", "quarantine", "replay", "--customer", slug
+    )
+    until(lambda: _stopped(slow.pid), "the replay to stop before its publish")
+    note = ("--by", "ann", "--why", "spam", "--yes", "--reason", "batch_id_reused")
+    assert flask(live.home, "quarantine", "discard", "--customer", slug, *note).exit_code == Exit.OK
+    os.kill(slow.pid, signal.SIGCONT)
+    assert slow.wait(60) == 0
+    assert live.settled(slug)["results"]["quarantined"] == {
+        "kept": 0,
+        "replayed": 2,
+        "discarded": 0,
+        "pruned": 0,
+    }
+    assert live.events(slug) == 3 * EACH
+
+
+def test_a_replay_counts_as_fresh_from_when_it_was_sent_again(live: Live, slug: str) -> None:
+    live.refused_batches(slug, 1)
+    with live.home.engine.begin() as connection:  # as if it had lain there for two months
+        connection.execute(
+            text(f"UPDATE quarantine SET accepted_at = accepted_at - 5184000000000 WHERE {MINE}"),
+            {"slug": slug},
+        )
+    replay(live, slug)
+    live.settled(slug)
+    [lag] = flask_json(live.home, "lag", "--customer", slug)["customers"]
+    assert lag["max_s"] < 3_600
+    [envelope] = [one for one in live.home.envelopes(slug) if one.first_accepted_at_us is not None]
+    assert envelope.accepted_at_us - envelope.came_at_us >= 5_184_000_000_000
+
+
+def _stopped(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    return False

@@ -1,0 +1,180 @@
+"""The receiver when its broker, its agents or its own processes fail."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.local import rabbitmq as local_rabbitmq
+from deploy.local.rabbitmq import RabbitNode
+from tests import receiver as receivers
+from tests.receiver import DEADLINE_S, Home, Receiver, until
+
+BODY = b'{"event": 1}\n'
+
+
+@pytest.fixture
+def mortal_node(tmp_path: Path) -> Iterator[RabbitNode]:
+    """A broker of this test's own, to be frozen and stopped."""
+    folder = tmp_path / "rabbitmq"
+    yield local_rabbitmq.start(folder, name="mortal")
+    local_rabbitmq.stop(folder)
+
+
+def stopped(pid: int) -> bool:
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(thread.read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
+
+
+def test_no_confirm_no_acceptance_and_the_retry_is_the_same_batch(
+    mortal_node: RabbitNode, sqlite_url: str, tmp_path: Path, slug: str
+) -> None:
+    patience = {"SLUICE_HTTP_PUBLISH_DEADLINE_S": "1"}
+    with (
+        receivers.home(sqlite_url, mortal_node) as home,
+        receivers.running(tmp_path, {**home.environment, **patience}) as receiver,
+    ):
+        key = home.add(slug)
+        assert receiver.post(key, BODY).status_code == 202
+
+        os.kill(mortal_node.pid, signal.SIGSTOP)
+        try:
+            until(lambda: stopped(mortal_node.pid), "all threads of the node to stop")
+            begun = time.monotonic()
+            refused = receiver.post(key, BODY, idempotency_key="while-frozen")
+            assert time.monotonic() - begun < 5
+            assert (refused.status_code, refused.json()["type"]) == (503, "/problems/unavailable")
+            assert 1 <= int(refused.headers["retry-after"]) <= 5
+            assert not receiver.ready()
+            assert receiver.get("/healthz").status_code == 200
+        finally:
+            os.kill(mortal_node.pid, signal.SIGCONT)
+        until(lambda: receiver.post(key, BODY, idempotency_key="while-frozen").status_code == 202, "the thaw")
+        # The first try may have reached the stream: it did so under the same id, with the same bytes.
+        assert {one.batch_id for one in home.envelopes(slug)[1:]} == {"while-frozen"}
+
+        mortal_node.stop()
+        assert receiver.post(key, BODY).status_code == 503
+        until(lambda: not receiver.ready(), "readiness to turn false")
+        local_rabbitmq.start(mortal_node.folder, name="mortal")
+        until(receiver.ready, "readiness to return")
+        assert receiver.post(key, BODY, idempotency_key="after").status_code == 202
+        assert home.envelopes(slug)[-1].batch_id == "after"
+
+
+def test_a_body_that_trickles_is_refused_at_its_deadline(home: Home, tmp_path: Path, slug: str) -> None:
+    with receivers.running(tmp_path, {**home.environment, "SLUICE_HTTP_BODY_DEADLINE_S": "1"}) as receiver:
+        key = home.add(slug)
+        head = (
+            f"POST /v1/batches HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+            "Content-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", receiver.port)) as agent:
+            agent.sendall(head.encode())
+            agent.settimeout(0.1)
+            answer, end = b"", time.monotonic() + DEADLINE_S
+            while not answer and time.monotonic() < end:
+                agent.sendall(b"x")
+                try:
+                    answer = agent.recv(100)
+                except TimeoutError:
+                    continue
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert home.envelopes(slug) == []
+
+
+def test_slow_bodies_do_not_outlast_their_deadline_and_give_the_threads_back(
+    home: Home, tmp_path: Path, slug: str
+) -> None:
+    settings = {"SLUICE_HTTP_BODY_DEADLINE_S": "2", "SLUICE_HTTP_THREADS": "4", "SLUICE_HTTP_WORKERS": "1"}
+    with receivers.running(tmp_path, {**home.environment, **settings}) as receiver:
+        key = home.add(slug)
+        head = (
+            f"POST /v1/batches HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+            "Content-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
+        )
+        slow = [socket.create_connection(("127.0.0.1", receiver.port)) for _ in range(4)]
+        for agent in slow:
+            agent.sendall(head.encode())
+        assert receiver.post(key, BODY).status_code == 202
+        for agent in slow:
+            agent.close()
+
+
+@pytest.fixture
+def customer(home: Home, slug: str) -> str:
+    return home.add(slug)
+
+
+def test_sigterm_turns_readiness_false_first_and_finishes_what_is_under_way(
+    home: Home, customer: str, tmp_path: Path, slug: str
+) -> None:
+    with receivers.running(tmp_path, {**home.environment, "SLUICE_HTTP_DRAIN_S": "2"}) as receiver:
+        receiver.process.terminate()
+        draining = until(lambda: answered(receiver, "/readyz", 503), "readiness to turn false")
+        assert draining.json()["draining"] is True
+        assert receiver.post(customer, BODY, idempotency_key="draining").status_code == 202
+        with ThreadPoolExecutor(1) as pool:
+            slow = pool.submit(receiver.post, customer, drip(3.5), idempotency_key="under-way")
+            assert slow.result().status_code == 202
+        assert receiver.process.wait(DEADLINE_S) == 0
+    assert {one.batch_id for one in home.envelopes(slug)} == {"draining", "under-way"}
+
+
+def test_without_a_drain_sigterm_stops_at_once(home: Home, tmp_path: Path) -> None:
+    with receivers.running(tmp_path, {**home.environment, "SLUICE_HTTP_DRAIN_S": "0"}) as receiver:
+        workers = receiver.workers()
+        assert len(workers) == 2
+        receiver.process.terminate()
+        assert receiver.process.wait(DEADLINE_S) == 0
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    assert not list((tmp_path / "metrics").glob("*"))
+
+
+def test_metrics_are_of_all_workers_and_outlive_a_killed_one(
+    home: Home, customer: str, tmp_path: Path, slug: str
+) -> None:
+    with receivers.running(tmp_path, home.environment) as receiver:
+        for _ in range(2):
+            # A connection each, so that both workers get some.
+            for _ in range(20):
+                headers = {"authorization": f"Bearer {customer}", "content-type": "application/json"}
+                answer = httpx.post(
+                    f"{receiver.url}/v1/batches", content=BODY, headers=headers, timeout=DEADLINE_S
+                )
+                assert answer.status_code == 202
+            for pid in receiver.workers()[:1]:
+                os.kill(pid, signal.SIGKILL)
+            until(lambda: len(receiver.workers()) == 2, "the worker to be replaced")
+        # The shared client may hold a connection to the worker that was killed.
+        receiver.client = httpx.Client(timeout=DEADLINE_S)
+        line = f'sluice_http_batches_total{{customer="{slug}",outcome="accepted"}} 40.0'
+        assert line in receiver.get("/metrics").text
+        receiver.post("no-key", BODY)
+        assert 'sluice_http_refusals_total{problem="unauthenticated"} 1.0' in receiver.get("/metrics").text
+
+
+def test_an_absurd_setting_stops_the_start_with_the_remedy(home: Home, tmp_path: Path) -> None:
+    environment = {**home.environment, "SLUICE_HTTP_BODY_BYTES": "-5"}
+    with receivers.running(tmp_path, environment, ready=False) as receiver:
+        assert receiver.process.wait(DEADLINE_S) != 0
+    assert "SLUICE_HTTP_BODY_BYTES=-5" in receiver.log.read_text()
+
+
+def answered(receiver: Receiver, path: str, status: int) -> httpx.Response | None:
+    answer = receiver.get(path)
+    return answer if answer.status_code == status else None
+
+
+def drip(seconds: float) -> Iterator[bytes]:
+    """A body that takes its time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        yield b"{}\n"
+        time.sleep(0.2)

@@ -1,0 +1,186 @@
+"""A receiver as an operator runs it: gunicorn in processes of its own, on a free port."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+from sqlalchemy import Engine
+
+import db.customers
+from db.engine import begin, connect
+from db.settings import DatabaseSettings
+from deploy.local import ports
+from deploy.local.rabbitmq import RabbitNode
+from streams import Broker, Envelope, StreamSettings, decode_envelope, raw
+from webapp.customers import create
+from webapp.settings import MIB, RetentionSettings
+
+ROOT = Path(__file__).resolve().parent.parent
+DEADLINE_S = 60.0
+RETENTION = RetentionSettings(
+    raw_bytes=64 * MIB, raw_segment_bytes=16 * MIB, processed_bytes=64 * MIB, processed_segment_bytes=16 * MIB
+)
+
+
+def until(condition: Callable[[], Any], what: str, *, deadline_s: float = DEADLINE_S) -> Any:
+    """Poll `condition` until it is true and return its value; fail naming `what` after `deadline_s`."""
+    end = time.monotonic() + deadline_s
+    while not (value := condition()):
+        assert time.monotonic() < end, f"still waiting after {deadline_s:.0f} s for {what}"
+        time.sleep(0.05)
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Home:
+    """A migrated database and a broker, as the receiver and this process see them."""
+
+    environment: Mapping[str, str]
+    engine: Engine
+    broker: Broker
+
+    def add(self, slug: str) -> str:
+        """A new customer; returns its key."""
+        key = create(self.engine, self.broker, RETENTION, slug).key
+        assert key is not None
+        return key
+
+    def state(self, slug: str, state: db.customers.State) -> None:
+        with begin(self.engine) as connection:
+            customer = db.customers.get(connection, slug)
+            assert customer is not None
+            db.customers.set_state(connection, customer.id, state)
+
+    def limit(self, slug: str, **limits: int | None) -> int:
+        """Set limits by their names in `db.customers.Limit`; returns the customer's id."""
+        with begin(self.engine) as connection:
+            customer = db.customers.get(connection, slug)
+            assert customer is not None
+            db.customers.set_limits(
+                connection, customer.id, cast("dict[db.customers.Limit, int | None]", limits)
+            )
+        return customer.id
+
+    def envelopes(self, slug: str) -> list[Envelope]:
+        """All that is in the customer's raw stream."""
+        last = self.broker.last_offset(raw(slug), deadline_s=DEADLINE_S)
+        if last is None:
+            return []
+        messages = self.broker.read(raw(slug), 0, last, deadline_s=DEADLINE_S)
+        return [decode_envelope(message.data) for message in messages]
+
+
+@contextlib.contextmanager
+def home(database_url: str, node: RabbitNode) -> Iterator[Home]:
+    engine = connect(DatabaseSettings(url=database_url))
+    broker = Broker(StreamSettings(url=node.stream_url, broker_url=node.amqp_url))
+    environment = {"DATABASE_URL": database_url, "BROKER_URL": node.amqp_url, "STREAM_URL": node.stream_url}
+    try:
+        yield Home(environment=environment, engine=engine, broker=broker)
+    finally:
+        broker.close()
+        engine.dispose()
+
+
+@dataclass(kw_only=True)
+class Receiver:
+    """One gunicorn master with its workers; `log` is its stderr."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60, trust_env=False))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def get(self, path: str) -> httpx.Response:
+        return self.client.get(self.url + path)
+
+    def post(self, key: str | None, body: Any, path: str = "/v1/batches", **headers: str) -> httpx.Response:
+        """Post NDJSON unless the headers (`content_type` for Content-Type) say else."""
+        sent = {"content-type": "application/x-ndjson"}
+        if key is not None:
+            sent["authorization"] = f"Bearer {key}"
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.client.post(self.url + path, content=body, headers=sent)
+
+    def ready(self) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return self.get("/readyz").status_code == 200
+        return False
+
+    def workers(self) -> list[int]:
+        """Pids of the worker processes."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        lines = self.log.read_text().splitlines()
+        records = [json.loads(line) for line in lines if line.startswith("{")]
+        return [record for record in records if record.get("event") == event]
+
+
+@contextlib.contextmanager
+def running(folder: Path, environment: Mapping[str, str], *, ready: bool = True) -> Iterator[Receiver]:
+    """A receiver that is ready (or was only started, when `ready` is false), and gone afterwards."""
+    port = ports.free(1)[0]
+    settings = {
+        "SLUICE_HTTP_BIND": f"127.0.0.1:{port}",
+        "SLUICE_HTTP_METRICS_FOLDER": str(folder / "metrics"),
+    }
+    log = folder / f"receiver-{port}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-c", "python:webapp.gunicorn", "webapp:create_app()"],
+            cwd=ROOT,
+            env={**bare_environment(), **settings, **environment},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    receiver = Receiver(port=port, process=process, log=log)
+    try:
+        if ready:
+            until(receiver.ready, f"the receiver ({log})")
+        yield receiver
+    finally:
+        receiver.client.close()
+        _stop(process)
+
+
+def bare_environment() -> dict[str, str]:
+    """This process's environment without settings of Sluice."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
+
+
+def flask(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a `flask` command as an operator does; its exit code is the caller's to look at."""
+    return subprocess.run(
+        [sys.executable, "-m", "flask", *arguments],
+        cwd=ROOT,
+        env={**bare_environment(), **environment},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(40)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)

@@ -1,0 +1,138 @@
+"""What the docs say is what the code has: settings, problems, make targets, links."""
+
+import ast
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
+
+from webapp import problems
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS_WITH_SETTINGS = ("streams", "db", "tasks", "webapp")
+SETTINGS = ROOT / "docs" / "settings.md"
+DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+ROW = re.compile(r"^\| `([^`]+)` \| (.*?) \| (.*) \|$", re.MULTILINE)
+MIB = 1024 * 1024
+
+
+def settings_classes() -> Iterator[type[BaseSettings]]:
+    for room in ROOMS_WITH_SETTINGS:
+        module = importlib.import_module(f"{room}.settings")
+        for value in vars(module).values():
+            if (
+                isinstance(value, type)
+                and issubclass(value, BaseSettings)
+                and value.__module__ == module.__name__
+            ):
+                yield value
+
+
+def variable(settings: type[BaseSettings], name: str, field: FieldInfo) -> str:
+    alias = field.validation_alias
+    if alias is None:
+        return f"{settings.model_config['env_prefix']}{name.upper()}"
+    return alias if isinstance(alias, str) else str(getattr(alias, "choices", [alias])[0])
+
+
+def shown(value: object) -> str:
+    """A default as the docs write it: `8 MiB` rather than `8388608`."""
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if isinstance(value, int) and value >= MIB and value % MIB == 0:
+        return f"{value // MIB // 1024} GiB" if value % (1024 * MIB) == 0 else f"{value // MIB} MiB"
+    return f"`{value}`"
+
+
+def expected_rows(settings: type[BaseSettings]) -> dict[str, tuple[str, str]]:
+    return {
+        variable(settings, name, field): (shown(field.default), str(field.description))
+        for name, field in settings.model_fields.items()
+    }
+
+
+def in_code() -> dict[str, tuple[str, str]]:
+    rows: dict[str, tuple[str, str]] = {}
+    for settings in settings_classes():
+        rows |= expected_rows(settings)
+    return rows
+
+
+def test_every_setting_is_documented_as_it_is() -> None:
+    documented = {name: (default, meaning) for name, default, meaning in ROW.findall(SETTINGS.read_text())}
+    missing = [
+        f"| `{name}` | {default} | {meaning} |"
+        for name, (default, meaning) in in_code().items()
+        if documented.get(name) != (default, meaning)
+    ]
+    assert not missing, "docs/settings.md lacks these rows:\n" + "\n".join(missing)
+    assert not set(documented) - set(in_code()), "docs/settings.md names settings that are gone"
+
+
+def test_every_setting_has_a_meaning_and_is_read_once_by_somebody() -> None:
+    read = {
+        node.attr
+        for folder in (*ROOMS_WITH_SETTINGS, "migrations")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+    } | {
+        node.attr
+        for node in ast.walk(ast.parse((ROOT / "celeryconfig.py").read_text()))
+        if isinstance(node, ast.Attribute)
+    }
+    for settings in settings_classes():
+        for name, field in settings.model_fields.items():
+            assert field.description, f"{settings.__name__}.{name} says nothing"
+            assert name in read, f"nothing reads {settings.__name__}.{name}"
+
+
+def test_docs_name_no_setting_that_does_not_exist() -> None:
+    known = set(in_code())
+    prefixes = {str(settings.model_config["env_prefix"]) for settings in settings_classes()}
+    for page in DOCS:
+        for name in re.findall(r"SLUICE_[A-Z_]+[A-Z]\b", page.read_text()):
+            if name.startswith(tuple(prefixes)):
+                assert name in known, f"{page.relative_to(ROOT)} names {name}"
+
+
+def test_every_problem_type_is_documented() -> None:
+    kinds = {
+        value.slug: value for value in vars(problems).values() if isinstance(value, problems.ProblemType)
+    }
+    page = (ROOT / "docs" / "http-api.md").read_text()
+    rows = {
+        slug: (int(status), title, remedy)
+        for slug, status, title, remedy in re.findall(
+            r"^\| `([a-z-]+)` \| (\d{3}) \| (.*?) \| (.*) \|$", page, re.M
+        )
+    }
+    assert rows == {slug: (kind.status, kind.title, kind.remedy) for slug, kind in kinds.items()}
+
+
+def test_make_targets_that_the_docs_name_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    for page in DOCS:
+        # Inside code only: prose may make things, too.
+        code = "\n".join(re.findall(r"`[^`\n]+`|^```.*?^```", page.read_text(), re.MULTILINE | re.DOTALL))
+        named = set(re.findall(r"\bmake ([a-z-]+)\b", code))
+        assert named <= targets, f"{page.relative_to(ROOT)} names {named - targets}"
+
+
+def test_every_make_target_says_what_it_does() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    phony = set(re.findall(r"^\.PHONY: (\S+)$", makefile, re.MULTILINE))
+    assert phony == set(re.findall(r"^([a-z-]+):.*## \S", makefile, re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+        if "://" not in link and not link.startswith("mailto:"):
+            assert (page.parent / link).exists(), f"{page.relative_to(ROOT)} links to {link}"

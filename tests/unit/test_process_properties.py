@@ -1,0 +1,96 @@
+"""Any events, any pipeline: the columns say what the rules say, however the events were divided."""
+
+import json
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+from hypothesis import given, settings, strategies as st
+
+from pipelines import DEFAULT, parse
+from tasks.events import EVENTS
+from tasks.processors import INTERACTIONS, ROLLUPS, Processed, merge_interactions, merge_rollups, process
+from tests.unit.process_by_hand import (
+    EVENT,
+    Event,
+    chunked,
+    definitions,
+    events_table,
+    listed,
+    process_by_hand,
+)
+
+EVENTS_LIST = st.lists(EVENT, max_size=25)
+CUTS = st.lists(st.integers(0, 30), max_size=3)
+ANY = definitions() | st.just(json.loads(DEFAULT))
+
+
+def run(events: pa.Table, definition: dict[str, Any]) -> Processed:
+    return process(events, parse(json.dumps(definition)))
+
+
+@settings(deadline=None, max_examples=200)
+@given(EVENTS_LIST, CUTS, ANY)
+def test_the_columns_say_what_the_rules_say_event_by_event(
+    events: list[Event], cuts: list[int], definition: dict[str, Any]
+) -> None:
+    processed, expected = run(chunked(events, cuts), definition), process_by_hand(events, definition)
+
+    assert processed.kept == expected.kept
+    assert processed.dropped == expected.dropped
+    assert {row.pop("trace_id"): row for row in listed(processed.interactions)} == expected.interactions
+    key = ("minute", "service", "operation", "status", "bucket")
+    rollups = {tuple(row.pop(name) for name in key): row for row in listed(processed.rollups)}
+    assert rollups == expected.rollups
+    assert listed(processed.events) == [
+        row | {"attributes": row["attributes"] or []} for row in expected.events
+    ]
+
+
+@settings(deadline=None, max_examples=100)
+@given(EVENTS_LIST, CUTS, ANY)
+def test_the_books_balance_and_the_schemas_hold(
+    events: list[Event], cuts: list[int], definition: dict[str, Any]
+) -> None:
+    processed = run(chunked(events, cuts), definition)
+
+    assert processed.kept + sum(processed.dropped.values()) == len(events)
+    assert sum(processed.interactions["events"].to_pylist()) == processed.kept
+    assert sum(processed.rollups["count"].to_pylist()) == processed.kept
+    assert processed.interactions.schema == INTERACTIONS
+    assert processed.rollups.schema == ROLLUPS
+    assert processed.events.schema == EVENTS
+    for table in (processed.interactions, processed.rollups, processed.events):
+        table.validate(full=True)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.tuples(EVENT, st.integers(0, 4)), max_size=25), ANY, st.randoms(use_true_random=False))
+def test_parts_merge_to_the_whole_in_any_order_and_any_grouping(
+    labelled: list[tuple[Event, int]], definition: dict[str, Any], random: Any
+) -> None:
+    whole = run(events_table([event for event, _ in labelled]), definition)
+    parts = [
+        run(events_table([e for e, label in labelled if label == part]), definition) for part in range(5)
+    ]
+    random.shuffle(parts)
+    cut = random.randint(0, 5)
+
+    interactions = [part.interactions for part in parts]
+    left, right = merge_interactions(interactions[:cut]), merge_interactions(interactions[cut:])
+    assert merge_interactions(interactions).equals(whole.interactions)
+    assert merge_interactions([right, left]).equals(whole.interactions)
+
+    rollups = [part.rollups for part in parts]
+    left, right = merge_rollups(rollups[:cut]), merge_rollups(rollups[cut:])
+    assert merge_rollups(rollups).equals(whole.rollups)
+    assert merge_rollups([right, left]).equals(whole.rollups)
+
+    assert sum(part.kept for part in parts) == whole.kept
+    assert sorted(map(repr, listed(whole.events))) == sorted(repr(r) for p in parts for r in listed(p.events))
+
+
+@given(definitions())
+def test_a_definition_means_the_same_after_it_was_shown_and_set_again(definition: dict[str, Any]) -> None:
+    pipeline = parse(json.dumps(definition))
+    assert parse(msgspec.json.encode(pipeline).decode()) == pipeline

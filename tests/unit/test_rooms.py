@@ -1,0 +1,288 @@
+"""Who may import whom: the room table of ARCHITECTURE.md, kept."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("bench", "celeryconfig", "db", "deploy", "migrations", "pipelines", "streams", "tasks", "webapp")
+MOST_LINES = 300
+NAMES_THAT_SAY_NOTHING = {
+    "utils",
+    "util",
+    "common",
+    "helpers",
+    "helper",
+    "base",
+    "manager",
+    "managers",
+    "misc",
+}
+
+PYDANTIC = {"pydantic", "pydantic_settings"}
+EXPORTS = {"structlog", "prometheus_client"}
+# What a stage computes with: tables, bytes, messages. Nothing that reads a clock, a file or a socket.
+PURE = {"pyarrow", "numpy", "msgspec", "google.protobuf", "opentelemetry.proto", "zstandard", "brotli"}
+OUTSIDE_WORLD = {
+    *("os", "io", "pathlib", "shutil", "tempfile", "glob", "mmap", "fcntl"),
+    *(
+        "socket",
+        "ssl",
+        "http",
+        "urllib",
+        "subprocess",
+        "multiprocessing",
+        "threading",
+        "asyncio",
+        "concurrent",
+    ),
+    *("time", "random", "secrets", "uuid", "logging", "warnings", "signal", "getpass", "platform", "sqlite3"),
+}
+CALLS_TO_THE_OUTSIDE_WORLD = {"open", "print", "input", "now", "utcnow", "today", "getenv"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the modules below one name may import, besides each other and the standard library."""
+
+    ours: frozenset[str]
+    theirs: frozenset[str]
+    pure: bool = False
+
+
+def row(ours: set[str], theirs: set[str], *, pure: bool = False) -> Row:
+    return Row(frozenset(ours), frozenset(theirs), pure)
+
+
+# The longest name that fits a module is its row.
+TABLE = {
+    "streams": row(set(), {"rstream", "kombu", "amqp", *PYDANTIC, *EXPORTS}),
+    "db": row(set(), {"sqlalchemy", "psycopg", "pyarrow", "numpy", *PYDANTIC, *EXPORTS}),
+    "pipelines": row(set(), {"msgspec"}, pure=True),
+    # Only the engine that will run a regular expression can say whether it accepts it.
+    "pipelines.patterns": row(set(), {"pyarrow"}, pure=True),
+    "tasks": row(
+        {"streams", "db", "pipelines"},
+        {"celery", "kombu", "amqp", "sqlalchemy", "pyarrow", "msgspec", *PYDANTIC, *EXPORTS},
+    ),
+    "tasks.errors": row(set(), set(), pure=True),
+    "tasks.events": row(set(), PURE, pure=True),
+    "tasks.decoders": row({"tasks.events", "tasks.errors"}, PURE, pure=True),
+    "tasks.processors": row({"tasks.events", "pipelines"}, PURE, pure=True),
+    "webapp": row(
+        {"streams", "db", "pipelines"},
+        {
+            *("flask", "werkzeug", "click", "gunicorn", "sqlalchemy", "msgspec", "google_crc32c"),
+            *("google.protobuf", "google.rpc", "opentelemetry.proto", *PYDANTIC, *EXPORTS),
+        },
+    ),
+    "celeryconfig": row({"tasks.settings", "tasks.queues"}, {"kombu"}),
+    # env.py connects as everybody does; a migration itself is frozen and knows none of our modules.
+    "migrations": row({"db.engine", "db.settings"}, {"alembic", "sqlalchemy"}),
+    "migrations.versions": row(set(), {"alembic", "sqlalchemy"}),
+    "deploy": row(set(), {"rich", "honcho", "psycopg"}),
+    # The demo agents are the benchmark's.
+    "deploy.local.demo": row({"bench"}, {"pyarrow"}),
+    # What checks the results must share no code with what made them.
+    "bench": row(
+        {"deploy.local"},
+        {
+            *("brotli", "msgspec", "numpy", "opentelemetry.proto", "polars", "psycopg", "pyarrow"),
+            *("kombu", "matplotlib", "rich", "sqlalchemy", "tqdm", "zstandard", "google.protobuf"),
+        },
+    ),
+    # What a part of ours costs alone, and many customers added in one process.
+    "bench.floors": row(
+        {
+            "bench",
+            "deploy.local",
+            "streams",
+            "tasks.decoders",
+            "tasks.processors",
+            "pipelines",
+            "webapp.gunicorn",
+        },
+        {"flask", "psycopg", "pyarrow"},
+    ),
+    "bench.customers": row({"db", "streams", "webapp"}, set()),
+    # Other people's designs: nothing of ours.
+    "bench.peers": row(set(), {"celery", "flask", "sqlalchemy", "dlt", "kombu", "pyarrow"}),
+}
+
+# An import inside a function usually hides a cycle. Each of these says what else it is for.
+LATE_IMPORTS = {
+    ("pipelines.patterns", "pyarrow"): "60 MB that most who import the room never need",
+    ("pipelines.patterns", "pyarrow.compute"): "the same",
+    (
+        "webapp",
+        "webapp.app",
+    ): "prometheus_client reads its environment at its first import, after gunicorn's settings",
+    ("webapp.gunicorn", "prometheus_client.multiprocess"): "the same",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    module: str
+    target: str
+    line: int
+    late: bool
+    for_types_only: bool
+
+
+def files(*folders: str) -> list[Path]:
+    found = [path for name in folders for path in (ROOT / name).rglob("*.py")]
+    return sorted(found + [path for name in folders if (path := ROOT / f"{name}.py").exists()])
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+@cache
+def known_modules() -> frozenset[str]:
+    return frozenset(module_of(path) for path in files(*ROOMS))
+
+
+def imports(path: Path) -> Iterator[Import]:
+    yield from _imports(path, tree(path), late=False, for_types_only=False)
+
+
+def _imports(path: Path, node: ast.AST, *, late: bool, for_types_only: bool) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        for target in _targets(path, child):
+            yield Import(module_of(path), target, getattr(child, "lineno", 0), late, for_types_only)
+        yield from _imports(
+            path,
+            child,
+            late=late or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda),
+            for_types_only=for_types_only
+            or (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)),
+        )
+
+
+def _targets(path: Path, node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    name = node.module or ""
+    if node.level:
+        package = module_of(path) if path.name == "__init__.py" else module_of(path).rpartition(".")[0]
+        name = ".".join([*package.split(".")[: len(package.split(".")) - node.level + 1], name]).strip(".")
+    # `from tasks import queues` imports a module, `from tasks.queues import name` does not.
+    inner = [f"{name}.{alias.name}" for alias in node.names]
+    return [one if one in known_modules() or name == "google" else name for one in inner]
+
+
+def is_below(name: str, allowed: str) -> bool:
+    return name == allowed or name.startswith(f"{allowed}.")
+
+
+def row_of(module: str) -> tuple[str, Row]:
+    name = max((name for name in TABLE if is_below(module, name)), key=len)
+    return name, TABLE[name]
+
+
+def refusal(one: Import) -> str | None:
+    """Why the table does not allow an import."""
+    own, rules = row_of(one.module)
+    top = one.target.partition(".")[0]
+    place = f"{one.module}:{one.line} imports {one.target}"
+    if top in ROOMS:
+        allowed = is_below(one.target, own) or any(is_below(one.target, name) for name in rules.ours)
+        return None if allowed else f"{place}: not a room that {own} may enter"
+    if top in sys.stdlib_module_names:
+        return (
+            f"{place}: {own} has no IO, clock or environment" if rules.pure and top in OUTSIDE_WORLD else None
+        )
+    return (
+        None if any(is_below(one.target, name) for name in rules.theirs) else f"{place}: not in {own}'s row"
+    )
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_the_table_allows(room: str) -> None:
+    refused = {said for path in files(room) for one in imports(path) if (said := refusal(one))}
+    assert not refused, "\n".join(sorted(refused))
+
+
+def test_the_table_refuses_what_the_design_forbids() -> None:
+    for module, target in (
+        ("webapp.app", "tasks.queues"),
+        ("tasks.decode", "webapp.problems"),
+        ("streams.broker", "db.engine"),
+        ("db.windows", "streams.names"),
+        ("db.windows", "flask"),
+        ("streams.broker", "celery"),
+        ("tasks.decoders.ndjson", "os"),
+        ("tasks.processors.drop", "db.engine"),
+        ("tasks.events", "time"),
+        ("migrations.versions.first", "db.tables"),
+        ("deploy.local.run", "streams"),
+        ("bench.replay", "tasks.decoders"),
+    ):
+        assert refusal(Import(module, target, 1, late=False, for_types_only=False)), f"{module} -> {target}"
+
+
+@pytest.mark.parametrize("room", [name for name, rules in TABLE.items() if rules.pure])
+def test_a_pure_module_asks_nothing_of_the_outside_world(room: str) -> None:
+    asked = [
+        f"{path.relative_to(ROOT)}:{node.lineno} calls {name}"
+        for path in files(room.replace(".", "/"))
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call)
+        and (name := getattr(node.func, "attr", getattr(node.func, "id", ""))) in CALLS_TO_THE_OUTSIDE_WORLD
+    ]
+    assert not asked, "\n".join(asked)
+
+
+def test_no_import_cycle() -> None:
+    graph: dict[str, set[str]] = {}
+    for path in files(*ROOMS):
+        targets = {one.target for one in imports(path) if not one.for_types_only and not one.late}
+        graph[module_of(path)] = (targets & known_modules()) - {module_of(path)}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as cycle:
+        pytest.fail(" -> ".join(cycle.args[1]))
+
+
+def test_imports_stand_at_the_top() -> None:
+    late = {(one.module, one.target): one.line for path in files(*ROOMS) for one in imports(path) if one.late}
+    new = {
+        f"{module}:{line} {target}"
+        for (module, target), line in late.items()
+        if (module, target) not in LATE_IMPORTS
+    }
+    assert not new
+    assert set(LATE_IMPORTS) <= set(late), "an exception that nobody needs any more"
+
+
+def test_no_file_is_too_long() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in files(*ROOMS, "tests")}
+    assert not {str(path.relative_to(ROOT)): n for path, n in lengths.items() if n > MOST_LINES}
+
+
+def test_no_name_says_nothing() -> None:
+    parts = {part for path in files(*ROOMS, "tests") for part in path.relative_to(ROOT).with_suffix("").parts}
+    assert not parts & NAMES_THAT_SAY_NOTHING
+
+
+def test_every_folder_of_code_is_a_room_of_the_table() -> None:
+    folders = {path.relative_to(ROOT).parts[0] for path in ROOT.glob("*/**/*.py")}
+    known = {*ROOMS, "tests", "var"}
+    assert not {name for name in folders if name not in known and not name.startswith(".")}
+    assert {module.partition(".")[0] for module in TABLE} == set(ROOMS)

@@ -1,0 +1,222 @@
+"""The key cache: bounds, one look-up at a time, and what a request waits for."""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from db.customers import Customer
+from db.errors import Unavailable as DatabaseUnavailable
+from db.keys import digest
+from webapp.errors import Unavailable
+from webapp.keys import KeyCache
+
+Find = Callable[[bytes], Customer | None]
+
+
+def customer(slug: str) -> Customer:
+    return Customer(
+        id=1,
+        slug=slug,
+        state="active",
+        events_per_second=None,
+        bytes_per_second=None,
+        batches_per_second=None,
+        concurrent_requests=None,
+        daily_bytes=None,
+        pipeline_version=1,
+        routes={},
+        retention_days=1,
+        created_at=0,
+        updated_at=0,
+    )
+
+
+def key(slug: str = "acme") -> str:
+    return f"sl_{slug}_{secrets.token_urlsafe(32)}"
+
+
+class Table:
+    """Answers look-ups as the database would: knows some keys, can be away, can be slow."""
+
+    def __init__(self) -> None:
+        self.owners: dict[bytes, Customer] = {}
+        self.asked: list[bytes] = []
+        self.away = False
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def add(self, slug: str = "acme") -> str:
+        new = key(slug)
+        self.owners[digest(new)] = customer(slug)
+        return new
+
+    def find(self, key_digest: bytes) -> Customer | None:
+        self.asked.append(key_digest)
+        self.gate.wait(30)
+        if self.away:
+            raise DatabaseUnavailable("away")
+        return self.owners.get(key_digest)
+
+
+@pytest.fixture
+def table() -> Table:
+    return Table()
+
+
+Make = Callable[..., KeyCache]
+
+
+@pytest.fixture
+def make(table: Table) -> Iterator[Make]:
+    made: list[KeyCache] = []
+
+    def cache(**changes: float) -> KeyCache:
+        values = {"fresh_s": 10.0, "wait_s": 5.0, "known": 10, "unknown": 10} | changes
+        made.append(KeyCache(table.find, **values))  # type: ignore[arg-type] # ints and floats mixed
+        return made[-1]
+
+    yield cache
+    table.gate.set()
+    for one in made:
+        one.close()
+
+
+def test_a_key_is_looked_up_once_while_its_answer_is_fresh(table: Table, make: Make) -> None:
+    cache, mine = make(), table.add()
+    assert [cache.customer(mine) for _ in range(10)] == [customer("acme")] * 10
+    assert len(table.asked) == 1
+
+
+def test_crowds_with_one_new_key_cause_one_look_up(table: Table, make: Make) -> None:
+    cache, mine = make(), table.add()
+    table.gate.clear()
+    with ThreadPoolExecutor(16) as crowd:
+        found = [crowd.submit(cache.customer, mine) for _ in range(16)]
+        while not table.asked:
+            time.sleep(0.01)
+        table.gate.set()
+        assert {one.result().slug for one in found} == {"acme"}  # type: ignore[union-attr] # None would fail too
+    assert len(table.asked) == 1
+
+
+def test_an_unknown_key_is_remembered_as_such(table: Table, make: Make) -> None:
+    cache, nobodys = make(), key()
+    assert [cache.customer(nobodys) for _ in range(5)] == [None] * 5
+    assert len(table.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "sl_acme", "sl_acme_short", "sl_ACME_" + "a" * 43, "sl_acme_" + "a" * 43 + "=", "\u00e9"],
+)
+def test_what_is_no_key_by_its_form_is_never_looked_up(table: Table, make: Make, text: str) -> None:
+    assert make().customer(text) is None
+    assert table.asked == []
+
+
+def test_a_flood_of_invented_keys_drives_no_known_key_out(table: Table, make: Make) -> None:
+    cache, mine = make(known=2, unknown=3), table.add()
+    cache.customer(mine)
+    for _ in range(50):
+        assert cache.customer(key()) is None
+    before = len(table.asked)
+    assert cache.customer(mine) == customer("acme")
+    assert len(table.asked) == before
+    assert len(cache._unknown) <= 3
+
+
+def test_known_keys_are_bounded_and_the_least_recently_refreshed_goes(table: Table, make: Make) -> None:
+    cache, mine = make(known=2), [table.add(f"c{number}") for number in range(3)]
+    for one in mine:
+        cache.customer(one)
+    before = len(table.asked)
+    cache.customer(mine[2])
+    assert len(table.asked) == before
+    cache.customer(mine[0])
+    assert len(table.asked) == before + 1
+
+
+def test_a_known_key_outlasts_the_database(table: Table, make: Make) -> None:
+    cache, mine = make(fresh_s=0.05), table.add()
+    cache.customer(mine)
+    table.away = True
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        assert cache.customer(mine) == customer("acme")
+
+
+def test_a_revoked_key_stops_working_when_its_answer_is_no_longer_fresh(table: Table, make: Make) -> None:
+    cache, mine = make(fresh_s=0.05), table.add()
+    assert cache.customer(mine)
+    table.owners.clear()
+    end = time.monotonic() + 30
+    while cache.customer(mine) is not None:
+        assert time.monotonic() < end
+    assert cache.customer(mine) is None
+
+
+def test_a_new_key_cannot_be_judged_while_the_database_is_away(table: Table, make: Make) -> None:
+    cache, mine = make(), table.add()
+    table.away = True
+    with pytest.raises(Unavailable):
+        cache.customer(mine)
+    table.away = False
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        try:
+            assert cache.customer(mine) == customer("acme")
+        except Unavailable:
+            time.sleep(0.01)
+        else:
+            return
+    raise AssertionError("the database's return went unnoticed")
+
+
+def test_a_refused_key_is_not_refused_again_from_memory_while_the_database_is_away(
+    table: Table, make: Make
+) -> None:
+    cache, mine = make(fresh_s=0.02), key()
+    assert cache.customer(mine) is None
+    table.away = True
+    time.sleep(0.05)
+    with pytest.raises(Unavailable):
+        cache.customer(mine)
+
+
+def test_a_hanging_database_holds_up_no_known_key_and_only_one_crowd(table: Table, make: Make) -> None:
+    cache, mine = make(fresh_s=0.05, wait_s=0.2), table.add()
+    cache.customer(mine)
+    table.gate.clear()
+    with ThreadPoolExecutor(8) as crowd:
+        begun = time.monotonic()
+        strangers = [crowd.submit(cache.customer, key()) for _ in range(8)]
+        for stranger in strangers:
+            with pytest.raises(Unavailable):
+                stranger.result()
+        assert cache.customer(mine) == customer("acme")
+        assert time.monotonic() - begun < 5
+    begun = time.monotonic()
+    for _ in range(50):
+        with pytest.raises(Unavailable):
+            cache.customer(key())
+    assert time.monotonic() - begun < 5
+
+
+def test_a_crowd_with_new_keys_is_served_as_soon_as_they_are_looked_up(table: Table, make: Make) -> None:
+    cache, keys = make(known=200), [table.add(f"c{number}") for number in range(100)]
+    with ThreadPoolExecutor(64) as crowd:
+        assert all(crowd.map(cache.customer, keys))
+
+
+def test_a_failing_look_up_is_no_refusal(table: Table, make: Make) -> None:
+    def broken(_digest: bytes) -> Customer | None:
+        raise RuntimeError("bug")
+
+    cache = KeyCache(broken, fresh_s=1, wait_s=1, known=1, unknown=1)
+    with pytest.raises(RuntimeError):
+        cache.customer(key())
+    cache.close()

@@ -1,0 +1,42 @@
+"""Absurd settings stop the start with the remedy; the page of settings is compared elsewhere."""
+
+import pytest
+
+from webapp.errors import Misconfigured
+from webapp.settings import http_settings, retention_settings
+
+
+def test_the_defaults_are_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert http_settings().body_bytes == 4 * 1024 * 1024
+    assert retention_settings().raw_segment_bytes * 2 <= retention_settings().raw_bytes
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SLUICE_HTTP_BODY_BYTES", "0"),
+        ("SLUICE_HTTP_THREADS", "many"),
+        ("SLUICE_HTTP_KEY_FRESH_S", "3600"),
+        ("SLUICE_HTTP_PUBLISH_DEADLINE_S", "-1"),
+    ],
+)
+def test_an_absurd_setting_is_named_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(Misconfigured, match=name) as stopped:
+        http_settings()
+    assert "docs/settings.md" in str(stopped.value)
+
+
+def test_retry_after_must_be_a_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_HTTP_RETRY_AFTER_MIN_S", "9")
+    with pytest.raises(Misconfigured, match="retry_after_min_s"):
+        http_settings()
+
+
+def test_a_stream_must_hold_two_segments_or_it_never_shrinks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_RETENTION_RAW_BYTES", "2000000")
+    monkeypatch.setenv("SLUICE_RETENTION_RAW_SEGMENT_BYTES", "1500000")
+    with pytest.raises(Misconfigured, match="two of its segments"):
+        retention_settings()

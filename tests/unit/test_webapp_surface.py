@@ -1,0 +1,71 @@
+"""Pages against the code: paths, commands, exit codes and metrics are all there and all described."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+from flask import Flask
+from prometheus_client import REGISTRY
+
+from webapp import create_app
+from webapp.commands.exits import Exit
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+FLASKS_OWN = {"run", "routes", "shell"}
+ANSWERED_BY_FLASK = {"HEAD", "OPTIONS"}
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Flask:
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'none.db'}")
+    return create_app()
+
+
+def test_the_openapi_document_has_exactly_the_routes_there_are(app: Flask) -> None:
+    paths = yaml.safe_load((DOCS / "openapi.yaml").read_text())["paths"]
+    described = {(path, method.upper()) for path, methods in paths.items() for method in methods}
+    routes = {
+        (re.sub(r"<(\w+)>", r"{\1}", rule.rule), method)
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - ANSWERED_BY_FLASK
+    }
+    assert described == routes
+
+
+def commands(group: click.Group, *path: str) -> set[str]:
+    found: set[str] = set()
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found |= commands(command, *path, name)
+        elif name not in FLASKS_OWN:
+            found.add(" ".join((*path, name)))
+    return found
+
+
+def test_the_page_of_commands_lists_exactly_those_there_are(app: Flask) -> None:
+    rows = re.findall(
+        r"^\| `flask ([a-z -]+?)(?: [A-Z\[][^`]*)?` \|", (DOCS / "commands.md").read_text(), re.M
+    )
+    assert sorted(rows) == sorted(commands(app.cli))
+
+
+def test_every_command_says_what_it_does(app: Flask) -> None:
+    for words in commands(app.cli):
+        result = app.test_cli_runner().invoke(args=[*words.split(), "--help"])
+        assert result.exit_code == 0
+        assert len(result.output.splitlines()) > 3
+
+
+def test_the_page_of_commands_lists_exactly_the_exit_codes_there_are() -> None:
+    rows = re.findall(r"^\| (\d) \| ([A-Z_]+) \|", (DOCS / "commands.md").read_text(), re.M)
+    assert {(int(code), name) for code, name in rows} == {(int(code), code.name) for code in Exit}
+
+
+def test_the_api_page_lists_exactly_the_metrics_there_are(app: Flask) -> None:
+    described = set(
+        re.findall(r"^\| `(sluice_http_\w+?)(?:_total)?` \|", (DOCS / "http-api.md").read_text(), re.M)
+    )
+    exported = {family.name for family in REGISTRY.collect() if family.name.startswith("sluice_http_")}
+    assert described == exported

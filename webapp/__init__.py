@@ -1,0 +1,23 @@
+"""The receiver, its health and metrics, and the `flask` commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from webapp.settings import HttpSettings
+
+
+def create_app(settings: HttpSettings | None = None) -> Flask:
+    """The Flask application; settings are read from the environment when none are given.
+
+    Connects to nothing: broker and database connections are opened by the first request, hence after
+    gunicorn's fork. Raises `webapp.errors.Misconfigured` with the remedy when a setting is absurd.
+    """
+    # prometheus_client decides at its first import whether processes share their counts; the gunicorn
+    # settings, which live in this package, must have chosen the folder before.
+    from webapp.app import build
+
+    return build(settings)

@@ -1,0 +1,81 @@
+"""Builds the application: every part is made here and handed to those that need it."""
+
+from __future__ import annotations
+
+from flask import Flask
+from sqlalchemy import Engine
+
+from db import keys as key_table
+from db.customers import Customer
+from db.engine import connect, read
+from db.settings import DatabaseSettings
+from streams import Broker, StreamSettings
+from webapp import commands, cors, health, logs, receive, refusals, traces
+from webapp.drain import Drain
+from webapp.keys import Find, KeyCache
+from webapp.limits import Limits
+from webapp.meters import Meters
+from webapp.metrics import CustomerCounts
+from webapp.parts import Parts
+from webapp.reception import Reception
+from webapp.settings import HttpSettings, http_settings
+from webapp.unread import announcing
+from webapp.usage import Usage
+
+
+def _finder(engine: Engine, limits: Limits) -> Find:
+    def find(digest: bytes) -> Customer | None:
+        with read(engine) as connection:
+            customer = key_table.find(connection, digest)
+            if customer is not None:
+                limits.learn(connection, customer)
+            return customer
+
+    return find
+
+
+def build(settings: HttpSettings | None = None, drain: Drain | None = None) -> Flask:
+    """The application; connects to nothing yet."""
+    logs.configure()
+    settings = settings or http_settings()
+    engine = connect(DatabaseSettings())
+    # A worker of gunicorn's follows its master's meters and never uses these.
+    meters = Meters(lanes=1)
+    counts = CustomerCounts(settings.metric_customers)
+    limits = Limits(
+        meters,
+        Usage(engine, meters),
+        counts,
+        receivers=settings.receivers,
+        later_s=(settings.retry_after_min_s, settings.retry_after_max_s),
+    )
+    keys = KeyCache(
+        _finder(engine, limits),
+        fresh_s=settings.key_fresh_s,
+        wait_s=settings.key_wait_s,
+        known=settings.keys_known,
+        unknown=settings.keys_unknown,
+    )
+    broker = Broker(StreamSettings())
+    reception = Reception(settings, keys, limits, broker, counts)
+    parts = Parts(
+        settings=settings,
+        engine=engine,
+        broker=broker,
+        keys=keys,
+        meters=meters,
+        limits=limits,
+        reception=reception,
+        drain=drain or Drain(),
+    )
+    # No static files and no session: both cost every request something.
+    app = Flask("webapp", static_folder=None)
+    app.extensions["sluice"] = parts
+    app.wsgi_app = announcing(app.wsgi_app)  # type: ignore[assignment] # as Flask documents it
+    app.register_blueprint(receive.blueprint(reception))
+    app.register_blueprint(traces.blueprint(reception))
+    app.register_blueprint(health.blueprint(broker, keys, parts.drain))
+    refusals.register(app)
+    cors.register(app, settings.cors_origin)
+    commands.register(app)
+    return app

@@ -1,0 +1,153 @@
+"""The books: what the ledger says became of each batch, held against the offsets of the raw stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine
+
+import db.books
+import db.pipelines
+from db.books import Ledger, Results
+from db.customers import Customer
+from db.engine import read
+from pipelines import parse
+from pipelines.steps import Compose, Rollup
+from streams import Broker, raw
+from streams.errors import StreamMissing
+
+OFFSETS_AT_ONCE = 8
+"""Streams asked for their ends at the same time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """Oldest and newest offset of a raw stream, None for an empty one."""
+
+    first: int | None
+    last: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """One customer's books. Offsets of a stream are contiguous, so they count batches."""
+
+    customer: Customer
+    ledger: Ledger
+    ends: Ends | None  # None: there is no such stream
+    results: Results | None = None  # None: not asked for
+    composes: bool = True  # whether every pipeline version composes and rolls up all that it keeps
+
+    @property
+    def undispatched(self) -> int:
+        """Batches behind the cursor."""
+        return max(0, self._end - self.ledger.next_offset)
+
+    @property
+    def in_stream(self) -> int:
+        """Batches that were ever accepted: those that the cursor has passed, and those behind it."""
+        return self.ledger.batches + self.undispatched
+
+    @property
+    def in_flight(self) -> int:
+        """Batches accepted and not yet deposited."""
+        return self.ledger.in_flight + self.undispatched
+
+    @property
+    def gone_undispatched(self) -> int:
+        """Batches behind the cursor that retention has removed; dispatch will book them as expired."""
+        first = self.ends.first if self.ends else None
+        return 0 if first is None else max(0, min(first, self._end) - self.ledger.next_offset)
+
+    @property
+    def cursor_beyond_end(self) -> int:
+        """Offsets that the cursor has passed and that the stream does not have: it was cut or replaced.
+
+        The end is read after the ledger, so it is never behind the cursor by chance.
+        """
+        return max(0, self.ledger.next_offset - self._end)
+
+    @property
+    def _end(self) -> int:
+        last = self.ends.last if self.ends else None
+        return 0 if last is None else last + 1
+
+    def differences(self) -> list[str]:
+        """A sentence for each thing that does not add up; empty when the books balance."""
+        found = self.ledger.differences()
+        if self.ends is None:
+            found.append(f"there is no stream {raw(self.customer.slug)}")
+        elif self.cursor_beyond_end:
+            cursor = self.ledger.next_offset
+            found.append(
+                f"the cursor is at {cursor}, but the stream ends at {self._end}: it was cut or replaced"
+            )
+        if self.ledger.generation == 0 and self.ledger.batches != self.ledger.next_offset:
+            found.append(
+                f"the cursor is at {self.ledger.next_offset}, but {self.ledger.batches} batches passed"
+            )
+        return found + self._result_differences()
+
+    def _result_differences(self) -> list[str]:
+        results, ledger = self.results, self.ledger
+        if results is None:
+            return []
+        pairs = [
+            ("whole batches in quarantine", results.quarantined.total, ledger.quarantined),
+            ("events in quarantine", results.rejected.total, ledger.rejected),
+        ]
+        if self.composes:
+            pairs.append(("events that the interactions stand for", results.interactions, ledger.kept))
+            pairs.append(("events that the rollups count", results.rollups, ledger.kept))
+        return [f"{what}: {there}, the ledger says {said}" for what, there, said in pairs if there != said]
+
+
+def books(
+    engine: Engine,
+    broker: Broker,
+    customers: Sequence[Customer],
+    *,
+    deadline_s: float,
+    with_results: bool = False,
+) -> list[Books]:
+    """The books of these customers, at one moment of the database and, right after it, of each stream.
+
+    With results, every result row is read, which takes minutes for large ones.
+    Raises db.errors.Unavailable, streams.errors.Unavailable.
+    """
+    with read(engine) as connection:
+        ledgers = db.books.ledgers(connection)
+        results = {one.id: db.books.results(connection, one.id) for one in customers if with_results}
+        composing = {one.id: _composes(connection, one) for one in customers if with_results}
+    with ThreadPoolExecutor(OFFSETS_AT_ONCE) as pool:
+        ends = list(pool.map(lambda one: stream_ends(broker, one.slug, deadline_s=deadline_s), customers))
+    return [
+        Books(
+            customer=customer,
+            ledger=ledgers[customer.id],
+            ends=found,
+            results=results.get(customer.id),
+            composes=composing.get(customer.id, True),
+        )
+        for customer, found in zip(customers, ends, strict=True)
+    ]
+
+
+def stream_ends(broker: Broker, slug: str, *, deadline_s: float) -> Ends | None:
+    """The ends of the customer's raw stream, None when there is none. Raises Unavailable."""
+    try:
+        first = broker.first_offset(raw(slug), deadline_s=deadline_s)
+        return Ends(first=first, last=broker.last_offset(raw(slug), deadline_s=deadline_s))
+    except StreamMissing:
+        return None
+
+
+def _composes(connection: Connection, customer: Customer) -> bool:
+    """Whether results of all versions so far stand for every kept event."""
+    for version in range(1, customer.pipeline_version + 1):
+        steps = {type(step) for step in parse(db.pipelines.get(connection, customer.id, version)).steps}
+        if not {Compose, Rollup} <= steps:
+            return False
+    return True

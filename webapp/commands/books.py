@@ -1,0 +1,112 @@
+"""`flask books`: the equations of every customer, and exit 1 when one does not hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import click
+from flask.cli import with_appcontext
+
+import db.customers
+from db.books import Held
+from db.engine import read
+from webapp.books import Books, books
+from webapp.commands import world
+from webapp.commands.exits import Command, Exit
+from webapp.commands.tables import Cell, show
+
+
+@click.command("books", cls=Command)
+@click.option("--customer", "slug", help="Only this one.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--results", is_flag=True, help="Add up the result tables too: reads every row, takes minutes.")
+@click.pass_context
+@with_appcontext
+def command(context: click.Context, slug: str | None, as_json: bool, results: bool) -> None:
+    """Does every batch and every event add up? Exit 1 when not.
+
+    The database is read at one moment, each stream's end right after it: what came in between is in flight.
+    """
+    engine = world.parts().engine
+    if slug is not None:
+        customers = [world.customer(slug)]
+    else:
+        with read(engine) as connection:
+            customers = db.customers.everyone(connection)
+    with world.broker() as broker:
+        found = books(engine, broker, customers, deadline_s=world.BROKER_DEADLINE_S, with_results=results)
+    differences = {one.customer.slug: one.differences() for one in found}
+    balanced = not any(differences.values())
+    if as_json:
+        documents = [_document(one, differences[one.customer.slug]) for one in found]
+        click.echo(json.dumps({"balanced": balanced, "customers": documents}))
+    else:
+        _print(found, differences)
+    context.exit(Exit.OK if balanced else Exit.DIFFERS)
+
+
+def _document(one: Books, differences: list[str]) -> dict[str, object]:
+    document = dataclasses.asdict(one.ledger) | {
+        "customer": one.customer.slug,
+        "balanced": not differences,
+        "differences": differences,
+        "in_stream": one.in_stream,
+        "in_flight": one.in_flight,
+        "undispatched": one.undispatched,
+        "gone_undispatched": one.gone_undispatched,
+        "cursor_beyond_end": one.cursor_beyond_end,
+    }
+    if one.results is not None:
+        document["results"] = dataclasses.asdict(one.results)
+    return document
+
+
+def _print(found: list[Books], differences: dict[str, list[str]]) -> None:
+    batches: list[list[Cell]] = []
+    events: list[list[Cell]] = []
+    for one in found:
+        ledger, slug = one.ledger, one.customer.slug
+        verdict = "no" if differences[slug] else "yes"
+        batches.append(
+            [
+                *(slug, one.in_stream, ledger.duplicates, ledger.discarded, ledger.expired),
+                *(ledger.quarantined, one.in_flight, ledger.deposited, verdict),
+            ]
+        )
+        events.append([slug, ledger.decoded, ledger.kept, ledger.dropped, ledger.rejected])
+    names = (
+        "in stream",
+        "= duplicates",
+        "+ discarded",
+        "+ expired",
+        "+ quarantined",
+        "+ in flight",
+        "+ deposited",
+    )
+    show(["batches of", *names, "balanced"], batches)
+    click.echo()
+    show(["events of", "decoded", "= kept", "+ dropped", "+ rejected"], events)
+    if held := [(one.customer.slug, one.results) for one in found if one.results is not None]:
+        click.echo()
+        show(
+            ["in quarantine of", "batches", "= kept", "+ replayed", "+ discarded", "+ pruned"],
+            [[slug, results.quarantined.total, *_parts(results.quarantined)] for slug, results in held],
+        )
+        click.echo()
+        show(
+            ["in quarantine of", "events", "= kept", "+ replayed", "+ discarded", "+ pruned"],
+            [[slug, results.rejected.total, *_parts(results.rejected)] for slug, results in held],
+        )
+    for one in found:
+        slug = one.customer.slug
+        if one.gone_undispatched:
+            click.echo(
+                f"{slug}: retention removed {one.gone_undispatched:,} batches before they were dispatched"
+            )
+        for sentence in differences[slug]:
+            click.echo(f"{slug}: {sentence}")
+
+
+def _parts(held: Held) -> list[Cell]:
+    return [held.kept, held.replayed, held.discarded, held.pruned]

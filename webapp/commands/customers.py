@@ -1,0 +1,156 @@
+"""`flask customers …`: who may send, and how."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import get_args
+
+import click
+
+import db.breaker
+import db.customers
+import db.usage
+from db import keys
+from db.customers import Customer, Stage, State
+from db.engine import begin, read
+from webapp.books import stream_ends
+from webapp.commands import world
+from webapp.commands.exits import Group
+from webapp.commands.tables import show as show_table
+from webapp.customers import create
+from webapp.keyfiles import KeyFile
+from webapp.settings import retention_settings
+from webapp.usage import today
+
+group = Group("customers", help="Add customers and say what may come from them.")
+
+key_file_option = click.option(
+    "--key-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the key here (0600), not to stdout.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="For scripts.")
+
+
+@group.command("add")
+@click.argument("slug")
+@key_file_option
+@click.option("--exist-ok", is_flag=True, help="An existing customer is fine; complete what it lacks.")
+def add(slug: str, key_file: Path | None, exist_ok: bool) -> None:
+    """Add a customer: streams, a key that is shown this once, the default pipeline.
+
+    Safe to repeat after an interruption. Retention is set by SLUICE_RETENTION_… and fixed from then on.
+    """
+    file = KeyFile(key_file) if key_file else None
+    with world.broker() as broker:
+        added = create(
+            world.parts().engine, broker, retention_settings(), slug, key_file=file, exist_ok=exist_ok
+        )
+    click.echo(f"customer {slug} {'added' if added.new else 'exists'}", err=True)
+    if added.key is not None:
+        click.echo(added.key)
+
+
+@group.command("list")
+@json_option
+def list_all(as_json: bool) -> None:
+    """Every customer with its state."""
+    with read(world.parts().engine) as connection:
+        everyone = db.customers.everyone(connection)
+    if as_json:
+        click.echo(json.dumps({"customers": [_document(customer) for customer in everyone]}))
+        return
+    rows = [[one.slug, one.standing, one.pipeline_version, _routes(one) or None] for one in everyone]
+    show_table(["customer", "state", "pipeline", "routes"], rows)
+
+
+@group.command("show")
+@click.argument("slug")
+@json_option
+def show(slug: str, as_json: bool) -> None:
+    """One customer's state, limits, pipeline and routes, and its breaker."""
+    customer = world.customer(slug)
+    with read(world.parts().engine) as connection:
+        used = db.usage.total(connection, customer.id, today())
+    document = _document(customer) | {"bytes_today": used}
+    if as_json:
+        click.echo(json.dumps(document))
+        return
+    for name, value in document.items():
+        click.echo(f"{name.replace('_', ' '):<20} {'-' if value in (None, {}) else value}")
+
+
+def _state_command(name: str, state: State, help_text: str) -> None:
+    @group.command(name, help=help_text)
+    @click.argument("slug")
+    def change(slug: str) -> None:
+        customer = world.customer(slug)
+        with begin(world.parts().engine) as connection:
+            db.customers.set_state(connection, customer.id, state)
+        click.echo(f"customer {slug} is {state}, everywhere within 10 s", err=True)
+
+
+_state_command("pause", "paused", "Accept and keep its batches, but do not dispatch them.")
+_state_command("drop", "dropping", "Answer its batches as accepted, count them, discard them.")
+_state_command("block", "blocked", "Refuse its batches with 403.")
+
+
+@group.command("resume")
+@click.argument("slug")
+@click.option(
+    "--accept-failures",
+    is_flag=True,
+    help="Let what fails of the batches accepted so far go to quarantine; the breaker stays closed for them.",
+)
+def resume(slug: str, accept_failures: bool) -> None:
+    """Back to normal, from whatever state; an open breaker is closed, and what is owed is decoded anew."""
+    customer = world.customer(slug)
+    upto = _last_offset(customer) if accept_failures else None
+    with begin(world.parts().engine) as connection:
+        db.customers.set_state(connection, customer.id, "active")
+        owed = db.breaker.reset(connection, customer.id, accept_upto=upto)
+    closed = f"; its breaker is closed, windows decoded anew: {owed}" if customer.breaker_reason else ""
+    click.echo(f"customer {slug} is active, everywhere within 10 s{closed}", err=True)
+
+
+@group.command("rotate-key")
+@click.argument("slug")
+@key_file_option
+def rotate_key(slug: str, key_file: Path | None) -> None:
+    """A new key beside the one there is; of two live ones the older stops working within 10 s."""
+    customer = world.customer(slug)
+    with begin(world.parts().engine) as connection:
+        key = keys.rotate(connection, customer.id)
+        if key_file:
+            KeyFile(key_file).write(key)
+    if not key_file:
+        click.echo(key)
+
+
+@group.command("route")
+@click.argument("slug")
+@click.argument("stage", type=click.Choice(get_args(Stage)))
+@click.argument("queue", required=False)
+def route(slug: str, stage: Stage, queue: str | None) -> None:
+    """Send one stage's tasks to QUEUE; without QUEUE, back to customer-SLUG."""
+    customer = world.customer(slug)
+    with begin(world.parts().engine) as connection:
+        db.customers.set_route(connection, customer.id, stage, queue)
+    click.echo(f"{stage} of {slug} goes to {queue or f'customer-{slug}'}, within 10 s", err=True)
+
+
+def _last_offset(customer: Customer) -> int:
+    """Of its raw stream now; -1 for an empty one."""
+    with world.broker() as broker:
+        ends = stream_ends(broker, customer.slug, deadline_s=world.BROKER_DEADLINE_S)
+    return -1 if ends is None or ends.last is None else ends.last
+
+
+def _document(customer: Customer) -> dict[str, object]:
+    return dataclasses.asdict(customer) | {"routes": dict(customer.routes)}
+
+
+def _routes(customer: Customer) -> str:
+    return " ".join(f"{stage}={queue}" for stage, queue in sorted(customer.routes.items()))

@@ -1,0 +1,78 @@
+"""`flask lag`: who is behind, and by how much."""
+
+from __future__ import annotations
+
+import json
+
+import click
+from flask.cli import with_appcontext
+
+import db.customers
+from db.engine import read
+from webapp.commands import world
+from webapp.commands.exits import Command
+from webapp.commands.tables import Cell, show
+from webapp.lags import US, CustomerLag, lags
+
+
+@click.command("lag", cls=Command)
+@click.option("--customer", "slug", help="Only this one.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option(
+    "--seconds", type=click.IntRange(1, 86_400), default=60, help="Rates and latencies over so long."
+)
+@with_appcontext
+def command(slug: str | None, as_json: bool, seconds: int) -> None:
+    """Batches accepted and not yet deposited, and the age of the oldest, the furthest behind first."""
+    engine = world.parts().engine
+    if slug is not None:
+        customers = [world.customer(slug)]
+    else:
+        with read(engine) as connection:
+            customers = db.customers.everyone(connection)
+    with world.broker() as broker:
+        found = lags(engine, broker, customers, seconds=seconds, deadline_s=world.BROKER_DEADLINE_S)
+    found.sort(key=lambda one: (-(one.oldest_s or 0), -one.batches, one.customer.slug))
+    if as_json:
+        click.echo(json.dumps({"customers": [_document(one) for one in found]}))
+        return
+    headers = [
+        "customer",
+        "state",
+        "behind",
+        "oldest s",
+        "batches/s",
+        "events/s",
+        "p50 s",
+        "p99 s",
+        "p99.9 s",
+    ]
+    show(headers, [_row(one) for one in found])
+
+
+def _document(one: CustomerLag) -> dict[str, object]:
+    latency = one.latency
+    return {
+        "customer": one.customer.slug,
+        "state": one.customer.state,
+        "breaker": one.customer.breaker_reason,
+        "batches": one.batches,
+        "windows": one.windows,
+        "oldest_s": one.oldest_s,
+        "batches_per_s": one.batches_per_s,
+        "events_per_s": one.events_per_s,
+        "p50_s": latency.p50_us / US if latency else None,
+        "p99_s": latency.p99_us / US if latency else None,
+        "p999_s": latency.p999_us / US if latency else None,
+        "max_s": latency.max_us / US if latency else None,
+    }
+
+
+def _row(one: CustomerLag) -> list[Cell]:
+    latency = one.latency
+    percentiles = (latency.p50_us, latency.p99_us, latency.p999_us) if latency else (None, None, None)
+    return [
+        *(one.customer.slug, one.customer.standing, one.batches, one.oldest_s),
+        *(one.batches_per_s, one.events_per_s),
+        *(None if value is None else f"{value / US:.3f}" for value in percentiles),
+    ]

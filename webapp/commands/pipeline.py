@@ -1,0 +1,52 @@
+"""`flask pipeline …`: what becomes of a customer's events."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+import click
+
+import db.pipelines
+from db.engine import begin, read
+from pipelines import BadPipeline, parse
+from webapp.commands import world
+from webapp.commands.exits import Ended, Exit, Group
+
+group = Group("pipeline", help="Show and set what becomes of a customer's events.")
+
+
+@group.command("show")
+@click.argument("slug")
+@click.option("--version", type=click.IntRange(min=1), help="Another than the latest.")
+def show(slug: str, version: int | None) -> None:
+    """Print the definition as it was set; its version goes to stderr."""
+    customer = world.customer(slug)
+    with read(world.parts().engine) as connection:
+        try:
+            if version is None:
+                version, text = db.pipelines.latest(connection, customer.id)
+            else:
+                text = db.pipelines.get(connection, customer.id, version)
+        except LookupError:
+            raise Ended(Exit.NOT_FOUND, f"customer {slug} has no such pipeline version") from None
+    click.echo(f"version {version}", err=True)
+    click.echo(text.rstrip("\n"))
+
+
+@group.command("set")
+@click.argument("slug")
+@click.argument("file", type=click.File(encoding="utf-8"))
+def set_(slug: str, file: TextIO) -> None:
+    """Check the definition in FILE (- is stdin) and make it the next version, used within 10 s.
+
+    Windows that are cut already keep the version they were cut with.
+    """
+    customer = world.customer(slug)
+    try:
+        text = file.read()
+        parse(text)
+    except (BadPipeline, UnicodeDecodeError) as error:
+        raise Ended(Exit.REFUSED, f"nothing was changed: {error}") from None
+    with begin(world.parts().engine) as connection:
+        version = db.pipelines.put(connection, customer.id, text)
+    click.echo(f"pipeline of {slug} is version {version}, for windows cut from now on", err=True)

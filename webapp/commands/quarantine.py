@@ -1,0 +1,90 @@
+"""`flask quarantine …`: what was not taken, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from datetime import UTC, datetime
+from typing import get_args
+
+import click
+
+import db.customers
+import db.quarantine
+import db.quarantine_acts
+from db.engine import read
+from db.quarantine import Quarantined, State
+from webapp.commands import quarantine_acts, world
+from webapp.commands.exits import Ended, Exit, Group
+from webapp.commands.tables import Cell, show as show_table
+
+group = Group("quarantine", help="Batches and events that could not be taken.")
+for command in (quarantine_acts.replay, quarantine_acts.export, quarantine_acts.discard):
+    group.add_command(command)
+
+
+@group.command("list")
+@click.option("--customer", "slug", help="Only this one.")
+@click.option("--reason", help="Only this one; docs/quarantine.md lists them.")
+@click.option("--state", type=click.Choice(get_args(State)), help="Only rows of which this became.")
+@click.option("--before", type=click.IntRange(min=1), help="Only ids below this one, to page on.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, help="At most so many a customer.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def list_(
+    slug: str | None, reason: str | None, state: State | None, before: int | None, limit: int, as_json: bool
+) -> None:
+    """The newest first."""
+    found: list[tuple[str, Quarantined]] = []
+    with read(world.parts().engine) as connection:
+        everyone = [world.customer(slug)] if slug else db.customers.everyone(connection)
+        for customer in everyone:
+            rows = db.quarantine.listing(
+                connection, customer.id, reason=reason, state=state, before_id=before, limit=limit
+            )
+            found.extend((customer.slug, row) for row in rows)
+    if as_json:
+        documents = [{"customer": owner} | dataclasses.asdict(row) for owner, row in found]
+        click.echo(json.dumps({"quarantine": documents}))
+        return
+    headers = ["id", "customer", "reason", "batch", "row", "offset", "bytes", "since", "state"]
+    show_table(headers, [_row(owner, row) for owner, row in found])
+
+
+@group.command("show")
+@click.argument("row_id", metavar="ID", type=click.IntRange(min=1))
+@click.option("--bytes", "as_bytes", is_flag=True, help="Only the bytes, as they are, to stdout.")
+def show(row_id: int, as_bytes: bool) -> None:
+    """One row with its detail and the beginning of its bytes."""
+    with read(world.parts().engine) as connection:
+        found = db.quarantine.show(connection, row_id)
+        notes = db.quarantine_acts.notes(connection, row_id)
+    if found is None:
+        raise Ended(Exit.NOT_FOUND, f"there is no row {row_id} in quarantine")
+    row, data = found
+    if as_bytes:
+        sys.stdout.buffer.write(data)
+        return
+    for name, value in dataclasses.asdict(row).items():
+        click.echo(f"{name.replace('_', ' '):<18} {'-' if value is None else value}")
+    click.echo(f"{'begins with':<18} {data[:200]!r}")
+    for note in notes:
+        click.echo(f"{note.act:<18} {_time(note.noted_at)} by {note.who}{note.why and ': '}{note.why}")
+
+
+def _row(owner: str, row: Quarantined) -> list[Cell]:
+    # Ids are not numbers to be added up: no thousands separators.
+    return [
+        *(str(row.id), owner, row.reason, row.batch_id),
+        *(
+            None if row.row is None else str(row.row),
+            str(row.stream_offset),
+            row.size,
+            _time(row.created_at),
+            row.state,
+        ),
+    ]
+
+
+def _time(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S")

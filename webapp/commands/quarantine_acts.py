@@ -1,0 +1,205 @@
+"""`flask quarantine replay|export|discard`: what is done about rows that were not taken, and who did it."""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+
+import click
+from flask.cli import with_appcontext
+
+import db.quarantine
+from db.clock import now_us
+from db.customers import Customer
+from db.engine import read
+from db.quarantine import Extent, Quarantined, Selection, State
+from db.quarantine_acts import REPLAYABLE
+from streams.errors import Unavailable
+from webapp.commands import world
+from webapp.commands.dates import Time
+from webapp.commands.exits import Command, Ended, Exit
+from webapp.quarantine_export import export as write_export
+from webapp.quarantine_slices import Progress, discard as discard_rows
+from webapp.replay import Replay
+
+NAMED = 20
+"""So many skipped rows are named for people; `--json` has all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What the words of a command choose. `since` in µs."""
+
+    slug: str
+    reason: str | None
+    since: int | None
+    ids: tuple[int, ...]
+
+    def rows(self, *states: State) -> tuple[Customer, Selection, Extent]:
+        """The rows in these states. Raises Ended for an id of another customer, or in another state."""
+        customer = world.customer(self.slug)
+        selection = Selection(
+            customer_id=customer.id, states=states, reason=self.reason, since_us=self.since, ids=self.ids
+        )
+        with read(world.parts().engine) as connection:
+            for row_id in self.ids:
+                found = db.quarantine.show(connection, row_id)
+                if found is None or found[0].customer_id != customer.id:
+                    raise Ended(Exit.NOT_FOUND, f"there is no row {row_id} of {self.slug} in quarantine")
+                if found[0].state not in states:
+                    _already(found[0], states)
+            return customer, selection, db.quarantine.extent(connection, selection)
+
+
+def _choosing(command: Callable[..., None]) -> Callable[..., None]:
+    """Give the command its first argument: the rows that it is about."""
+
+    @wraps(command)
+    def chosen(
+        *, slug: str, reason: str | None, since: int | None, ids: tuple[int, ...], **others: object
+    ) -> None:
+        command(Chosen(slug=slug, reason=reason, since=since, ids=ids), **others)
+
+    for option in (
+        click.option("--id", "ids", multiple=True, type=click.IntRange(1), help="Only this row; repeatable."),
+        click.option("--since", type=Time(), help="Only what came since: 2026-01-15 or …T14:03:05Z."),
+        click.option("--reason", help="Only this one; docs/quarantine.md lists them."),
+        click.option("--customer", "slug", required=True, help="Whose rows."),
+    ):
+        chosen = option(chosen)
+    return chosen
+
+
+def _words(context: click.Context, param: click.Parameter, value: str) -> str:
+    if not value.strip():
+        raise click.BadParameter("say something", context, param)
+    return value
+
+
+def _os_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name
+        return "unknown"
+
+
+by_default = click.option("--by", default=_os_user, callback=_words, help="Who does it; else the OS user.")
+why_optional = click.option("--why", default="", help="Kept in the note.")
+
+
+@click.command("replay", cls=Command)
+@_choosing
+@by_default
+@why_optional
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@with_appcontext
+def replay(chosen: Chosen, by: str, why: str, as_json: bool) -> None:
+    """Send quarantined batches and events through again, each once.
+
+    May be interrupted and repeated, and run twice at once. What fails again becomes a new row.
+    """
+    customer, selection, there = chosen.rows(*REPLAYABLE)
+    with world.broker() as broker:
+        # Before any row is marked; and only a connection tells how large a message may be.
+        if not broker.ready(world.BROKER_DEADLINE_S):
+            raise Unavailable(f"no answer within {world.BROKER_DEADLINE_S:g} s")
+        work = Replay(
+            engine=world.parts().engine,
+            broker=broker,
+            customer=customer,
+            by=by,
+            why=why,
+            deadline_s=world.BROKER_DEADLINE_S,
+        )
+        try:
+            with _bar(there.rows, "replayed") as progress:
+                work.run(selection, progress)
+        finally:
+            _tell(work, as_json)
+    if chosen.ids and work.skipped:
+        raise Ended(Exit.REFUSED, "what was asked for by its id cannot be replayed")
+
+
+@click.command("export", cls=Command)
+@_choosing
+@by_default
+@why_optional
+@click.option("--to", "folder", required=True, type=click.Path(path_type=Path), help="A new folder.")
+@with_appcontext
+def export(chosen: Chosen, by: str, why: str, folder: Path) -> None:
+    """Write rows into a new folder: the bytes of each in a file, and what is known of them in index.jsonl."""
+    customer, selection, there = chosen.rows("kept", "replaying", "replayed")
+    engine = world.parts().engine
+    try:
+        with _bar(there.rows, "exported") as progress:
+            rows = write_export(engine, customer, selection, folder, by=by, why=why, progress=progress)
+    except OSError as error:
+        raise Ended(Exit.REFUSED, f"{folder} cannot be written: {error.strerror}") from error
+    click.echo(f"exported {rows:,} rows of {customer.slug} to {folder}", err=True)
+
+
+@click.command("discard", cls=Command)
+@_choosing
+@click.option("--by", required=True, callback=_words, help="Who does it.")
+@click.option("--why", required=True, callback=_words, help="Kept in the note.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_appcontext
+def discard(chosen: Chosen, by: str, why: str, yes: bool) -> None:
+    """Delete the bytes of rows for good; the rows stay for the books, with a note of who and why."""
+    if chosen.reason is None and chosen.since is None and not chosen.ids:
+        raise click.UsageError("say which rows: --reason, --since or --id")
+    customer, selection, there = chosen.rows("kept")
+    question = f"Delete {there.size:,} bytes in {there.rows:,} rows of {customer.slug} for good?"
+    if there.rows and not yes and not _confirmed(question):
+        raise Ended(Exit.REFUSED, "nothing was discarded")
+    with _bar(there.rows, "discarded") as progress:
+        rows = discard_rows(
+            world.parts().engine, selection, by=by, why=why, at_us=now_us(), progress=progress
+        )
+    click.echo(f"discarded {rows:,} rows of {customer.slug}", err=True)
+
+
+def _already(row: Quarantined, wanted: tuple[State, ...]) -> None:
+    """Raises Ended, unless the row is where the command would have brought it."""
+    if row.state == "replayed" and wanted == REPLAYABLE:
+        click.echo(f"row {row.id} was replayed already, as {row.replayed_as}", err=True)
+    elif row.state == "discarded" and wanted == ("kept",):
+        click.echo(f"row {row.id} was discarded already", err=True)
+    else:
+        remedy = ": complete that with `flask quarantine replay`" if row.state == "replaying" else ""
+        raise Ended(Exit.REFUSED, f"row {row.id} is {row.state}{remedy}")
+
+
+def _confirmed(question: str) -> bool:
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:  # nobody is there to answer
+        return False
+
+
+@contextmanager
+def _bar(rows: int, label: str) -> Iterator[Progress]:
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(length=rows, label=label, file=sys.stderr, hidden=hidden) as bar:
+        yield bar.update
+
+
+def _tell(work: Replay, as_json: bool) -> None:
+    if as_json:
+        skipped = [dataclasses.asdict(one) for one in work.skipped]
+        click.echo(json.dumps({"batches": work.batches, "events": work.events, "skipped": skipped}))
+        return
+    click.echo(
+        f"replayed {work.batches:,} batches and {work.events:,} events of {work.customer.slug}", err=True
+    )
+    for one in work.skipped[:NAMED]:
+        click.echo(f"skipped row {one.row_id} (batch {one.batch_id or 'unknown'}): {one.why}", err=True)
+    if len(work.skipped) > NAMED:
+        click.echo(f"and {len(work.skipped) - NAMED:,} more; --json names all that were skipped", err=True)

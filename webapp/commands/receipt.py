@@ -1,0 +1,52 @@
+"""`flask receipt`: where is my batch?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import UTC, datetime
+
+import click
+from flask.cli import with_appcontext
+
+from webapp.commands import world
+from webapp.commands.exits import Command, Ended, Exit
+from webapp.receipts import find
+
+
+@click.command("receipt", cls=Command)
+@click.argument("slug")
+@click.argument("batch_id")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option(
+    "--look-at", type=click.IntRange(0), default=10_000, help="Waiting batches to look through at most."
+)
+@with_appcontext
+def command(slug: str, batch_id: str, as_json: bool, look_at: int) -> None:
+    """What became of one batch: waiting, dispatched, deposited, discarded or quarantined."""
+    customer = world.customer(slug)
+    with world.broker() as broker:
+        found = find(
+            world.parts().engine,
+            broker,
+            customer,
+            batch_id,
+            deadline_s=world.BROKER_DEADLINE_S,
+            look_at=look_at,
+        )
+    if found is None:
+        raise Ended(
+            Exit.NOT_FOUND,
+            f"no batch {batch_id} of {slug}: it never came, its id is forgotten, or it waits further back",
+        )
+    document = {"state": "waiting"} | dataclasses.asdict(found)
+    if as_json:
+        click.echo(json.dumps(document))
+        return
+    for name, value in document.items():
+        shown = _time(value) if name.endswith("_at") else value
+        click.echo(f"{name.replace('_', ' '):<14} {'-' if shown in (None, (), []) else shown}")
+
+
+def _time(value: object) -> str | None:
+    return datetime.fromtimestamp(value / 1e6, UTC).isoformat() if isinstance(value, int) else None

@@ -1,0 +1,67 @@
+"""`flask verify`: the books proved against the stream itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+
+import click
+from flask.cli import with_appcontext
+
+from db.settings import DatabaseSettings
+from webapp.commands import world
+from webapp.commands.exits import Command, Exit
+from webapp.proof import Proof
+from webapp.verification import verify
+
+
+@click.command("verify", cls=Command)
+@click.argument("slug")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.pass_context
+@with_appcontext
+def command(context: click.Context, slug: str, as_json: bool) -> None:
+    """Read the raw stream again and prove that windows and batch ids account for it; exit 1 when not.
+
+    Windows must cover what is retained up to the cursor without gap or overlap, and each batch id must be
+    booked once, with the bytes that came first. May run while batches come and go.
+    """
+    customer, proof = world.customer(slug), Proof()
+    with (
+        world.broker() as broker,
+        click.progressbar(length=1, label="verified", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar,
+    ):
+
+        def progress(done: int, due: int) -> None:
+            bar.length = due
+            bar.update(done - bar.pos)
+
+        verify(
+            world.parts().engine,
+            broker,
+            customer,
+            proof,
+            remember_days=DatabaseSettings().remember_days,
+            deadline_s=world.BROKER_DEADLINE_S,
+            progress=progress,
+        )
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(proof)))
+    else:
+        _print(slug, proof)
+    context.exit(Exit.DIFFERS if proof.differences else Exit.OK)
+
+
+def _print(slug: str, proof: Proof) -> None:
+    verdict = "does not agree with the ledger" if proof.differences else "agrees with the ledger"
+    click.echo(
+        f"raw stream of {slug} {verdict}: offsets {proof.first_offset:,} to {proof.cursor:,} (the cursor),"
+        f" {proof.read:,} batches read, {proof.skipped:,} of them skipped, in {proof.windows:,} windows"
+    )
+    if proof.unprovable:
+        click.echo(f"{proof.unprovable:,} offsets are older than what the ledger remembers")
+    for sentence in proof.differences:
+        click.echo(f"- {sentence}")
+    if proof.more_differences:
+        click.echo(f"- and {proof.more_differences:,} more")

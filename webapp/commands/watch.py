@@ -1,0 +1,125 @@
+"""`flask watch`: the busiest customers every two seconds, for the table of `make run` and for scripts."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+
+import click
+from flask.cli import with_appcontext
+from sqlalchemy import Connection, Engine
+
+import db.customers
+import db.lag
+from db.clock import now_us
+from db.customers import Customer
+from db.engine import read
+from db.errors import Unavailable as DatabaseUnavailable
+from streams import Broker
+from streams.errors import Unavailable as BrokerUnavailable
+from webapp.commands import world
+from webapp.commands.exits import Command
+from webapp.commands.tables import show as show_table
+from webapp.lags import US, CustomerLag, lags
+
+OVER_S = 15.0  # rates and percentiles are of the last so many seconds
+SHOWN = 20
+DEADLINE_S = 2.0
+DATABASE_AWAY = "the database is away: agents still get 202; dispatch and deposit wait"
+BROKER_AWAY = "the broker is away: agents get 503 and try again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One customer now: batches accepted and not deposited, and the age of the oldest of them in seconds.
+
+    Percentiles are seconds from accepted to committed, None when nothing was deposited lately.
+    """
+
+    slug: str
+    state: str
+    batches_per_s: float
+    events_per_s: float
+    lag_batches: int
+    lag_s: float
+    p50_s: float | None
+    p99_s: float | None
+    p999_s: float | None
+    balanced: bool
+
+    @classmethod
+    def of(cls, lag: CustomerLag) -> Row:
+        latency = lag.latency
+        return cls(
+            slug=lag.customer.slug,
+            state=lag.customer.standing,
+            batches_per_s=round(lag.batches_per_s, 2),
+            events_per_s=round(lag.events_per_s, 1),
+            lag_batches=lag.batches,
+            lag_s=round(lag.oldest_s or 0.0, 3),
+            p50_s=latency.p50_us / US if latency else None,
+            p99_s=latency.p99_us / US if latency else None,
+            p999_s=latency.p999_us / US if latency else None,
+            balanced=lag.balanced,
+        )
+
+
+@dataclass(slots=True)
+class Watch:
+    engine: Engine
+    broker: Broker
+    _began_s: float = field(default_factory=time.monotonic)
+
+    def look(self) -> tuple[list[Row], int]:
+        """The busiest customers, by slug, and how many are left out.
+
+        Raises db.errors.Unavailable, streams.errors.Unavailable.
+        """
+        with read(self.engine) as connection:
+            everyone = db.customers.everyone(connection)
+            chosen = everyone if len(everyone) <= SHOWN else _busiest(connection, everyone)
+        # Right after the start nothing is as old as that yet.
+        over_s = min(OVER_S, max(4.0, time.monotonic() - self._began_s))
+        found = lags(self.engine, self.broker, chosen, seconds=over_s, deadline_s=DEADLINE_S)
+        return sorted(map(Row.of, found), key=lambda row: row.slug), len(everyone) - len(chosen)
+
+
+def _busiest(connection: Connection, everyone: list[Customer]) -> list[Customer]:
+    """Those with the most batches in flight, then with the most events deposited."""
+    known = db.lag.lag(connection, now_us(), seconds=OVER_S)
+    work = {lag.customer_id: (lag.batches, lag.deposited_events) for lag in known}
+    return sorted(everyone, key=lambda one: work.get(one.id, (0, 0)), reverse=True)[:SHOWN]
+
+
+@click.command("watch", cls=Command)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--every", type=click.FloatRange(0.2, 3600), default=2.0, help="Seconds between two looks.")
+@with_appcontext
+def command(as_json: bool, every: float) -> None:
+    """Who sends how much and how far behind each is, again and again until interrupted."""
+    with world.broker() as broker:
+        watch = Watch(world.parts().engine, broker)
+        while True:
+            _show(watch, as_json)
+            time.sleep(every)
+
+
+def _show(watch: Watch, as_json: bool) -> None:
+    rows: list[Row] = []
+    left_out, problem = 0, None
+    try:
+        rows, left_out = watch.look()
+    except DatabaseUnavailable:
+        problem = DATABASE_AWAY
+    except BrokerUnavailable:
+        problem = BROKER_AWAY
+    if as_json:
+        found = {"customers": [asdict(row) for row in rows], "left_out": left_out, "problem": problem}
+        click.echo(json.dumps(found))
+        return
+    headers = ["customer", "state", "batches/s", "events/s", "lag", "behind s", "p50 s", "p99 s", "p99.9 s"]
+    show_table([*headers, "balanced"], [list(asdict(row).values()) for row in rows])
+    if problem or left_out:
+        click.echo(problem or f"and {left_out} more")
+    click.echo()

@@ -1,0 +1,103 @@
+"""Adding a customer: streams first, so that whoever sees the row finds them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine
+
+import db.pipelines
+from db import keys
+from db.customers import Customer, add, get
+from db.engine import begin, read
+from db.errors import SlugTaken
+from pipelines import DEFAULT
+from streams import Broker, processed, raw
+from webapp.keyfiles import KeyFile
+from webapp.settings import RetentionSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Added:
+    """`key` is None when it went into a file, or when the customer and its key were there already."""
+
+    customer: Customer
+    key: str | None
+    new: bool
+
+
+def create(
+    engine: Engine,
+    broker: Broker,
+    retention: RetentionSettings,
+    slug: str,
+    *,
+    key_file: KeyFile | None = None,
+    exist_ok: bool = False,
+) -> Added:
+    """Add a customer with its streams, first key and default pipeline; safe to repeat after a crash anywhere.
+
+    With `exist_ok` an existing customer is left as it is, but for what is missing: a stream, or the key that
+    `key_file` should hold. Raises db.errors.BadSlug, SlugTaken, Unavailable, streams.errors.Unavailable,
+    Misconfigured (a stream of that name exists with other retention).
+    """
+    with read(engine) as connection:
+        there = get(connection, slug)
+        if there is not None and not exist_ok:
+            raise SlugTaken(f"customer {slug} exists already")
+    if there is None:
+        _check_slug(engine, slug)
+    _declare(broker, retention, slug)
+    # If we die here, streams without a customer are left: nobody reads them, and the next try finds them fit.
+    with begin(engine) as connection:
+        there = get(connection, slug)
+        if there is None:
+            return _insert(connection, slug, key_file)
+        if not exist_ok:
+            raise SlugTaken(f"customer {slug} exists already")
+        return _complete(connection, there, key_file)
+
+
+def _check_slug(engine: Engine, slug: str) -> None:
+    """Raises BadSlug before a stream gets the name."""
+    with begin(engine) as connection:
+        add(connection, slug)
+        connection.rollback()
+
+
+def _declare(broker: Broker, retention: RetentionSettings, slug: str) -> None:
+    broker.declare(
+        raw(slug),
+        max_bytes=retention.raw_bytes,
+        max_age_s=retention.raw_age_s,
+        segment_bytes=retention.raw_segment_bytes,
+    )
+    broker.declare(
+        processed(slug),
+        max_bytes=retention.processed_bytes,
+        max_age_s=retention.processed_age_s,
+        segment_bytes=retention.processed_segment_bytes,
+    )
+
+
+def _insert(connection: Connection, slug: str, key_file: KeyFile | None) -> Added:
+    customer = add(connection, slug)
+    db.pipelines.put(connection, customer.id, DEFAULT)
+    key = keys.issue(connection, customer.id)
+    if key_file is not None:
+        # Before the commit: a file whose key is not valid yet is written over by the next try, a key that was
+        # committed and written nowhere is lost.
+        key_file.write(key)
+    return Added(customer=customer, key=None if key_file else key, new=True)
+
+
+def _complete(connection: Connection, customer: Customer, key_file: KeyFile | None) -> Added:
+    held = key_file.read() if key_file is not None else None
+    if key_file is not None and not _is_of(connection, customer, held):
+        key_file.write(keys.rotate(connection, customer.id))
+    return Added(customer=customer, key=None, new=False)
+
+
+def _is_of(connection: Connection, customer: Customer, key: str | None) -> bool:
+    owner = keys.find(connection, keys.digest(key)) if key else None
+    return owner is not None and owner.id == customer.id

@@ -1,0 +1,46 @@
+"""GET /healthz, /readyz and /metrics."""
+
+from __future__ import annotations
+
+import json
+
+from flask import Blueprint, Response
+
+from streams import Broker
+from webapp.drain import Drain
+from webapp.keys import KeyCache
+from webapp.metrics import exposition
+
+READY_TIMEOUT_S = 1.0
+
+
+def blueprint(broker: Broker, keys: KeyCache, drain: Drain) -> Blueprint:
+    """The paths' routes."""
+    routes = Blueprint("health", __name__)
+
+    @routes.get("/healthz")
+    def healthz() -> Response:
+        return _json({"alive": True}, 200)
+
+    @routes.get("/readyz")
+    def readyz() -> Response:
+        found = {
+            "draining": drain.begun,
+            "broker": broker.ready(READY_TIMEOUT_S),
+            "keys": keys.usable(),
+        }
+        ready = found["broker"] and found["keys"] and not found["draining"]
+        return _json({"ready": ready, **found}, 200 if ready else 503)
+
+    @routes.get("/metrics")
+    def metrics() -> Response:
+        text, content_type = exposition()
+        return Response(text, 200, content_type=content_type)
+
+    return routes
+
+
+def _json(document: dict[str, bool], status: int) -> Response:
+    return Response(
+        json.dumps(document), status, {"Cache-Control": "no-store"}, content_type="application/json"
+    )

@@ -1,0 +1,181 @@
+"""Whose key is this: a bounded cache in front of the database, which is asked once at a time for one key.
+
+A request waits for the database only when its key is new to this worker or was not used for a while; keys
+in use are looked up again ahead of time, in the background. While the database is away the last answer
+stands.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError as NotYet
+from dataclasses import dataclass
+
+import structlog
+
+from db.customers import Customer
+from db.errors import Unavailable as DatabaseUnavailable
+from db.keys import digest as digest_of
+from webapp.errors import Unavailable
+
+log = structlog.get_logger(__name__)
+
+KEY_FORM = re.compile(r"sl_[a-z0-9-]{1,40}_[A-Za-z0-9_-]{43}")
+REFRESH_AHEAD = 0.7
+"""Share of its freshness after which a key in use is looked up in the background."""
+MOST_PENDING = 256
+"""Look-ups waiting for the database, per lane; more are refused rather than queued."""
+NOBODYS_DIGEST = bytes(32)
+"""No text is known that has this SHA-256."""
+
+Find = Callable[[bytes], Customer | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    digest: bytes
+    customer: Customer | None
+    asked_at: float
+
+
+class _Lane:
+    """One thread that looks keys up, and what waits for it."""
+
+    def __init__(self, name: str) -> None:
+        self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self.pending: dict[bytes, Future[Customer | None]] = {}
+
+
+class KeyCache:
+    """Thread-safe. `find` takes a key's SHA-256 and may block; it raises db.errors.Unavailable.
+
+    `fresh_s`: after so many seconds an answer is asked for again. `wait_s`: so long does a request wait for
+    it. `known`, `unknown`: bounds of what is remembered.
+    """
+
+    def __init__(self, find: Find, *, fresh_s: float, wait_s: float, known: int, unknown: int) -> None:
+        self._find = find
+        self._fresh_s = fresh_s
+        self._wait_s = wait_s
+        self._bounds = (unknown, known)
+        # The dict key is part of a SHA-256; the rest is compared in constant time.
+        self._unknown: dict[bytes, _Entry] = {}
+        self._known: dict[bytes, _Entry] = {}
+        # Keys that were good before have a lane of their own: a flood of invented keys cannot delay their
+        # refresh.
+        self._known_lane = _Lane("known-keys")
+        self._new_lane = _Lane("new-keys")
+        self._lock = threading.Lock()
+        self._away = False
+
+    def customer(self, key: str) -> Customer | None:
+        """The key's customer, None when nobody has the key.
+
+        Blocks for `wait_s` at most. Raises Unavailable when the database is away and the key was never seen.
+        """
+        if KEY_FORM.fullmatch(key) is None:
+            return None
+        digest = digest_of(key)
+        now = time.monotonic()
+        entry = self._remembered(self._known, digest)
+        if entry is not None:
+            return self._of_known(entry, now)
+        entry = self._remembered(self._unknown, digest)
+        if entry is not None and now - entry.asked_at < self._fresh_s:
+            return None
+        return self._of_new(digest)
+
+    def usable(self) -> bool:
+        """Whether some agent can be recognised now: a key is remembered, or the database answers in time."""
+        if self._known:
+            return True
+        try:
+            self._of_new(NOBODYS_DIGEST)
+        except Unavailable:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Stop the threads; a look-up under way is not waited for."""
+        for lane in (self._known_lane, self._new_lane):
+            lane.thread.shutdown(wait=False, cancel_futures=True)
+
+    def _of_known(self, entry: _Entry, now: float) -> Customer | None:
+        age = now - entry.asked_at
+        if age < self._fresh_s * REFRESH_AHEAD:
+            return entry.customer
+        future = self._ask(self._known_lane, entry.digest)
+        if age < self._fresh_s or future is None or self._away:
+            return entry.customer
+        try:
+            return future.result(self._wait_s)
+        except (NotYet, DatabaseUnavailable):
+            return entry.customer
+
+    def _of_new(self, digest: bytes) -> Customer | None:
+        future = self._ask(self._new_lane, digest)
+        if future is None:
+            raise Unavailable("too many keys are being looked up")
+        try:
+            # While the database is away the look-up goes on as a probe, and no request thread is lost to it.
+            return future.result(0 if self._away else self._wait_s)
+        except NotYet:
+            # One crowd waits for a database that hangs, the next does not: threads are for who can be served.
+            self._away = True
+            raise Unavailable("the key's look-up takes too long") from None
+        except DatabaseUnavailable:
+            raise Unavailable("the key could not be looked up") from None
+
+    def _remembered(self, entries: dict[bytes, _Entry], digest: bytes) -> _Entry | None:
+        entry = entries.get(digest[:8])
+        return entry if entry is not None and hmac.compare_digest(entry.digest, digest) else None
+
+    def _ask(self, lane: _Lane, digest: bytes) -> Future[Customer | None] | None:
+        """The look-up of this key that is under way, or a new one; None when no more may be started."""
+        with self._lock:
+            future = lane.pending.get(digest)
+            if future is not None:
+                return future
+            if len(lane.pending) >= (1 if self._away else MOST_PENDING):
+                return None
+            future = lane.thread.submit(self._look_up, lane, digest)
+            lane.pending[digest] = future
+            return future
+
+    def _look_up(self, lane: _Lane, digest: bytes) -> Customer | None:
+        asked_at = time.monotonic()
+        try:
+            customer = self._find(digest)
+        except Exception as error:
+            self._failed(lane, digest, error)
+            raise
+        with self._lock:
+            self._remember(_Entry(digest, customer, asked_at))
+            lane.pending.pop(digest, None)
+            returned, self._away = self._away, False
+        if returned:
+            log.info("database_returned")
+        return customer
+
+    def _failed(self, lane: _Lane, digest: bytes, error: Exception) -> None:
+        with self._lock:
+            lane.pending.pop(digest, None)
+            went, self._away = not self._away, True
+        if not isinstance(error, DatabaseUnavailable):
+            log.error("key_lookup_failed", error=type(error).__name__)
+        elif went:
+            log.warning("database_went_away", known_keys=len(self._known))
+
+    def _remember(self, entry: _Entry) -> None:
+        place = entry.digest[:8]
+        self._known.pop(place, None)
+        self._unknown.pop(place, None)
+        entries = self._unknown if entry.customer is None else self._known
+        entries[place] = entry
+        # A refreshed key is put in anew, so the first one is the one that was not used for longest.
+        if len(entries) > self._bounds[entries is self._known]:
+            del entries[next(iter(entries))]

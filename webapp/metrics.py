@@ -1,0 +1,141 @@
+"""The receiver's metrics, listed in docs/http-api.md, and the bound on their customers."""
+
+from __future__ import annotations
+
+import os
+import threading
+from enum import StrEnum
+from typing import TYPE_CHECKING, get_args
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from db.customers import Limit
+
+if TYPE_CHECKING:
+    from db.customers import Customer
+
+OTHER = "other"
+
+
+class Outcome(StrEnum):
+    """What became of a batch that was answered with success."""
+
+    ACCEPTED = "accepted"
+    DISCARDED = "discarded"
+
+
+BATCHES = Counter("sluice_http_batches", "Batches answered with success", ["customer", "outcome"])
+BYTES = Counter("sluice_http_bytes", "Bytes of bodies answered with success, as sent", ["customer"])
+HELD = Counter(
+    "sluice_http_held_batches", "Batches accepted while their customer's breaker is open", ["customer"]
+)
+REFUSALS = Counter("sluice_http_refusals", "Requests refused, by the slug of their problem", ["problem"])
+LIMITED = Counter("sluice_http_limited", "Batches refused by a limit", ["customer", "limit"])
+LIMIT = Gauge(
+    "sluice_http_limit",
+    "Customers' limits as this receiver knows them; 0 for none",
+    ["customer", "limit"],
+    multiprocess_mode="mostrecent",
+)
+QUOTA_USED = Gauge(
+    "sluice_http_quota_used_bytes",
+    "Bytes of the day accepted of a customer with a daily quota",
+    ["customer"],
+    multiprocess_mode="mostrecent",
+)
+ANSWER_SECONDS = Histogram(
+    "sluice_http_accept_seconds",
+    "Seconds from the request's headers to the broker's confirm",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+)
+CONFIRM_SECONDS = Histogram(
+    "sluice_http_confirm_seconds",
+    "Seconds from publishing to the broker's confirm",
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+)
+
+PROMOTED_AFTER = 1000
+"""Batches after which a customer may take one of the label values held back for the busy ones."""
+
+
+class _Counts:
+    """One customer's counters, looked up once."""
+
+    __slots__ = ("accepted", "bytes", "discarded", "held", "label")
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.accepted = BATCHES.labels(label, Outcome.ACCEPTED.value)
+        self.discarded = BATCHES.labels(label, Outcome.DISCARDED.value)
+        self.bytes = BYTES.labels(label)
+        self.held = HELD.labels(label)
+
+
+class CustomerCounts:
+    """Counters by customer with at most `names` label values per process, and "other" for the rest.
+
+    Half of the names go to the customers that come first, the other half to those that turn out busy. A
+    name once given stays, since a counter must never go back.
+    """
+
+    def __init__(self, names: int) -> None:
+        self._free_for_all = names - names // 2
+        self._names = names
+        self._named: dict[str, _Counts] = {}
+        self._waiting: dict[str, int] = {}
+        self._other = _Counts(OTHER)
+        self._lock = threading.Lock()
+
+    def count(self, slug: str, outcome: Outcome, size: int, *, held: bool = False) -> None:
+        """Count one batch of `size` bytes; `held` while the customer's breaker is open."""
+        counts = self._named.get(slug) or self._unnamed(slug)
+        (counts.accepted if outcome is Outcome.ACCEPTED else counts.discarded).inc()
+        counts.bytes.inc(size)
+        if held:
+            counts.held.inc()
+
+    def limited(self, slug: str, limit: Limit) -> None:
+        """Count one batch that a limit refused."""
+        counts = self._named.get(slug) or self._unnamed(slug)
+        LIMITED.labels(counts.label, limit).inc()
+
+    def show(self, customer: Customer, used_bytes: int | None) -> None:
+        """Show the limits of a customer that has a name, and what of its quota is used."""
+        named = self._named.get(customer.slug)
+        if named is None:
+            return
+        for limit in get_args(Limit):
+            LIMIT.labels(named.label, limit).set(getattr(customer, limit) or 0)
+        if used_bytes is not None:
+            QUOTA_USED.labels(named.label).set(used_bytes)
+
+    def _unnamed(self, slug: str) -> _Counts:
+        with self._lock:
+            if len(self._named) >= self._names:
+                return self._other
+            seen = self._waiting.get(slug, 0) + 1
+            if len(self._named) >= self._free_for_all and seen < PROMOTED_AFTER:
+                self._waiting[slug] = seen
+                return self._other
+            self._waiting.pop(slug, None)
+            # A customer may be called "other" too; its slug cannot hold a colon.
+            counts = self._named[slug] = _Counts(f"{OTHER}:" if slug == OTHER else slug)
+            return counts
+
+
+def exposition() -> tuple[bytes, str]:
+    """All workers' metrics in Prometheus' text format, and its content type."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # it has no annotations
+    return generate_latest(registry), CONTENT_TYPE_LATEST

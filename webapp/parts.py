@@ -1,0 +1,43 @@
+"""What one process holds open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from streams import Broker
+from webapp.drain import Drain
+from webapp.keys import KeyCache
+from webapp.limits import Limits
+from webapp.meters import Meters
+from webapp.reception import Reception
+from webapp.settings import HttpSettings
+
+WARM_UP_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The application's parts, at `app.extensions["sluice"]`."""
+
+    settings: HttpSettings
+    engine: Engine
+    broker: Broker
+    keys: KeyCache
+    meters: Meters
+    limits: Limits
+    reception: Reception
+    drain: Drain
+
+    def warm(self) -> None:
+        """Connect to the broker, so that the first batch does not wait for it; blocks for a moment."""
+        self.broker.ready(WARM_UP_S)
+
+    def close(self) -> None:
+        """Close everything, in reverse order of need."""
+        self.reception.close()
+        self.keys.close()
+        self.limits.close()
+        self.broker.close()
+        self.engine.dispose()

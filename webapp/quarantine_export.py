@@ -1,0 +1,127 @@
+"""Quarantined rows written to a folder: a file of bytes for each, and an index of JSON lines."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from sqlalchemy import Engine
+
+import db.quarantine
+import db.quarantine_acts
+from db.clock import now_us
+from db.customers import Customer
+from db.engine import begin
+from db.errors import Refusal
+from db.quarantine import Quarantined, Selection
+from db.quarantine_acts import Note
+from webapp.quarantine_slices import Progress, slices
+
+INDEX = "index.jsonl"
+SUFFIXES = {
+    "arrow": ".arrow",
+    "ndjson": ".ndjson",
+    "json": ".json",
+    "otlp-protobuf": ".otlp.pb",
+    "otlp-json": ".otlp.json",
+}
+ENCODED = {"gzip": ".gz", "deflate": ".zz", "zstd": ".zst", "br": ".br"}
+
+
+def export(
+    engine: Engine,
+    customer: Customer,
+    selection: Selection,
+    folder: Path,
+    *,
+    by: str,
+    why: str,
+    progress: Progress,
+) -> int:
+    """Write the selected rows to a new folder, readable by its owner only; returns how many.
+
+    The folder appears when it is complete. Dying before leaves a hidden one beside it, `.<name>.<8 digits>`.
+    Raises Refusal when there is something of that name, OSError, db.errors.Unavailable.
+    """
+    if folder.exists() or folder.is_symlink():
+        raise Refusal(f"{folder} is there already; nothing is written over")
+    draft = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    draft.mkdir(mode=0o700, parents=True)
+    try:
+        note = Note(act="export", who=by, why=why, noted_at=now_us())
+        written = _fill(engine, customer, selection, draft, note, progress)
+        _appear(draft, folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return written
+
+
+def file_name(row: Quarantined) -> str | None:
+    """`<id>.<format>[.<encoding>]`; None for a row without bytes."""
+    if not row.size:
+        return None
+    return f"{row.id}{SUFFIXES.get(row.format, '.bin')}{ENCODED.get(row.content_encoding, '')}"
+
+
+def _fill(
+    engine: Engine, customer: Customer, selection: Selection, draft: Path, note: Note, progress: Progress
+) -> int:
+    written = 0
+    with _create(draft / INDEX) as index:
+        for rows in slices(engine, selection):
+            # Noted before the folder appears: better an export that nobody got than one that nobody knows of.
+            with begin(engine) as connection:
+                contents = db.quarantine.contents(connection, [row.id for row in rows])
+                db.quarantine_acts.note(connection, customer.id, contents, note)
+            index.write(_lines(customer, rows, contents, draft))
+            written += len(contents)
+            progress(len(rows))
+        index.flush()
+        os.fsync(index.fileno())
+    return written
+
+
+def _lines(customer: Customer, rows: Sequence[Quarantined], contents: dict[int, bytes], draft: Path) -> bytes:
+    """The rows' lines of the index; their files are written on the way. A row that is gone since has none."""
+    lines = b""
+    for row in rows:
+        data = contents.get(row.id)
+        if data is None:
+            continue
+        row = dataclasses.replace(row, size=len(data))  # another may have discarded it since
+        name = file_name(row)
+        if name is not None:
+            with _create(draft / name) as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        facts = {"customer": customer.slug, "file": name, "sha256": hashlib.sha256(data).hexdigest()}
+        times = {name: _time(getattr(row, name)) for name in ("accepted_at", "created_at", "replayed_at")}
+        lines += json.dumps(facts | dataclasses.asdict(row) | times).encode() + b"\n"
+    return lines
+
+
+def _create(path: Path) -> IO[bytes]:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+
+def _appear(draft: Path, folder: Path) -> None:
+    try:
+        draft.rename(folder)
+    except OSError as error:
+        if folder.exists():
+            raise Refusal(f"{folder} has appeared meanwhile; nothing is written over") from error
+        raise
+
+
+def _time(at_us: int | None) -> str | None:
+    return None if at_us is None else datetime.fromtimestamp(at_us / 1e6, UTC).isoformat()

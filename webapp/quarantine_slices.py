@@ -1,0 +1,66 @@
+"""Quarantined rows in portions that memory and a transaction can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from sqlalchemy import Engine
+
+import db.quarantine
+import db.quarantine_acts
+from db.engine import begin, read
+from db.quarantine import Quarantined, Selection
+from db.quarantine_acts import Note
+
+ROWS_AT_ONCE = 500
+BYTES_AT_ONCE = 4 * 1024 * 1024
+"""A slice ends before it holds more; a row above it goes alone."""
+
+Progress = Callable[[int], None]
+"""Told the number of rows done since the last time."""
+
+
+def slices(engine: Engine, selection: Selection) -> Iterator[list[Quarantined]]:
+    """The rows that are selected now, oldest first; none that come later. Raises db.errors.Unavailable."""
+    with read(engine) as connection:
+        upto = db.quarantine.extent(connection, selection).newest_id
+    after = 0
+    while True:
+        with read(engine) as connection:
+            rows = db.quarantine.following(
+                connection, selection, after_id=after, upto_id=upto, limit=ROWS_AT_ONCE
+            )
+        if not rows:
+            return
+        yield from _portions(rows)
+        after = rows[-1].id
+
+
+def discard(
+    engine: Engine, selection: Selection, *, by: str, why: str, at_us: int, progress: Progress
+) -> int:
+    """Delete the bytes of the selected rows that are *kept*, with a note; returns how many.
+
+    May be killed and repeated. Raises db.errors.Unavailable.
+    """
+    written = Note(act="discard", who=by, why=why, noted_at=at_us)
+    total = 0
+    for rows in slices(engine, selection):
+        with begin(engine) as connection:
+            gone = db.quarantine_acts.discard(connection, [row.id for row in rows])
+            db.quarantine_acts.note(connection, selection.customer_id, gone, written)
+        total += len(gone)
+        progress(len(rows))
+    return total
+
+
+def _portions(rows: Sequence[Quarantined]) -> Iterator[list[Quarantined]]:
+    portion: list[Quarantined] = []
+    size = 0
+    for row in rows:
+        if portion and size + row.size > BYTES_AT_ONCE:
+            yield portion
+            portion, size = [], 0
+        portion.append(row)
+        size += row.size
+    yield portion

@@ -1,0 +1,41 @@
+"""POST /v1/batches: Arrow, NDJSON and JSON batches."""
+
+from __future__ import annotations
+
+import json
+
+from flask import Blueprint, Response, request
+
+from webapp.metrics import REFUSALS
+from webapp.problems import PROBLEM_JSON, Problem
+from webapp.reception import Format, Reception
+
+FORMATS = {
+    kind.content_type: kind
+    for kind in (
+        Format("application/vnd.apache.arrow.stream", "arrow"),
+        Format("application/x-ndjson", "ndjson"),
+        Format("application/json", "json"),
+    )
+}
+
+
+def blueprint(reception: Reception) -> Blueprint:
+    """The path's routes."""
+    routes = Blueprint("receive", __name__)
+
+    @routes.post("/v1/batches")
+    def batches() -> Response:
+        try:
+            batch_id = reception.accept(request.environ, FORMATS)
+        except Problem as problem:
+            return answer(problem)
+        return Response(json.dumps({"batch_id": batch_id}), 202, content_type="application/json")
+
+    return routes
+
+
+def answer(problem: Problem) -> Response:
+    """The problem as problem+json, counted."""
+    REFUSALS.labels(problem.kind.slug).inc()
+    return Response(problem.body(), problem.kind.status, problem.headers, content_type=PROBLEM_JSON)

@@ -1,0 +1,229 @@
+"""A batch's way from the request to the confirm: the same for every path that takes batches."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from db.customers import Customer
+from streams import Broker, Envelope, encode_envelope, raw
+from streams.errors import Overloaded, TooLarge, Unavailable as BrokerUnavailable
+from webapp import problems
+from webapp.body import Environ, Patience, announced_length, read_body
+from webapp.digests import fingerprint, verify
+from webapp.errors import Unavailable
+from webapp.keys import KeyCache
+from webapp.limits import Limits
+from webapp.metrics import ANSWER_SECONDS, CONFIRM_SECONDS, CustomerCounts, Outcome
+from webapp.problems import Problem
+from webapp.settings import HttpSettings
+
+log = structlog.get_logger(__name__)
+
+BATCH_ID_FORM = re.compile(r"[\x21-\x7e]{1,64}")
+AGENT_CHARACTERS = 128
+"""So much of a User-Agent is kept."""
+ENVELOPE_OVERHEAD = 4096
+"""Bytes that an envelope and its Publish frame add to a body at most."""
+ENCODINGS: Mapping[str, str] = {
+    "": "",
+    "identity": "",
+    "gzip": "gzip",
+    "x-gzip": "gzip",
+    "deflate": "deflate",
+    "zstd": "zstd",
+    "br": "br",
+}
+"""Content-Encoding as sent to the word in the envelope; "" is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What a content type means: its name without parameters, and the decoder's word for it."""
+
+    content_type: str
+    name: str
+
+
+class Reception:
+    """Takes batches in; thread-safe, one per process."""
+
+    def __init__(
+        self,
+        settings: HttpSettings,
+        keys: KeyCache,
+        limits: Limits,
+        broker: Broker,
+        counts: CustomerCounts,
+    ) -> None:
+        self._settings = settings
+        self._keys = keys
+        self._limits = limits
+        self._broker = broker
+        self._patience = Patience(settings.body_deadline_s)
+        self._counts = counts
+
+    def accept(self, environ: Environ, formats: Mapping[str, Format]) -> str:
+        """Take the request's batch in and return its batch id, after the broker's confirm and never before.
+
+        Blocks for the deadlines of key, body and confirm at most. Raises Problem for every refusal; the
+        checks come in the order in which they cost, so that nothing of a refused body is read.
+        """
+        begun = time.perf_counter()
+        customer = self._authenticate(environ.get("HTTP_AUTHORIZATION", ""))
+        if customer.state == "blocked":
+            raise Problem(problems.CUSTOMER_BLOCKED, "the operator has blocked this customer")
+        kind = _format(environ.get("CONTENT_TYPE", ""), formats)
+        encoding = _encoding(environ.get("HTTP_CONTENT_ENCODING", ""))
+        batch_id = _given_batch_id(environ)
+        limit = min(self._settings.body_bytes, self._broker.frame_max - ENVELOPE_OVERHEAD)
+        length = announced_length(environ, limit=limit)
+        admission = self._limits.admit(customer, length, limit)
+        accepted = None
+        try:
+            body = self._body(environ, limit)
+            batch_id = self._keep(customer, environ, kind, encoding, batch_id, body)
+            accepted = len(body)
+        finally:
+            if admission is not None:
+                self._limits.end(admission, accepted)
+        ANSWER_SECONDS.observe(time.perf_counter() - begun)
+        return batch_id
+
+    def _body(self, environ: Environ, limit: int) -> bytes:
+        body = read_body(environ, limit=limit, patience=self._patience)
+        if not body:
+            raise Problem(problems.EMPTY_BODY, "a batch has at least one byte")
+        content_digest = environ.get("HTTP_CONTENT_DIGEST")
+        if content_digest is not None:
+            verify(content_digest, body)
+        return body
+
+    def _keep(
+        self,
+        customer: Customer,
+        environ: Environ,
+        kind: Format,
+        encoding: str,
+        batch_id: str | None,
+        body: bytes,
+    ) -> str:
+        """Publish the batch, wait for the confirm, count it, and return its id.
+
+        If we die between the confirm and the answer, the agent sends the batch again under the same batch id
+        and dispatch drops the repeat.
+        """
+        digest = fingerprint(body, encoding)
+        discarded = customer.state == "dropping"
+        batch_id = batch_id or digest.hex()
+        self._publish(
+            customer.slug,
+            Envelope(
+                batch_id=batch_id,
+                customer=customer.slug,
+                agent=environ.get("HTTP_USER_AGENT", "")[:AGENT_CHARACTERS],
+                format=kind.name,
+                content_type=kind.content_type,
+                content_encoding=encoding,
+                accepted_at_us=time.time_ns() // 1000,
+                digest=digest,
+                # A dropped batch is published without its bytes, so that its count is as durable as any
+                # batch.
+                body=b"" if discarded else body,
+                discarded=discarded,
+            ),
+        )
+        outcome = Outcome.DISCARDED if discarded else Outcome.ACCEPTED
+        held = customer.breaker_reason is not None
+        self._counts.count(customer.slug, outcome, len(body), held=held)
+        return batch_id
+
+    def later(self, kind: problems.ProblemType, detail: str, least_s: float = 0.0) -> Problem:
+        """A refusal that asks the agent to come back, at `least_s` seconds from now at the earliest."""
+        settings = self._settings
+        least = max(least_s, settings.retry_after_min_s)
+        return problems.later(kind, detail, least_s=least, most_s=max(least, settings.retry_after_max_s))
+
+    def close(self) -> None:
+        """Stop watching bodies."""
+        self._patience.close()
+
+    def _authenticate(self, header: str) -> Customer:
+        scheme, _, key = header.partition(" ")
+        if not key or scheme.lower() != "bearer":
+            raise _unauthenticated("Authorization is missing or is not `Bearer <key>`")
+        try:
+            customer = self._keys.customer(key.strip(" "))
+        except Unavailable as error:
+            raise self.later(
+                problems.UNAVAILABLE, "the key could not be looked up", error.retry_after_s
+            ) from None
+        if customer is None:
+            raise _unauthenticated("nobody has this key")
+        return customer
+
+    def _publish(self, slug: str, envelope: Envelope) -> None:
+        begun = time.perf_counter()
+        try:
+            self._broker.publish(
+                raw(slug),
+                encode_envelope(envelope),
+                deadline_s=self._settings.publish_deadline_s,
+            )
+        except TooLarge:
+            limit = len(envelope.body) - 1
+            raise Problem(
+                problems.BODY_TOO_LARGE, "the broker's frame cannot hold it", members={"limit_bytes": limit}
+            ) from None
+        except Overloaded as error:
+            raise self.later(
+                problems.OVERLOADED, "too many bytes wait for the broker's confirm", error.retry_after_s
+            ) from None
+        except BrokerUnavailable as error:
+            log.warning("batch_not_confirmed", customer=slug, error=type(error).__name__)
+            raise self.later(
+                problems.UNAVAILABLE, "the broker did not confirm it", error.retry_after_s
+            ) from None
+        CONFIRM_SECONDS.observe(time.perf_counter() - begun)
+
+
+def _unauthenticated(detail: str) -> Problem:
+    return Problem(problems.UNAUTHENTICATED, detail, headers={"WWW-Authenticate": 'Bearer realm="sluice"'})
+
+
+def _format(content_type: str, formats: Mapping[str, Format]) -> Format:
+    kind = formats.get(content_type) or formats.get(content_type.partition(";")[0].strip(" \t").lower())
+    if kind is None:
+        raise Problem(
+            problems.UNKNOWN_CONTENT_TYPE,
+            f"Content-Type is {content_type[:100]!r}",
+            members={"accepted": list(formats)},
+            headers={"Accept": ", ".join(formats)},
+        )
+    return kind
+
+
+def _encoding(content_encoding: str) -> str:
+    encoding = ENCODINGS.get(content_encoding)
+    if encoding is None:
+        encoding = ENCODINGS.get(content_encoding.strip(" \t").lower())
+    if encoding is None:
+        accepted = [name for name in ENCODINGS if name]
+        raise Problem(
+            problems.UNKNOWN_CONTENT_ENCODING,
+            f"Content-Encoding is {content_encoding[:100]!r}",
+            members={"accepted": accepted},
+            headers={"Accept-Encoding": ", ".join(accepted)},
+        )
+    return encoding
+
+
+def _given_batch_id(environ: Environ) -> str | None:
+    batch_id: str | None = environ.get("HTTP_IDEMPOTENCY_KEY")
+    if batch_id is not None and BATCH_ID_FORM.fullmatch(batch_id) is None:
+        raise Problem(problems.BAD_BATCH_ID, "Idempotency-Key must be 1 to 64 visible ASCII characters")
+    return batch_id

@@ -1,0 +1,129 @@
+"""Sending quarantined rows through again: each becomes a batch of the raw stream under a batch id of its own.
+
+Exactly once, wherever we die and however many do it at once: the batch id follows from the row, is written
+into the row before the first publish, and is remembered by dispatch for as long as the row may be sent again.
+A second publish of a row is a repeat, and is booked as a duplicate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Engine
+
+import db.quarantine_acts
+from db.clock import now_us
+from db.customers import Customer
+from db.engine import begin
+from db.quarantine import Quarantined, Selection
+from db.quarantine_acts import REPLAYABLE, Note
+from streams import Broker, Envelope, encode_envelope, raw
+from webapp import receive, traces
+from webapp.digests import fingerprint
+from webapp.quarantine_slices import Progress, slices
+from webapp.reception import ENVELOPE_OVERHEAD
+
+AGENT = "flask quarantine replay"
+CONTENT_TYPES = {
+    kind.name: kind.content_type for kind in (*receive.FORMATS.values(), *traces.FORMATS.values())
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A row that stays as it is, and why."""
+
+    row_id: int
+    batch_id: str
+    why: str
+
+
+def replay_id(row_id: int, digest: bytes) -> str:
+    """The batch id of a row's replay: longer than any an agent can send, so that none is taken for it."""
+    return f"replay-{row_id}-{digest.hex()}"
+
+
+@dataclass(kw_only=True)
+class Replay:
+    """One operator's replay of one customer's rows, and how far it came, also after an error.
+
+    `batches` and `events` count the rows that were published, `skipped` names those that cannot be.
+    """
+
+    engine: Engine
+    broker: Broker
+    customer: Customer
+    by: str
+    why: str
+    deadline_s: float
+    batches: int = 0
+    events: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def run(self, selection: Selection, progress: Progress) -> None:
+        """Publish every selected row once, and mark it. May be killed, repeated, and run twice at once.
+
+        Rows that come into quarantine meanwhile are left alone. The broker has to be connected.
+        Raises db.errors.Unavailable, streams.errors.Unavailable (no confirm of a slice within `deadline_s`
+        seconds): a repetition completes it.
+        """
+        for rows in slices(self.engine, selection):
+            published = self._publish(rows)
+            # Dying before this mark publishes once more on the next try; dispatch finds the repeat.
+            with begin(self.engine) as connection:
+                db.quarantine_acts.finish_replay(connection, [row.id for row in published], now_us())
+            self.events += sum(row.row is not None for row in published)
+            self.batches += sum(row.row is None for row in published)
+            progress(len(rows))
+
+    def _publish(self, rows: Sequence[Quarantined]) -> list[Quarantined]:
+        """Those of the rows that the raw stream has now."""
+        messages: dict[int, bytes] = {}
+        names: dict[int, str] = {}
+        at_us, largest = now_us(), self.broker.frame_max
+        with begin(self.engine) as connection:
+            # Looked at again under their locks: another may have discarded or replayed them since.
+            locked = db.quarantine_acts.lock(connection, [row.id for row in rows], REPLAYABLE)
+            for row, data in locked:
+                try:
+                    envelope = _envelope(self.customer, row, data, at_us)
+                    messages[row.id] = _fitting(encode_envelope(envelope), largest)
+                    names[row.id] = envelope.batch_id
+                except ValueError as error:
+                    self.skipped.append(Skipped(row_id=row.id, batch_id=row.batch_id, why=str(error)))
+            db.quarantine_acts.begin_replay(connection, names, at_us)
+            note = Note(act="replay", who=self.by, why=self.why, noted_at=at_us)
+            db.quarantine_acts.note(connection, self.customer.id, names, note)
+        if messages:
+            stream = raw(self.customer.slug)
+            self.broker.publish_all(stream, list(messages.values()), deadline_s=self.deadline_s)
+        return [row for row, _ in locked if row.id in messages]
+
+
+def _envelope(customer: Customer, row: Quarantined, data: bytes, at_us: int) -> Envelope:
+    """Raises ValueError when nothing can be sent again."""
+    if not data:
+        raise ValueError(f"there are no bytes of it ({row.reason})")
+    if not row.format:
+        raise ValueError("it never was a batch: its format is not known")
+    digest = fingerprint(data, row.content_encoding)
+    return Envelope(
+        batch_id=replay_id(row.id, digest),
+        customer=customer.slug,
+        agent=AGENT,
+        format=row.format,
+        content_type=CONTENT_TYPES.get(row.format, ""),
+        content_encoding=row.content_encoding,
+        # The time of the replay: batch ids are remembered, and freshness is measured, from it.
+        accepted_at_us=at_us,
+        first_accepted_at_us=row.accepted_at,
+        digest=digest,
+        body=data,
+    )
+
+
+def _fitting(message: bytes, largest: int) -> bytes:
+    if len(message) + ENVELOPE_OVERHEAD > largest:
+        raise ValueError("it is larger than the broker's frames")
+    return message

@@ -1,0 +1,128 @@
+"""Settings of the receiver and of the streams that `flask customers add` creates."""
+
+from __future__ import annotations
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from webapp.errors import Misconfigured
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+DAY_S = 24 * 3600
+
+
+class HttpSettings(BaseSettings):
+    """How the receiver listens, what it lets in, and how long it waits (SLUICE_HTTP_*)."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SLUICE_HTTP_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    bind: str = Field("127.0.0.1:8080", description="address and port that gunicorn listens on")
+    workers: int = Field(2, gt=0, le=256, description="gunicorn worker processes")
+    pin: bool = Field(True, description="each worker process stays on one processor core")
+    nice: int = Field(
+        5, ge=0, le=19, description="niceness of the worker processes: what was accepted is finished first"
+    )
+    threads: int = Field(
+        32, gt=0, le=1024, description="threads per worker: requests that wait for a confirm at once"
+    )
+    connections: int = Field(2000, gt=0, le=100_000, description="connections per worker, idle ones included")
+    keepalive_s: int = Field(75, gt=0, le=3600, description="seconds that an idle connection is kept open")
+    drain_s: float = Field(
+        2.0, ge=0, le=600, description="seconds between readiness turning false and the listener closing"
+    )
+    graceful_s: int = Field(30, gt=0, le=600, description="seconds that requests under way get to finish")
+    body_bytes: int = Field(4 * MIB, gt=0, le=64 * MIB, description="largest body as sent, in bytes")
+    body_deadline_s: float = Field(
+        30.0, gt=0, le=600, description="seconds in which a body must have come whole"
+    )
+    publish_deadline_s: float = Field(
+        5.0, gt=0, le=60, description="seconds to wait for the broker's confirm"
+    )
+    retry_after_min_s: int = Field(1, gt=0, le=3600, description="least seconds that Retry-After asks for")
+    retry_after_max_s: int = Field(5, gt=0, le=3600, description="most seconds that Retry-After asks for")
+    key_fresh_s: float = Field(10.0, gt=0, le=10, description="seconds after which a key is looked up again")
+    key_wait_s: float = Field(
+        1.0, gt=0, le=30, description="seconds that a request waits for its key's look-up"
+    )
+    keys_known: int = Field(20_000, gt=0, description="keys kept in memory by each worker")
+    keys_unknown: int = Field(20_000, gt=0, description="refused keys kept in memory by each worker")
+    receivers: int = Field(
+        1, gt=0, le=1000, description="receivers that share each customer; each lets in its part of the rates"
+    )
+    cors_origin: str = Field("*", description="origin of the browsers that may post; empty: none")
+    metrics_folder: str = Field(
+        "var/metrics/http", description="folder in which the workers share their counts"
+    )
+    metric_customers: int = Field(
+        100, gt=0, le=10_000, description="customers with metrics of their own; rest: other"
+    )
+
+    @model_validator(mode="after")
+    def _retry_after_in_order(self) -> HttpSettings:
+        if self.retry_after_min_s > self.retry_after_max_s:
+            raise ValueError("retry_after_min_s must not be above retry_after_max_s")
+        return self
+
+
+class RetentionSettings(BaseSettings):
+    """How much a customer's streams keep, fixed when they are created (SLUICE_RETENTION_*)."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SLUICE_RETENTION_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    raw_bytes: int = Field(
+        10 * GIB, ge=MIB, description="bytes of a raw stream before its oldest segment goes"
+    )
+    raw_age_s: int = Field(7 * DAY_S, gt=0, description="seconds that a raw stream keeps a segment")
+    raw_segment_bytes: int = Field(
+        128 * MIB, ge=MIB, le=3 * GIB, description="bytes of a raw stream's segment"
+    )
+    processed_bytes: int = Field(
+        4 * GIB, ge=MIB, description="bytes of a processed stream before its oldest segment goes"
+    )
+    processed_age_s: int = Field(
+        7 * DAY_S, gt=0, description="seconds that a processed stream keeps a segment"
+    )
+    processed_segment_bytes: int = Field(
+        128 * MIB, ge=MIB, le=3 * GIB, description="bytes of a processed stream's segment"
+    )
+
+    @model_validator(mode="after")
+    def _segments_fit(self) -> RetentionSettings:
+        # Retention removes whole closed segments: a stream of one segment would never shrink.
+        if (
+            self.raw_segment_bytes * 2 > self.raw_bytes
+            or self.processed_segment_bytes * 2 > self.processed_bytes
+        ):
+            raise ValueError("a stream's bytes must hold at least two of its segments")
+        return self
+
+
+def http_settings() -> HttpSettings:
+    """The receiver's settings from the environment. Raises Misconfigured."""
+    try:
+        return HttpSettings()
+    except ValidationError as error:
+        raise Misconfigured(_remedy("SLUICE_HTTP_", error)) from None
+
+
+def retention_settings() -> RetentionSettings:
+    """The streams' retention from the environment. Raises Misconfigured."""
+    try:
+        return RetentionSettings()
+    except ValidationError as error:
+        raise Misconfigured(_remedy("SLUICE_RETENTION_", error)) from None
+
+
+def _remedy(prefix: str, error: ValidationError) -> str:
+    found = [
+        f"{prefix}{str(fault['loc'][0]).upper()}={fault['input']}: {fault['msg']}"
+        if fault["loc"]
+        else fault["msg"]
+        for fault in error.errors(include_url=False)
+    ]
+    return "change these settings (docs/settings.md says what they mean): " + "; ".join(found)

@@ -1,0 +1,88 @@
+"""Tells the database what counts against daily quotas, and learns what other receivers told it."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+import db.usage
+from db.customers import Customer
+from db.engine import begin
+from db.errors import Misconfigured, Unavailable
+from webapp.meters import Meters
+
+log = structlog.get_logger(__name__)
+
+EVERY_S = 2.0
+"""A receiver that is killed as a whole forgets what it accepted within so many seconds."""
+DAY_S = 86_400
+
+
+def today() -> int:
+    """Days since 1970, UTC."""
+    return int(time.time()) // DAY_S
+
+
+class Usage:
+    """Thread-safe, one per process; its thread starts with the first batch that counts."""
+
+    def __init__(self, engine: Engine, meters: Meters) -> None:
+        self._engine = engine
+        self._meters = meters
+        # Bounded by the number of customers.
+        self._changed: set[int] = set()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def changed(self, customer_id: int) -> None:
+        """The customer's count went up; it will be written."""
+        with self._lock:
+            self._changed.add(customer_id)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="usage", daemon=True)
+                self._thread.start()
+
+    def learn(self, connection: Connection, customer: Customer) -> int:
+        """Read what all receivers wrote for today, and return what counts against the quota now."""
+        day, receiver = today(), self._meters.receiver
+        total = db.usage.total(connection, customer.id, day)
+        others = db.usage.total(connection, customer.id, day, but=receiver)
+        with self._meters.open(customer.id) as meter:
+            meter.begin_day(day)
+            if meter.day == day:
+                meter.others = max(meter.others, others)
+                meter.used = max(meter.used, total - others)
+            return meter.others + meter.used
+
+    def close(self) -> None:
+        """Stop, and write what has not been written; waits for the database as its settings say."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(EVERY_S):
+            self._write()
+        self._write()
+
+    def _write(self) -> None:
+        with self._lock:
+            changed, self._changed = self._changed, set()
+        if not changed:
+            return
+        day, counts = today(), dict[int, int]()
+        for customer_id in changed:
+            with self._meters.open(customer_id) as meter:
+                if meter.day == day:
+                    counts[customer_id] = meter.used
+        try:
+            with begin(self._engine) as connection:
+                db.usage.write(connection, self._meters.receiver, day, counts)
+        except (Unavailable, Misconfigured) as error:
+            log.warning("usage_not_written", customers=len(changed), error=type(error).__name__)
+            with self._lock:
+                self._changed |= changed
