@@ -100,7 +100,9 @@ class Subscription:
                 self.lost(error)
 
     def deliver(self, chunk: wire.Delivered) -> None:
-        """Called by the connection."""
+        """Called by the connection, also for as long as an attachment that has lost its keeper is there."""
+        if self._closed:
+            return
         self._granted -= 1
         if self._again or self._gap.doubts(self.next_offset, chunk.first_offset):
             self._again = True
@@ -119,6 +121,8 @@ class Subscription:
 
     def unfit(self, error: UnfitMessage) -> None:
         """Called by the connection."""
+        if self._closed:
+            return
         self._error = error
         self._stop()
         self._arrivals.add(self)
@@ -157,8 +161,9 @@ class Subscription:
                 await self._detached.wait()
                 doubtful = self._again
             except StreamMissing:
-                self.missing = True
-                self._arrivals.add(self)
+                self.missing = not self._closed
+                if self.missing:
+                    self._arrivals.add(self)
                 return
             except Exception as error:
                 pause_s = as_unavailable(error, f"following {self.stream}").retry_after_s
@@ -170,6 +175,9 @@ class Subscription:
     async def _attach(self) -> None:
         """To the leader: on a replica that is behind, the next offset may be far past the end.
 
+        The follower may have closed meanwhile: a cancellation that comes together with an answer is lost in
+        asyncio.wait_for (Python before 3.12), which the client's requests use.
+
         A newer broker keeps chunks back until more than half of the credit that a subscription began with is
         there (tried on 4.3.6): it begins with one, and gets the rest at once.
         """
@@ -179,6 +187,6 @@ class Subscription:
         self._granted = min(max(self._credit - self._held, 0), 1)
         offset = schema.OffsetSpecOffset(OffsetType.OFFSET, self.next_offset)
         self._attachment = await attach(self._pool, location.leader, self, offset, self._granted)
-        if self._again:
+        if self._again or self._closed:
             self._drop()
         self._grant()
