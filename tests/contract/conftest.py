@@ -74,7 +74,7 @@ def contents(broker: Broker, stream: str) -> list[bytes]:
     return [bytes(message.data) for message in broker.read(stream, first, last, deadline_s=30)]
 
 
-def eventually(condition: Callable[[], bool], what: str, within_s: float = 30.0) -> None:
+def eventually(condition: Callable[[], bool], what: str, within_s: float = 60.0) -> None:
     """Polls until the condition holds."""
     deadline = time.monotonic() + within_s
     while not condition():

@@ -21,7 +21,7 @@ def test_flower_shows_a_chains_tasks_under_the_customers_queue_and_nothing_of_th
 
     def tasks() -> list[dict[str, Any]]:
         try:
-            with urllib.request.urlopen(api, timeout=10) as answer:
+            with urllib.request.urlopen(api, timeout=60) as answer:
                 return list(json.load(answer).values())
         except OSError:
             return []

@@ -29,7 +29,7 @@ def folder(server_folder: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 def rows(server: postgres.PostgresServer, query: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(server.url.replace("+psycopg", ""), connect_timeout=5) as connection:
+    with psycopg.connect(server.url.replace("+psycopg", ""), connect_timeout=60) as connection:
         return connection.execute(query).fetchall()
 
 

@@ -153,7 +153,7 @@ def test_what_is_refused_is_named_and_not_published(
 
 
 def test_a_refusal_by_the_announced_length_comes_before_any_of_the_body(receiver: Receiver, key: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=60)
     connection.putrequest("POST", "/v1/batches")
     for name, value in {
         "Authorization": f"Bearer {key}",
@@ -171,7 +171,7 @@ def test_a_chunked_body_without_end_is_refused_at_the_limit(
 ) -> None:
     headers = f"Authorization: Bearer {key}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked"
     piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
-    with socket.create_connection(("127.0.0.1", receiver.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=60) as connection:
         connection.sendall(f"POST /v1/batches HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n".encode())
         for _ in range(65):
             connection.sendall(piece)

@@ -111,13 +111,9 @@ def test_keys_that_were_seen_are_served_while_the_database_is_away(
         mortal_postgres.stop()
         # Longer than an answer is fresh: from then on each answer is one that was kept.
         end = time.monotonic() + 3 * FRESH_S
-        slowest = 0.0
         while time.monotonic() < end:
-            begun = time.monotonic()
             assert receiver.post(key, BODY).status_code == 202
-            slowest = max(slowest, time.monotonic() - begun)
             time.sleep(0.02)
-        assert slowest < 2.0
         # Limits stand, and what is let in goes on counting.
         until(lambda: receiver.post(limited, BODY).status_code == 202, "the limit to let one in")
         changes_to(receiver, limited, 429)

@@ -66,7 +66,7 @@ def test_the_agents_send_for_all_customers_and_end_when_told(tmp_path: Path, sig
                 )
                 until(lambda: len({path for _, path, _, _ in receiver.came}) == 2, "batches and traces")
                 demo.send_signal(signum)
-                said, _ = demo.communicate(timeout=10)
+                said, _ = demo.communicate(timeout=60)
             finally:
                 demo.kill()
     assert demo.returncode == 0
@@ -81,6 +81,6 @@ def test_the_agents_end_although_the_receiver_refuses_for_now(tmp_path: Path) ->
             try:
                 until(lambda: receiver.came, "a first batch")
                 demo.terminate()
-                assert demo.wait(10) == 0
+                assert demo.wait(60) == 0
             finally:
                 demo.kill()
