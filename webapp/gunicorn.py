@@ -1,8 +1,8 @@
 """gunicorn's settings: `gunicorn -c python:webapp.gunicorn 'webapp:create_app()'`.
 
 gthread, because a request mostly waits (for its body, for its confirm) and idle connections wait in the
-worker's poller, not in threads. Every worker connects for itself after the fork; the master holds no
-connection.
+worker's poller, not in threads; ours (webapp.worker), because slow ones should, too. Every worker connects
+for itself after the fork; the master holds no connection.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _metrics_folder = Path(_settings.metrics_folder) / str(os.getpid())
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics_folder.absolute())
 
 bind = _settings.bind
-worker_class = "gthread"
+worker_class = "webapp.worker.Worker"
 workers = _settings.workers
 threads = _settings.threads
 worker_connections = _settings.connections

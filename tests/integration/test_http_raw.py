@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tests.examples import TIMES
-from tests.receiver import DEADLINE_S, Home, Receiver, until
+from tests.receiver import DEADLINE_S, Home, Receiver
 
 BODY = b'{"event": 1}\n'
 
@@ -110,18 +110,6 @@ def test_a_body_that_looks_like_a_request_is_a_body(receiver: Receiver, home: Ho
     answers = said(receiver, head(key, f"Content-Length: {len(inner)}", "Idempotency-Key: inner") + inner)
     assert statuses(answers) == [202]
     assert [bytes(one.body) for one in home.envelopes("raw-fuzzed") if one.batch_id == "inner"] == [inner]
-
-
-def test_heads_that_never_end_do_not_keep_others_waiting(receiver: Receiver, key: str) -> None:
-    agents = [socket.create_connection(("127.0.0.1", receiver.port)) for _ in range(100)]
-    try:
-        for agent in agents:
-            agent.sendall(b"POST /v1/batches HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-        until(lambda: receiver.post(key, BODY).status_code == 202, "an answer beside a hundred slow heads")
-    finally:
-        for agent in agents:
-            agent.close()
-    well(receiver, key)
 
 
 REQUEST_LINES = st.sampled_from(

@@ -1,0 +1,140 @@
+"""Connections that are slow, or never end: a receiver with one process of 32 threads has none for them."""
+
+import contextlib
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import receiver as receivers
+from tests.receiver import DEADLINE_S, Home, Receiver
+
+BODY = b'{"event": 1}\n'
+ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+CLOSING = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+BEGUN = b"POST /v1/batches HTTP/1.1\r\nHost: x\r\nX-Slow: "
+
+
+@pytest.fixture(scope="module")
+def receiver(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+    environment = {**home.environment, "SLUICE_HTTP_WORKERS": "1"}
+    with receivers.running(tmp_path_factory.mktemp("receiver"), environment) as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def key(home: Home) -> str:
+    return home.add("slow")
+
+
+def connect(receiver: Receiver) -> socket.socket:
+    agent = socket.create_connection(("127.0.0.1", receiver.port), timeout=DEADLINE_S)
+    agent.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return agent
+
+
+@contextlib.contextmanager
+def crowd(receiver: Receiver, size: int) -> Iterator[list[socket.socket]]:
+    agents = [connect(receiver) for _ in range(size)]
+    try:
+        yield agents
+    finally:
+        for agent in agents:
+            agent.close()
+
+
+def answers(agent: socket.socket, count: int) -> list[int]:
+    """The statuses of the next answers."""
+    came = b""
+    while len(found := re.findall(rb"HTTP/1\.1 (\d{3}) ", came)) < count and (data := agent.recv(65536)):
+        came += data
+    return [int(status) for status in found]
+
+
+def whole(key: str) -> bytes:
+    lines = ["Host: x", f"Authorization: Bearer {key}", "Content-Type: application/x-ndjson"]
+    head = ["POST /v1/batches HTTP/1.1", *lines, f"Content-Length: {len(BODY)}", "", ""]
+    return "\r\n".join(head).encode() + BODY
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    [(b"", []), (BEGUN, []), (ALIVE + BEGUN, [200])],
+    ids=["silent", "begun", "begun behind another request"],
+)
+def test_heads_that_never_end_keep_nobody_waiting(
+    receiver: Receiver, key: str, sent: bytes, answered: list[int]
+) -> None:
+    with crowd(receiver, 300) as agents:
+        for agent in agents:
+            agent.sendall(sent)
+        for agent in agents:
+            assert answers(agent, len(answered)) == answered
+        assert receiver.post(key, BODY).status_code == 202
+
+
+def test_agents_that_do_not_hang_up_keep_nobody_waiting(receiver: Receiver, key: str) -> None:
+    with crowd(receiver, 500) as agents:
+        for agent in agents:
+            agent.sendall(CLOSING)
+        for agent in agents:
+            assert answers(agent, 1) == [200]
+        assert receiver.post(key, BODY).status_code == 202
+
+
+def test_a_head_in_pieces_is_a_head(receiver: Receiver, key: str) -> None:
+    """Cut at every place, and byte for byte; the answer to another connection comes between the pieces."""
+    request = whole(key)
+    for cut in range(1, len(request), 3):
+        with contextlib.closing(connect(receiver)) as agent:
+            agent.sendall(request[:cut])
+            assert receiver.get("/healthz").status_code == 200
+            agent.sendall(request[cut:])
+            assert answers(agent, 1) == [202]
+    with contextlib.closing(connect(receiver)) as agent:
+        for byte in request * 3:
+            agent.sendall(bytes([byte]))
+        assert answers(agent, 3) == [202] * 3
+
+
+def test_a_head_that_ends_early_ends_its_connection(receiver: Receiver) -> None:
+    with contextlib.closing(connect(receiver)) as agent:
+        agent.sendall(BEGUN)
+        assert receiver.get("/healthz").status_code == 200
+        agent.shutdown(socket.SHUT_WR)
+        assert answers(agent, 1) in ([], [400])
+
+
+def test_a_head_that_is_too_long_is_answered_431(receiver: Receiver, key: str) -> None:
+    with contextlib.closing(connect(receiver)) as agent:
+        agent.sendall(BEGUN)
+        for _ in range(33):
+            agent.sendall(b"x" * 1024)
+        assert answers(agent, 1) == [431]
+    assert receiver.post(key, BODY).status_code == 202
+
+
+def test_an_agent_that_is_still_sending_is_not_cut_off_before_it_reads_its_answer(receiver: Receiver) -> None:
+    head = b"POST /v1/batches HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n"
+    with contextlib.closing(connect(receiver)) as agent:
+        agent.sendall(head)
+        assert agent.recv(1, socket.MSG_PEEK) == b"H"
+        for _ in range(60):
+            agent.sendall(bytes(1000))
+        assert answers(agent, 1) == [401]
+
+
+def test_a_stop_does_not_wait_for_connections_without_a_request(home: Home, tmp_path: Path) -> None:
+    patient = {"SLUICE_HTTP_GRACEFUL_S": "600", "SLUICE_HTTP_DRAIN_S": "0", "SLUICE_HTTP_KEEPALIVE_S": "600"}
+    with (
+        receivers.running(tmp_path, {**home.environment, **patient}) as receiver,
+        crowd(receiver, 10) as agents,
+    ):
+        for agent in agents[:5]:
+            agent.sendall(BEGUN)
+        assert receiver.get("/healthz").status_code == 200
+        receiver.process.send_signal(signal.SIGTERM)
+        assert receiver.process.wait(DEADLINE_S) == 0
