@@ -10,7 +10,11 @@ from collections import deque
 from functools import partial
 
 from gunicorn import util  # type: ignore[import-untyped] # ships no types
-from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped] # the same
+from gunicorn.workers.gthread import (  # type: ignore[import-untyped] # the same
+    STOP_KEEPALIVE_LINGER,
+    TConn,
+    ThreadWorker,
+)
 
 HEAD_BYTES = 32 * 1024
 """Longest head of a request, its request line included; a longer one is answered 431."""
@@ -77,7 +81,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
             super().enqueue_req(conn)
             return
         conn.sock.setblocking(False)
-        conn.timeout = time.monotonic() + self.cfg.keepalive
+        conn.timeout = time.monotonic() + (self.cfg.keepalive if self.alive else STOP_KEEPALIVE_LINGER)
         self.pending_conns.append(conn)
         wake = partial(self.on_pending_socket_readable, conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, wake)

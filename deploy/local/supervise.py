@@ -89,7 +89,8 @@ class Supervisor:
         self._folder = folder
         self._on_line = on_line
         self._tell = tell
-        self._news: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        # Not a SimpleQueue: in CPython 3.11 a signal may turn the timeout of its `get` into none at all.
+        self._news: queue.Queue[Message] = queue.Queue()
         self._stopping = False
 
     def start(self, *names: str) -> None:
@@ -210,7 +211,7 @@ class _Events:
     """honcho's queue: lines go on from the reader's thread, so that no backlog of them can build up."""
 
     def __init__(
-        self, name: str, on_line: Callable[[str, bytes], None], news: "queue.SimpleQueue[Message]"
+        self, name: str, on_line: Callable[[str, bytes], None], news: "queue.Queue[Message]"
     ) -> None:
         self._name = name
         self._on_line = on_line

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -126,6 +127,26 @@ def test_stopping_restarts_nothing(tmp_path: Path) -> None:
         supervisor.stop()
         assert supervisor.pids() == {}
         assert supervisor.standings["fast"].restarts == 0
+
+
+def test_a_turn_ends_although_signals_come_all_the_while(tmp_path: Path) -> None:
+    heard, over, main = Heard(), threading.Event(), threading.get_ident()
+
+    def poke() -> None:
+        while not over.wait(0.0003):
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    poking = threading.Thread(target=poke)
+    try:
+        with supervised(tmp_path, heard, Program(name="one", command="sleep 1000")) as supervisor:
+            poking.start()
+            for _ in range(2_000):
+                supervisor.turn(0.001)
+    finally:
+        over.set()
+        poking.join()
+        signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.fixture
