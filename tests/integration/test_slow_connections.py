@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import receiver as receivers
-from tests.receiver import DEADLINE_S, Home, Receiver
+from tests.receiver import DEADLINE_S, Home, Receiver, until
 
 BODY = b'{"event": 1}\n'
 ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -62,18 +63,50 @@ def whole(key: str) -> bytes:
 
 @pytest.mark.parametrize(
     ("sent", "answered"),
-    [(b"", []), (BEGUN, []), (ALIVE + BEGUN, [200])],
-    ids=["silent", "begun", "begun behind another request"],
+    [(b"", []), (BEGUN, []), (b"\r\n\r\n", []), (ALIVE + BEGUN, [200])],
+    ids=["silent", "begun", "empty lines", "begun behind another request"],
 )
+@pytest.mark.parametrize("flags", [0, socket.MSG_OOB], ids=["", "urgent"])
 def test_heads_that_never_end_keep_nobody_waiting(
-    receiver: Receiver, key: str, sent: bytes, answered: list[int]
+    receiver: Receiver, key: str, sent: bytes, answered: list[int], flags: int
 ) -> None:
     with crowd(receiver, 300) as agents:
         for agent in agents:
-            agent.sendall(sent)
+            agent.send(sent, flags)
         for agent in agents:
             assert answers(agent, len(answered)) == answered
         assert receiver.post(key, BODY).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [(("GET /healthz", "Content-Length: 1000"), 200), (("POST /v1/batches", "Content-Length: 1000"), 401)],
+    ids=["of GET", "of a stranger"],
+)
+def test_bodies_that_nobody_reads_are_not_waited_for(
+    receiver: Receiver, key: str, lines: tuple[str, str], status: int
+) -> None:
+    request, length = lines
+    with crowd(receiver, 300) as agents:
+        for agent in agents:
+            agent.sendall(f"{request} HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n".encode())
+        for agent in agents:
+            # More of it, and never all: the wait for each byte begins anew.
+            agent.sendall(b"x")
+            answer = b""
+            while b"\r\n\r\n" not in answer:
+                answer += agent.recv(65536)
+            assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+            assert b"connection: close" in answer.lower()
+        assert receiver.post(key, BODY).status_code == 202
+
+
+def test_a_body_that_nobody_reads_but_came_does_not_cost_its_connection(receiver: Receiver) -> None:
+    refused = b"POST /v1/batches HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabcde"
+    with contextlib.closing(connect(receiver)) as agent:
+        for _ in range(10):
+            agent.sendall(refused)
+            assert answers(agent, 1) == [401]
 
 
 def test_agents_that_do_not_hang_up_keep_nobody_waiting(receiver: Receiver, key: str) -> None:
@@ -108,13 +141,33 @@ def test_a_head_that_ends_early_ends_its_connection(receiver: Receiver) -> None:
         assert answers(agent, 1) in ([], [400])
 
 
-def test_a_head_that_is_too_long_is_answered_431(receiver: Receiver, key: str) -> None:
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (BEGUN + b"x" * 33_000, 431),
+        (BEGUN + b"x" * 200_000, 431),
+        (b"GET /healthz HTTP/1.1\nHost: x\n\n", 400),
+        (b"\r\n\r\n\r\n", 400),
+    ],
+    ids=["long", "very long", "line feeds", "empty lines"],
+)
+def test_a_head_that_is_none_is_answered(receiver: Receiver, head: bytes, status: int) -> None:
     with contextlib.closing(connect(receiver)) as agent:
-        agent.sendall(BEGUN)
-        for _ in range(33):
-            agent.sendall(b"x" * 1024)
-        assert answers(agent, 1) == [431]
-    assert receiver.post(key, BODY).status_code == 202
+        with contextlib.suppress(ConnectionError):
+            agent.sendall(head)
+        assert answers(agent, 1) == [status]
+
+
+def test_a_receiver_without_file_descriptors_waits_for_some(home: Home, key: str, tmp_path: Path) -> None:
+    with receivers.running(tmp_path, {**home.environment, "SLUICE_HTTP_WORKERS": "1"}) as receiver:
+        assert receiver.post(key, BODY).status_code == 202
+        [pid] = receiver.workers()
+        few = len(list(Path(f"/proc/{pid}/fd").iterdir())) + 20
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (few, few))
+        with crowd(receiver, 100):
+            until(lambda: "no file descriptor is left" in receiver.log.read_text(), "the bound to be met")
+        assert receiver.post(key, BODY).status_code == 202
+        assert receiver.workers() == [pid]
 
 
 def test_an_agent_that_is_still_sending_is_not_cut_off_before_it_reads_its_answer(receiver: Receiver) -> None:
