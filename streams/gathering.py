@@ -102,6 +102,7 @@ class Gathering(ABC):
             self._attachment = None
 
     async def _check_end(self, pool: Pool) -> None:
+        due = self.least_end  # as it was when nothing came: meanwhile the rest may come after all
         end = await last_offset(pool, self.stream)
-        if end is None or end < self.least_end:
+        if not self.complete and (end is None or end < due):
             raise StreamEnds(self.stream, end)

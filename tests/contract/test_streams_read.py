@@ -1,6 +1,7 @@
 """Reading ranges: exactly what was asked for, or a clear word on why not."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -99,6 +100,21 @@ def test_reading_no_stream_says_so(broker: Broker, slug: str) -> None:
         broker.last_offset(raw(slug), deadline_s=20)
     assert not broker.exists(raw(slug))
     assert time.monotonic() - started < 10
+
+
+def test_a_message_that_comes_while_the_end_is_looked_up_is_not_the_end(broker: Broker, stream: str) -> None:
+    """Published about when a reader gives up waiting and looks: it is read, or it was not there yet."""
+    with ThreadPoolExecutor(1) as aside:
+        for first in range(150):
+            reading = aside.submit(broker.read_until, stream, first, lambda message: True, deadline_s=60)
+            time.sleep(0.045 + first % 20 / 1000)
+            broker.publish(stream, b"x", deadline_s=10)
+            end = first - 1
+            try:
+                assert reading.result()[-1].offset == first
+            except StreamEnds as ends:
+                end = -1 if ends.end is None else ends.end
+            assert end == first - 1
 
 
 def test_a_read_that_gets_no_answer_is_unavailable_at_its_deadline(
