@@ -23,6 +23,7 @@ HEAD_BYTES = 32 * 1024
 
 _HEAD_END = b"\r\n\r\n"
 _READ_BYTES = 8192
+_FULL_S = 1.0
 _LINGER_S = 2.0
 _LINGER_BYTES = 64 * 1024
 
@@ -89,16 +90,22 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
     def init_process(self) -> None:
         """Runs until the worker stops."""
         self._lingering: deque[Connection] = deque()
+        self._full_until = 0.0
         super().init_process()
 
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Called in each round of the main loop."""
+        super().set_accept_enabled(enabled and time.monotonic() >= self._full_until)
+
     def accept(self, listener: socket.socket) -> None:
-        """Take one connection. When no file descriptor is left, take none until one ends."""
+        """Take one connection. When no file descriptor is left for it, try again a second later."""
         try:
             sock, address = listener.accept()
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
-                self.log.warning("no file descriptor is left; the bound is now %d connections", self.nr_conns)
-                self.worker_connections = max(1, self.nr_conns)
+                self.log.warning("no file descriptor is left beside %d connections", self.nr_conns)
+                self._full_until = time.monotonic() + _FULL_S
+                self.set_accept_enabled(False)
                 return
             if error.errno in (errno.EAGAIN, errno.ECONNABORTED):
                 return
