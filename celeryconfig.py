@@ -44,6 +44,8 @@ task_publish_retry_policy = {
 }
 task_time_limit = _settings.task_time_limit_s
 
+# A queue that is refused closes the channel of all: the worker consumes the others anew (tasks.consumer).
+broker_channel_error_retry = True
 worker_prefetch_multiplier = 1
 worker_send_task_events = True
 worker_soft_shutdown_timeout = 30.0

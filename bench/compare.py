@@ -29,10 +29,13 @@ class Differences:
             self.named += [f"{kind}: {sentence}" for sentence in sentences[:LISTED]]
 
 
-def compare(spans: pa.Table, conn: Connection, customer: int) -> Differences:
-    """Of what `spans` sent once must have left, and the rows of the customer, who had none before."""
+def compare(spans: pa.Table, conn: Connection, customer: int, *, otlp: bool = False) -> Differences:
+    """Of what `spans` sent once must have left, and the rows of the customer, who had none before.
+
+    `otlp`: they were sent as OTLP, which says kinds and users in its own way.
+    """
     found = Differences()
-    events = expected.counted(spans)
+    events = expected.counted(spans, otlp=otlp)
     rollups = stored.rollups(conn, customer)
     found.add(
         "interactions",

@@ -78,7 +78,7 @@ def _objects(spans: pa.Table) -> list[dict[str, object]]:
             "duration_us": duration,
             "service": service,
             "operation": operation,
-            **({"kind": kind} if kind else {}),
+            **({} if kind is None else {"kind": kind}),
             "status": status,
             "attributes": dict(pairs or ()),
         }
@@ -98,6 +98,7 @@ FORMATS: dict[str, tuple[str, str, Callable[[pa.Table], bytes]]] = {
     "otlp": ("/v1/traces", "application/x-protobuf", to_protobuf),
     "otlp-json": ("/v1/traces", "application/json", to_json),
 }
+OTLP_FORMATS = frozenset(name for name, (path, _, _) in FORMATS.items() if path == "/v1/traces")
 ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
     "none": lambda content: content,
     "gzip": _gzip,

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from bench.servers import ROOT
 from bench.sluice import Sluice
@@ -20,13 +21,7 @@ def running(sluice: Sluice) -> Iterator[tuple[int, int]]:
     [port] = ports.free(1)
     folder = sluice.servers.folder / "nginx"
     folder.mkdir()
-    text = (ROOT / "deploy" / "nginx" / "nginx.conf").read_text()
-    text = text.replace("127.0.0.1:8080", f"{ports.HOST}:{sluice.port}")
-    text = text.replace("listen 8081", f"listen {ports.HOST}:{port}")
-    temporary = "\n".join(f"    {kind}_temp_path {folder / kind};" for kind in _KINDS)
-    text = text.replace("http {", f"http {{\n{temporary}", 1)
-    path = folder / "nginx.conf"
-    path.write_text(f"daemon off;\npid {folder / 'pid'};\nerror_log {folder / 'nginx.log'};\n{text}")
+    path = configuration(folder, port=port, receiver_port=sluice.port)
     sluice.started.start("nginx", f"{program} -p {folder} -c {path} -e {folder / 'nginx.log'}")
     time.sleep(1.0)
     sluice.started.check()
@@ -34,3 +29,15 @@ def running(sluice: Sluice) -> Iterator[tuple[int, int]]:
         yield port, sluice.started.pid("nginx")
     finally:
         sluice.started.stop("nginx")
+
+
+def configuration(folder: Path, *, port: int, receiver_port: int) -> Path:
+    """Write one into the folder, where all of its files will be; nginx stays in the foreground."""
+    text = (ROOT / "deploy" / "nginx" / "nginx.conf").read_text()
+    text = text.replace("127.0.0.1:8080", f"{ports.HOST}:{receiver_port}")
+    text = text.replace("listen 8081", f"listen {ports.HOST}:{port}")
+    temporary = "\n".join(f"    {kind}_temp_path {folder / kind};" for kind in _KINDS)
+    text = text.replace("http {", f"http {{\n{temporary}", 1)
+    path = folder / "nginx.conf"
+    path.write_text(f"daemon off;\npid {folder / 'pid'};\nerror_log {folder / 'nginx.log'};\n{text}")
+    return path

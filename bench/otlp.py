@@ -56,8 +56,7 @@ def to_json(spans: pa.Table) -> bytes:
 def _by_resource(spans: pa.Table) -> dict[tuple[str, str], list[_Row]]:
     found: dict[tuple[str, str], list[_Row]] = {}
     for service, row in _rows(spans):
-        pod = next((value for key, value in row.attributes if key == POD), "")
-        found.setdefault((service, pod), []).append(row)
+        found.setdefault((service, _pod(row)), []).append(row)
     return found
 
 
@@ -89,7 +88,13 @@ def _resource(service: str, pod: str) -> list[tuple[str, str]]:
 
 
 def _own(row: _Row) -> list[tuple[str, str]]:
-    return [pair for pair in row.attributes if pair[0] != POD]
+    """The attributes without those that the resource says."""
+    pod = _pod(row)
+    return [pair for pair in row.attributes if pair[0] != POD or not pod]
+
+
+def _pod(row: _Row) -> str:
+    return dict(row.attributes).get(POD, "")
 
 
 def _pairs(pairs: list[tuple[str, str]]) -> list[KeyValue]:

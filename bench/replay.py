@@ -24,7 +24,7 @@ if not __package__:  # started as a file: the project's rooms are beside this on
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.agent import Batch, Outcome, Retry
-from bench.encode import ENCODINGS, FORMATS, encode
+from bench.encode import ENCODINGS, FORMATS, OTLP_FORMATS, encode
 from bench.fleet import Pace, Tally, post_all
 from bench.spans import SCHEMA
 from bench.verdict import Check
@@ -47,7 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check = None
     if options.check:
         check = Check.begin(
-            options.database_url, options.customer, books=options.books, patience_s=options.patience
+            options.database_url,
+            options.customer,
+            books=options.books,
+            patience_s=options.patience,
+            otlp=options.format in OTLP_FORMATS,
         )
     tally = _replay(spans, file_digest(options.file), options)
     _tell(tally)

@@ -129,13 +129,13 @@ class Sluice:
 @contextlib.contextmanager
 def installed(servers: Servers, database_url: str, *, name: str) -> Iterator[Sluice]:
     """Sluice on a migrated database, nothing started yet; all of it stopped at the end."""
-    [port] = ports.free(1)
+    port, operators = ports.free(2)
     environment = {
         "DATABASE_URL": database_url,
         "BROKER_URL": servers.node.amqp_url,
         "STREAM_URL": servers.node.stream_url,
         "SLUICE_HTTP_BIND": f"{ports.HOST}:{port}",
-        "SLUICE_HTTP_METRICS_FOLDER": str(servers.folder / f"{name}-metrics"),
+        "SLUICE_HTTP_METRICS_BIND": f"{ports.HOST}:{operators}",
     }
     folder = servers.folder / name
     folder.mkdir()

@@ -3,9 +3,12 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import polars as pl
 from sqlalchemy import Connection, Engine, create_engine, text
+
+from bench.expected import canonical
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INTERACTIONS: Mapping[str, type[pl.DataType]] = {
@@ -20,6 +23,7 @@ ROLLUPS: Mapping[str, type[pl.DataType]] = {
 EVENTS: Mapping[str, type[pl.DataType]] = {
     "trace_id": pl.Binary, "event_id": pl.Binary, "parent_id": pl.Binary, "started_at": pl.Int64,
     "duration": pl.Int64, "service": pl.String, "operation": pl.String, "status": pl.String,
+    "kind": pl.String, "user_id": pl.String, "attributes": pl.String,
 }  # fmt: skip
 _TIMES = frozenset({"root_started_at", "started_at", "ended_at", "minute"})
 
@@ -51,6 +55,7 @@ def rollups(conn: Connection, customer: int) -> pl.DataFrame:
 
 
 def events(conn: Connection, customer: int) -> pl.DataFrame:
+    """`attributes` are `canonical` text."""
     return _read(conn, "events", EVENTS, customer)
 
 
@@ -70,12 +75,16 @@ def _read(
 
 
 def _plain(name: str, value: object) -> object:
-    """A time as µs since 1970, a histogram as text, bytes as bytes, all else as it is."""
+    """A time as µs since 1970, histogram and attributes as text, bytes as bytes, all else as it is."""
     if name in _TIMES and value is not None:
         when = datetime.fromisoformat(value) if isinstance(value, str) else value
         assert isinstance(when, datetime)
         aware = when if when.tzinfo else when.replace(tzinfo=UTC)
         return (aware - _EPOCH) // timedelta(microseconds=1)
+    if name == "attributes":
+        return canonical(
+            json.loads(value) if isinstance(value, str) else dict(cast(Mapping[str, str], value))
+        )
     if name == "histogram" and not isinstance(value, str):
         return json.dumps(value)
     return bytes(value) if isinstance(value, memoryview) else value

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """Knows where the customer stood before anything was sent."""
+    """Knows where the customer stood before anything was sent, and whether it is sent as OTLP."""
 
     engine: Engine
     database_url: str
@@ -26,9 +26,10 @@ class Check:
     passed_before: int
     books: bool
     patience_s: float
+    otlp: bool
 
     @classmethod
-    def begin(cls, database_url: str, slug: str, *, books: bool, patience_s: float) -> "Check":
+    def begin(cls, database_url: str, slug: str, *, books: bool, patience_s: float, otlp: bool) -> "Check":
         """Raises LookupError when the database has no such customer."""
         engine = stored.engine(database_url)
         with engine.connect() as conn:
@@ -42,6 +43,7 @@ class Check:
             passed_before=before,
             books=books,
             patience_s=patience_s,
+            otlp=otlp,
         )
 
     def conclude(self, spans: pa.Table, *, accepted: int) -> bool:
@@ -60,7 +62,7 @@ class Check:
             print(f"never deposited: {problem}")
             return False
         with self.engine.connect() as conn:
-            found = compare(spans, conn, self.customer)
+            found = compare(spans, conn, self.customer, otlp=self.otlp)
         for sentence in found.named:
             print(sentence)
         for kind, count in found.counts.items():

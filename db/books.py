@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select, text
 
+from db.retired import rollups_left
 from db.tables import folded, interactions, quarantine, rollups
 
 _LEDGER = """
-SELECT d.customer_id, d.next_offset, d.generation, d.batches, d.duplicates, d.reused, d.discarded, d.expired,
+SELECT d.customer_id, d.next_offset, d.generation, d.base_offset, d.base_batches,
+ d.batches, d.duplicates, d.reused, d.discarded, d.expired,
  COUNT(CASE WHEN w.state = 'dispatched' THEN 1 END) AS windows_in_flight,
  COALESCE(SUM(CASE WHEN w.state = 'dispatched' THEN w.batches END), 0) AS in_flight,
  f.windows + COUNT(CASE WHEN w.state = 'deposited' THEN 1 END) AS windows_deposited,
@@ -39,12 +41,16 @@ _ONE = {
 class Ledger:
     """Batches: those that the cursor has passed, and what became of them. Events: of the deposited batches.
 
-    `quarantined` are whole batches: unfit ones of windows, and those that never came into one (`reused`).
+    The stream's `generation` began at `base_offset`, when `base_batches` had passed: since then offsets count
+    batches. `quarantined` are whole batches: unfit ones of windows, and those that never came into one
+    (`reused`).
     """
 
     customer_id: int
     next_offset: int
     generation: int
+    base_offset: int
+    base_batches: int
     batches: int
     duplicates: int
     reused: int
@@ -77,6 +83,11 @@ class Ledger:
                 f"{self.batches} batches passed, but {booked} booked: {self.duplicates} duplicates +"
                 f" {self.discarded} discarded + {self.expired} expired + {self.quarantined} quarantined +"
                 f" {self.in_flight} in flight + {self.deposited} deposited"
+            )
+        offsets, passed = self.next_offset - self.base_offset, self.batches - self.base_batches
+        if offsets != passed:
+            found.append(
+                f"the cursor moved from {self.base_offset} to {self.next_offset}, but {passed} batches passed"
             )
         if self.decoded != events:
             found.append(
@@ -130,7 +141,10 @@ def ledgers(conn: Connection) -> dict[int, Ledger]:
 
 
 def results(conn: Connection, customer_id: int) -> Results:
-    """Reads every result row of the customer, in minutes; under `read`, one snapshot with `ledger`."""
+    """Reads every result row of the customer, in minutes; under `read`, one snapshot with `ledger`.
+
+    Under `db.retired.none_dropped`, where partitions may be dropped meanwhile.
+    """
     pruned = conn.execute(select(*folded.c).where(folded.c.customer_id == customer_id)).one()
     in_interactions = select(func.coalesce(func.sum(interactions.c.events), 0))
     in_rollups = select(func.coalesce(func.sum(rollups.c["count"]), 0))
@@ -141,6 +155,7 @@ def results(conn: Connection, customer_id: int) -> Results:
         batches[state], rejects[state] = rows - events, events
     composed = conn.execute(in_interactions.where(interactions.c.customer_id == customer_id)).scalar_one()
     counted = conn.execute(in_rollups.where(rollups.c.customer_id == customer_id)).scalar_one()
+    counted += rollups_left(conn, customer_id)
     return Results(
         interactions=pruned.pruned_interactions + int(composed),
         rollups=pruned.pruned_rollups + int(counted),

@@ -14,23 +14,35 @@ from db.tables import customers, deposits, dispatch, folded
 State = Literal["active", "paused", "dropping", "blocked"]
 Stage = Literal["decode", "process", "deposit"]
 Limit = Literal[
-    "bytes_per_second", "batches_per_second", "concurrent_requests", "daily_bytes", "events_per_second"
+    "bytes_per_second",
+    "batches_per_second",
+    "concurrent_requests",
+    "daily_bytes",
+    "events_per_second",
+    "quarantine_daily_bytes",
 ]
 
 # Ten years: agents may send events as old as they like, so what is kept shorter is the operator's choice.
 DEFAULT_RETENTION_DAYS = 3650
 MOST = 10**15
 """The largest limit: a float still tells it from its neighbours."""
+ROUTE_FORM = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,98}[a-z0-9])?")
+"""Queues of routes: no stream of ours and no queue of RabbitMQ's or Celery's own has such a name."""
+OWN_QUEUE = "customer-"
+"""What a customer's own queue begins with; the slug follows."""
+TAKEN = frozenset({"shared"})
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Customer:
-    """`events_per_second` bounds dispatch, the other limits reception; None is unlimited.
+    """`events_per_second` bounds dispatch, `quarantine_daily_bytes` what is kept in quarantine, the other
+    limits reception. None is unlimited, and for quarantine the budget that all have.
 
     Bytes are those of bodies as sent; `daily_bytes` are those accepted from midnight to midnight UTC.
     `pipeline_version` 0 means that no pipeline was put yet. `routes` maps a stage to another queue. The
-    breaker is open while `breaker_reason` is not None (`db.breaker`).
+    breaker is open while `breaker_reason` is not None (`db.breaker`). `rings_asked` counts how often somebody
+    asked that its open windows be rung again (`db.routes`).
     """
 
     id: int
@@ -49,6 +61,8 @@ class Customer:
     breaker_reason: str | None = None
     breaker_opened_at: int | None = None
     failures_accepted_upto: int | None = None
+    quarantine_daily_bytes: int | None = None
+    rings_asked: int = 0
 
     @property
     def standing(self) -> str:
@@ -70,7 +84,7 @@ def add(
         raise BadSlug(f"{slug!r} is no slug: use 1 to 40 of a-z, 0-9 and inner hyphens")
     if get(conn, slug) is not None:
         raise SlugTaken(f"customer {slug} exists already")
-    now = now_us()
+    now = now_us(conn)
     made = conn.execute(
         insert(customers)
         .values(
@@ -79,7 +93,7 @@ def add(
             events_per_second=_limit(events_per_second),
             bytes_per_second=_limit(bytes_per_second),
             retention_days=_days(retention_days),
-            routes=_routes(routes or {}),
+            routes=_routes(slug, routes or {}),
             created_at=now,
             updated_at=now,
         )
@@ -134,14 +148,20 @@ def set_retention(conn: Connection, customer_id: int, days: int) -> None:
     _set(conn, customer_id, retention_days=_days(days))
 
 
-def set_route(conn: Connection, customer_id: int, stage: Stage, queue: str | None) -> None:
-    """Send one stage's tasks to another queue; None brings them back. Raises Refusal."""
-    query = select(customers.c.routes).where(customers.c.id == customer_id).with_for_update()
-    routes: dict[Stage, str] = dict(conn.execute(query).scalar_one_or_none() or {})
-    routes.pop(stage, None)
+def set_route(conn: Connection, customer_id: int, stage: Stage, queue: str | None) -> str | None:
+    """Send one stage's tasks to another queue; None brings them back. Returns the route of before. Raises
+    Refusal.
+    """
+    query = select(customers.c.slug, customers.c.routes).where(customers.c.id == customer_id)
+    row = conn.execute(query.with_for_update()).one_or_none()
+    if row is None:
+        raise Refusal(f"there is no customer {customer_id}")
+    routes: dict[Stage, str] = dict(row.routes)
+    before = routes.pop(stage, None)
     if queue is not None:
         routes[stage] = queue
-    _set(conn, customer_id, routes=_routes(routes))
+    _set(conn, customer_id, routes=_routes(row.slug, routes))
+    return before
 
 
 def customer(row: Row[Any]) -> Customer:
@@ -152,7 +172,7 @@ def customer(row: Row[Any]) -> Customer:
 
 def _set(conn: Connection, customer_id: int, **values: object) -> None:
     change: Update = update(customers).where(customers.c.id == customer_id)
-    if conn.execute(change.values(updated_at=now_us(), **values)).rowcount != 1:
+    if conn.execute(change.values(updated_at=now_us(conn), **values)).rowcount != 1:
         raise Refusal(f"there is no customer {customer_id}")
 
 
@@ -168,8 +188,13 @@ def _days(value: int) -> int:
     return value
 
 
-def _routes(routes: Mapping[Stage, str]) -> dict[Stage, str]:
+def _routes(slug: str, routes: Mapping[Stage, str]) -> dict[Stage, str]:
     for stage, queue in routes.items():
-        if stage not in get_args(Stage) or not 1 <= len(queue.encode()) <= 200:
-            raise Refusal("a route is decode, process or deposit to a queue name of at most 200 bytes")
+        if stage not in get_args(Stage) or ROUTE_FORM.fullmatch(queue) is None:
+            raise Refusal(
+                "a route is decode, process or deposit to a queue of 1 to 100 of a-z, 0-9 and inner hyphens,"
+                " like acme-decode"
+            )
+        if queue in TAKEN or (queue.startswith(OWN_QUEUE) and queue != OWN_QUEUE + slug):
+            raise Refusal(f"{queue} is, or may become, a queue of others; use one like {slug}-{stage}")
     return dict(routes)

@@ -3,17 +3,19 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
 
-from db import bulk, quarantine
+from db import bulk, quarantine, tables
 from db.errors import LostLease
 from db.leases import Lease, claim, peek, release, renew
 from db.quarantine import NewQuarantine
-from db.tables import customers, dispatch, windows
-from db.windows import new_token
+from db.tables import dispatch, windows
+from db.windows import Fingerprints, new_token
 
 __all__ = [
+    "Known",
     "Lease",
     "LostLease",
     "NewBatch",
@@ -24,19 +26,23 @@ __all__ = [
     "known",
     "peek",
     "position",
+    "positions",
     "record",
     "release",
     "renew",
-    "restart",
 ]
 
-_BATCHES = ("customer_id", "batch_id", "digest", "first_offset", "window_id", "accepted_at", "state")
+_BATCHES = (
+    *("customer_id", "batch_id", "digest", "first_offset", "window_id", "accepted_at", "state"),
+    "booked_at",
+)
 _KNOWN = {
     "postgresql": text(
-        "SELECT batch_id, digest FROM batches WHERE customer_id = :customer_id AND batch_id = ANY(:ids)"
+        "SELECT batch_id, digest, state FROM batches"
+        " WHERE customer_id = :customer_id AND batch_id = ANY(:ids)"
     ),
     "sqlite": text(
-        "SELECT batch_id, digest FROM batches WHERE customer_id = :customer_id"
+        "SELECT batch_id, digest, state FROM batches WHERE customer_id = :customer_id"
         " AND batch_id IN (SELECT value FROM json_each(:ids))"
     ),
 }
@@ -48,8 +54,7 @@ _AT = update(dispatch).where(
 )
 _COUNTS = ("batches", "duplicates", "reused", "discarded", "expired")
 _MORE = {name: dispatch.c[name] + bindparam(f"more_{name}") for name in _COUNTS}
-_MOVE = _AT.values(next_offset=bindparam("after"), **_MORE)
-_RESTART = _AT.values(next_offset=bindparam("after"), generation=dispatch.c.generation + 1)
+_MOVE = _AT.values(next_offset=bindparam("after"), edge=bindparam("new_edge"), **_MORE)
 _OPEN = insert(windows).returning(windows.c.id)
 _DISPATCHED = {"state": "dispatched", "rings": 1}
 _EMPTY = {"state": "deposited"} | dict.fromkeys(("decoded", "kept", "dropped", "rejected", "quarantined"), 0)
@@ -57,7 +62,10 @@ _EMPTY = {"state": "deposited"} | dict.fromkeys(("decoded", "kept", "dropped", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """The cursor and what it passed: batches = duplicates + reused + discarded + expired + in windows."""
+    """The cursor and what it passed: batches = duplicates + reused + discarded + expired + in windows.
+
+    `edge`: the fingerprint of the message before the cursor, None where none is known.
+    """
 
     customer_id: int
     next_offset: int
@@ -68,11 +76,20 @@ class Position:
     discarded: int
     expired: int
     generation: int
+    edge: bytes | None
+
+
+class Known(NamedTuple):
+    """What is remembered of a batch id. `discarded`: its content was never kept."""
+
+    digest: bytes
+    discarded: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewWindow:
-    """`batches` counts those to be processed: not the ones at `skipped` offsets."""
+    """`batches` counts those to be processed: not the ones at `skipped` offsets. `fingerprints`: of the
+    messages at all its offsets, in order, 8 bytes each."""
 
     first_offset: int
     last_offset: int
@@ -83,6 +100,8 @@ class NewWindow:
     created_at: int
     first_accepted_at: int
     last_accepted_at: int
+    generation: int = 0
+    fingerprints: Fingerprints | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +124,20 @@ def position(conn: Connection, customer_id: int) -> Position:
     return Position(**row._mapping)
 
 
-def known(conn: Connection, customer_id: int, batch_ids: Sequence[str]) -> dict[str, bytes]:
-    """The digests of those batch ids that are remembered."""
+def positions(conn: Connection, customer_ids: Sequence[int]) -> dict[int, Position]:
+    """Of those of the customers that are there."""
+    query = select(*(dispatch.c[name] for name in Position.__slots__))
+    rows = conn.execute(query.where(dispatch.c.customer_id.in_(customer_ids)))
+    return {row.customer_id: Position(**row._mapping) for row in rows}
+
+
+def known(conn: Connection, customer_id: int, batch_ids: Sequence[str]) -> dict[str, Known]:
+    """Those of the batch ids that are remembered."""
     if not batch_ids:
         return {}
     ids: object = list(batch_ids) if bulk.is_postgresql(conn) else json.dumps(batch_ids)
     rows = conn.execute(_KNOWN[conn.dialect.name], {"customer_id": customer_id, "ids": ids})
-    return {batch_id: bytes(digest) for batch_id, digest in rows}
+    return {batch_id: Known(bytes(digest), state == "discarded") for batch_id, digest, state in rows}
 
 
 def record(
@@ -127,12 +153,18 @@ def record(
     reused: Sequence[NewQuarantine],
     discarded: int,
     expired: int,
+    edge: bytes | None = None,
+    regained: Sequence[str] = (),
+    quarantine_daily_bytes: int,
 ) -> int | None:
     """Move the cursor and record what it passed; returns the window's id. Part of the caller's transaction.
 
     `batches` holds the window's batches and those discarded ones whose ids are to be remembered; `reused` is
-    quarantined without ever being in a window; `expired` counts the batches lost to retention. A window that
-    holds no batch is recorded as deposited: it covers its offsets and needs no work.
+    quarantined without ever being in a window (as `db.quarantine.add`, with its `quarantine_daily_bytes`);
+    `expired` counts the batches lost to retention. A window that holds no batch is recorded as deposited: it
+    covers its offsets and needs no work. `edge` is the fingerprint of the last message that the cursor
+    passes. `regained` are the ids of those batches of the window that are remembered as discarded: from now
+    on as accepted.
 
     Raises LostLease when epoch or cursor are not as given: then nothing may be committed. Raises ValueError
     when the counts contradict each other.
@@ -151,27 +183,19 @@ def record(
         "expired": expired,
     }
     held = {"of": customer_id, "in_epoch": epoch, "before": next_offset_before, "after": next_offset_after}
-    moved = conn.execute(_MOVE, held | {f"more_{name}": count for name, count in counts.items()})
+    moved = conn.execute(
+        _MOVE, {**held, "new_edge": edge, **{f"more_{name}": count for name, count in counts.items()}}
+    )
     if moved.rowcount != 1:
         raise LostLease(f"customer {customer_id} has left offset {next_offset_before} or epoch {epoch}")
     window_id = None if window is None else _insert_window(conn, customer_id, window)
-    _insert_batches(conn, customer_id, window_id, batches)
-    quarantine.add(conn, customer_id, reused)
+    if regained:
+        seen = tables.batches.c
+        mine = seen.customer_id == customer_id, seen.batch_id.in_(regained), seen.state == "discarded"
+        conn.execute(delete(tables.batches).where(*mine))
+    _insert_batches(conn, customer_id, window_id, batches, window.created_at if window else None)
+    quarantine.add(conn, customer_id, reused, daily_bytes=quarantine_daily_bytes)
     return window_id
-
-
-def restart(conn: Connection, *, customer_id: int, epoch: int, before: int, after: int) -> None:
-    """The stream was replaced by a shorter one: move the cursor back to `after`, in a new generation.
-
-    Raises LostLease.
-    """
-    held = {"of": customer_id, "in_epoch": epoch, "before": before, "after": after}
-    moved = conn.execute(_RESTART, held)
-    if moved.rowcount != 1:
-        raise LostLease(f"customer {customer_id} has left offset {before} or epoch {epoch}")
-    # Failures were accepted up to an offset of the stream of before.
-    forget = update(customers).where(customers.c.id == customer_id)
-    conn.execute(forget.values(failures_accepted_upto=None))
 
 
 def _insert_window(conn: Connection, customer_id: int, window: NewWindow) -> int:
@@ -188,13 +212,18 @@ def _insert_window(conn: Connection, customer_id: int, window: NewWindow) -> int
 
 
 def _insert_batches(
-    conn: Connection, customer_id: int, window_id: int | None, batches: Sequence[NewBatch]
+    conn: Connection,
+    customer_id: int,
+    window_id: int | None,
+    batches: Sequence[NewBatch],
+    booked_at: int | None,
 ) -> None:
     rows = (
         (
             *(customer_id, batch.batch_id, batch.digest, batch.first_offset),
             *(None if batch.discarded else window_id, batch.accepted_at),
             "discarded" if batch.discarded else "accepted",
+            booked_at,
         )
         for batch in batches
     )

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, e
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from db import clock
 from db.errors import Misconfigured, Unavailable
 from db.settings import DatabaseSettings
 
@@ -52,16 +53,22 @@ def begin(engine: Engine) -> Iterator[Connection]:
     Raises Unavailable for a database that is away, locked or too slow, Misconfigured for missing tables.
     """
     with _named(), engine.connect().execution_options(**{_WRITES: True}) as conn, conn.begin():
+        clock.keep(conn)
         yield conn
 
 
 @contextmanager
-def read(engine: Engine) -> Iterator[Connection]:
-    """A read-only transaction in which every statement sees the same snapshot. Raises as `begin` does."""
+def read(engine: Engine, *, statement_s: float | None = None) -> Iterator[Connection]:
+    """A read-only transaction in which every statement sees the same snapshot. Raises as `begin` does.
+
+    A statement may take `statement_s` seconds in place of what the settings say.
+    """
     with _named(), engine.connect() as conn:
         if conn.dialect.name == "postgresql":
             conn = conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with conn.begin():
+            clock.keep(conn)
+            allow(conn, statement_s)
             yield conn
 
 
@@ -75,7 +82,14 @@ def look(engine: Engine) -> Iterator[Connection]:
         if conn.dialect.name == "postgresql":
             conn = conn.execution_options(isolation_level="AUTOCOMMIT")
         with conn.begin():
+            clock.keep(conn)
             yield conn
+
+
+def allow(conn: Connection, statement_s: float | None) -> None:
+    """Until the transaction's end a statement may take that many seconds. SQLite knows no such limit."""
+    if statement_s is not None and conn.dialect.name == "postgresql":
+        conn.exec_driver_sql(f"SET LOCAL statement_timeout = {statement_s * 1000:.0f}")
 
 
 def _postgresql(url: URL, settings: DatabaseSettings, pooled: bool) -> Engine:

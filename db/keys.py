@@ -31,7 +31,9 @@ def rotate(conn: Connection, customer_id: int) -> str:
     slug = _locked_slug(conn, customer_id)
     live = _live(conn, customer_id)
     for key_id in live[: len(live) - (MAX_LIVE - 1)] if len(live) >= MAX_LIVE else []:
-        conn.execute(update(customer_keys).where(customer_keys.c.id == key_id).values(revoked_at=now_us()))
+        conn.execute(
+            update(customer_keys).where(customer_keys.c.id == key_id).values(revoked_at=now_us(conn))
+        )
     return _issue(conn, customer_id, slug)
 
 
@@ -65,6 +67,6 @@ def _live(conn: Connection, customer_id: int) -> list[int]:
 def _issue(conn: Connection, customer_id: int, slug: str) -> str:
     key = f"sl_{slug}_{secrets.token_urlsafe(32)}"
     conn.execute(
-        insert(customer_keys).values(customer_id=customer_id, digest=digest(key), created_at=now_us())
+        insert(customer_keys).values(customer_id=customer_id, digest=digest(key), created_at=now_us(conn))
     )
     return key

@@ -29,7 +29,7 @@ def get(conn: Connection, customer_id: int, version: int) -> str:
 
 def put(conn: Connection, customer_id: int, text: str) -> int:
     """Store a definition as the customer's next version, which windows cut from now on are pinned to."""
-    now = now_us()
+    now = now_us(conn)
     change = update(customers).where(customers.c.id == customer_id)
     version: int | None = conn.execute(
         change.values(pipeline_version=customers.c.pipeline_version + 1, updated_at=now).returning(

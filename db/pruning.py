@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
+import structlog
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -18,10 +20,13 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.exc import DBAPIError
 
-from db import partitions
+from db import partitions, quarantine_budget, retired
+from db.clock import DAY_US
 from db.customers import Customer, everyone
-from db.engine import begin, read
+from db.engine import begin, look, read
+from db.errors import Lost, Unavailable
 from db.folding import fold
 from db.settings import DatabaseSettings
 from db.tables import (
@@ -36,18 +41,26 @@ from db.tables import (
     windows,
 )
 
-_DAY_US = 86_400_000_000
+log = structlog.get_logger(__name__)
+
+MOST_FAILURES = 20
+"""In a round, which ends then: each may have waited for a lock. The next one goes on behind it."""
+
+Outcome = TypeVar("Outcome")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """Rows that were deleted, and partitions that were dropped with theirs. `reached`: where to go on."""
+    """Rows that were deleted, and partitions that were dropped with theirs. `failed`: how often a kind of
+    work was left to the next time. `reached`: where to go on.
+    """
 
     batches: int
     windows: int
     results: int
     quarantined: int
     partitions: int
+    failed: int
     reached: str
 
 
@@ -63,29 +76,59 @@ def prune(
     """Fold and forget, `most_rows` a transaction; to be called every minute or so.
 
     For the next `most_customers` whose slugs come after `after`, all of them when not said; `reached` is the
-    last one's slug, empty when there is none behind it. Raises Unavailable; what was committed before it
-    stays so.
+    last one's slug, empty when there is none behind it. What fails, fails for itself: it is logged, and all
+    else goes on. Raises Unavailable where the database is away; what was committed before it stays so.
     """
     with read(engine) as conn:
         customers = everyone(conn)
+    apart = _Apart(engine=engine)
+    apart.do("partitions ahead", "", lambda: partitions.make_ahead(engine))
     # First, since a dropped partition need not be deleted row by row.
-    dropped = partitions.drop(engine, min((_kept_from(one, now_us) for one in customers), default=None))
+    oldest = min((_kept_from(one, now_us) for one in customers), default=None)
+    dropped = apart.do("old partitions", "", lambda: retired.drop(engine, oldest)) or 0
     left = sorted((one for one in customers if one.slug > after), key=lambda one: one.slug)
-    turn = left[:most_customers]
-    counts = [_prune_customer(engine, settings, one, now_us, most_rows) for one in turn]
+    counts, reached = [], ""
+    for at, one in enumerate(left):
+        if at == most_customers or apart.failed >= MOST_FAILURES:
+            reached = left[at - 1].slug if at else after
+            break
+        counts.append(_prune_customer(engine, settings, one, now_us, most_rows, apart))
     return Pruned(
-        reached=turn[-1].slug if len(turn) < len(left) else "",
+        reached=reached,
         batches=sum(count[0] for count in counts),
         windows=sum(count[1] for count in counts),
         results=sum(count[2] for count in counts),
         quarantined=sum(count[3] for count in counts),
         partitions=dropped,
+        failed=apart.failed,
     )
 
 
-def forget_batches(conn: Connection, customer_id: int, before_us: int, most_rows: int) -> int:
-    """Forget batch ids accepted before that; returns how many. Such an id counts as new again.
+@dataclass(kw_only=True)
+class _Apart:
+    """Kinds of work of which one's failure is no other's."""
 
+    engine: Engine
+    failed: int = 0
+
+    def do(self, what: str, slug: str, work: Callable[[], Outcome]) -> Outcome | None:
+        """Its outcome, None when it failed. Raises Unavailable where the database is away."""
+        try:
+            return work()
+        except (Unavailable, Lost, DBAPIError) as error:
+            with look(self.engine) as conn:
+                conn.execute(select(1))
+            reason = type(error).__name__
+            log.error("pruning_failed", what=what, customer=slug, reason=reason, detail=str(error)[:200])
+            self.failed += 1
+            return None
+
+
+def forget_batches(conn: Connection, customer_id: int, before_us: int, most_rows: int) -> int:
+    """Forget batch ids booked, and accepted, before that; returns how many. Such an id counts as new again.
+
+    Receivers of earlier releases say by their own clocks when a batch was accepted, which may be days slow;
+    when it was booked is by the ledger's. One that is fast only keeps ids for longer.
     A replay's id stays while the replay may be repeated, and until its last repeat is as old.
     """
     mine = batches.c.customer_id == customer_id
@@ -94,7 +137,10 @@ def forget_batches(conn: Connection, customer_id: int, before_us: int, most_rows
         quarantine.c.replayed_as == batches.c.batch_id,
         or_(quarantine.c.state == "replaying", quarantine.c.replayed_at >= before_us),
     )
-    old = select(batches.c.batch_id).where(mine, batches.c.accepted_at < before_us, ~repeatable.exists())
+    booked_before = or_(batches.c.booked_at.is_(None), batches.c.booked_at < before_us)
+    old = select(batches.c.batch_id).where(
+        mine, batches.c.accepted_at < before_us, booked_before, ~repeatable.exists()
+    )
     some = old.order_by(batches.c.accepted_at).limit(most_rows)
     return conn.execute(delete(batches).where(mine, batches.c.batch_id.in_(some))).rowcount
 
@@ -106,17 +152,23 @@ def remembered_from(conn: Connection, customer_id: int, now_us: int, days: int) 
     first in the stream is still known.
     """
     newest = select(func.max(batches.c.accepted_at)).where(batches.c.customer_id == customer_id)
-    return min(conn.execute(newest).scalar_one() or 0, now_us) - days * _DAY_US
+    return min(conn.execute(newest).scalar_one() or 0, now_us) - days * DAY_US
 
 
 def delete_windows(conn: Connection, customer_id: int, before_us: int, most_rows: int) -> int:
-    """Delete windows that are folded and were made before that; returns how many."""
+    """Delete windows that are folded and were made before that; returns how many.
+
+    The newest of them stays: when the stream loses all that came later, it tells what survives from another
+    stream. Parts tell nothing (`db.generations.recorded`).
+    """
     upto = select(folded.c.upto_window_id).where(folded.c.customer_id == customer_id).scalar_subquery()
-    old = select(windows.c.id).where(
+    old = select(windows.c.id, windows.c.parent_id).where(
         windows.c.customer_id == customer_id, windows.c.id <= upto, windows.c.created_at < before_us
     )
-    some = old.order_by(windows.c.id).limit(most_rows)
-    return conn.execute(delete(windows).where(windows.c.id.in_(some))).rowcount
+    some = old.order_by(windows.c.id).limit(most_rows + 1).subquery()
+    newest = select(func.max(some.c.id)).where(some.c.parent_id.is_(None)).scalar_subquery()
+    gone = select(some.c.id).where(some.c.id < newest)
+    return conn.execute(delete(windows).where(windows.c.id.in_(gone))).rowcount
 
 
 def delete_quarantined(conn: Connection, customer_id: int, before_us: int, most_rows: int) -> int:
@@ -176,37 +228,50 @@ def _columns(table: Table) -> tuple[ColumnElement[datetime], ColumnElement[int]]
 
 
 def _prune_customer(
-    engine: Engine, settings: DatabaseSettings, customer: Customer, now_us: int, most_rows: int
+    engine: Engine, settings: DatabaseSettings, customer: Customer, now_us: int, most_rows: int, apart: _Apart
 ) -> tuple[int, int, int, int]:
     """Rows of batches, windows, results and quarantine that are gone."""
     of, kept_from = customer.id, _kept_from(customer, now_us)
-    with begin(engine) as conn:
-        fold(conn, of)
-        batches_from = remembered_from(conn, of, now_us, settings.remember_days)
-    windows_from = now_us - settings.windows_days * _DAY_US
-    # Not before its batch id is forgotten: a receipt needs both.
-    quarantined_from = min(now_us - settings.quarantine_days * _DAY_US, batches_from)
+    quarantined_from = now_us - settings.quarantine_days * DAY_US
+    windows_from = now_us - settings.windows_days * DAY_US
 
-    def in_slices(some: Callable[[Connection], int]) -> int:
+    def in_slices(what: str, some: Callable[[Connection], int]) -> int:
         total = 0
-        while True:
+
+        def slice_() -> int:
             with begin(engine) as conn:
-                rows = some(conn)
-            total += rows
-            if rows < most_rows:
+                return some(conn)
+
+        while True:
+            rows = apart.do(what, customer.slug, slice_)
+            total += rows or 0
+            if rows is None or rows < most_rows:
                 return total
 
-    return (
-        in_slices(lambda conn: forget_batches(conn, of, batches_from, most_rows)),
-        in_slices(lambda conn: delete_windows(conn, of, windows_from, most_rows)),
-        sum(
-            in_slices(
-                partial(delete_results, table=table, customer_id=of, before=kept_from, most_rows=most_rows)
-            )
-            for table in (interactions, rollups, events)
-        ),
-        in_slices(lambda conn: delete_quarantined(conn, of, quarantined_from, most_rows)),
+    def fold_and_look() -> int:
+        with begin(engine) as conn:
+            fold(conn, of)
+            quarantine_budget.forget(conn, of, quarantined_from)
+            return remembered_from(conn, of, now_us, settings.remember_days)
+
+    batches_from = apart.do("ledger", customer.slug, fold_and_look)
+    gone = [0, 0, 0]
+    if batches_from is not None:
+        # Quarantine not before its batch id is forgotten: a receipt needs both.
+        rows_from = min(quarantined_from, batches_from)
+        gone = [
+            in_slices("batch ids", lambda conn: forget_batches(conn, of, batches_from, most_rows)),
+            in_slices("windows", lambda conn: delete_windows(conn, of, windows_from, most_rows)),
+            in_slices("quarantine", lambda conn: delete_quarantined(conn, of, rows_from, most_rows)),
+        ]
+    results = sum(
+        in_slices(
+            table.name,
+            partial(delete_results, table=table, customer_id=of, before=kept_from, most_rows=most_rows),
+        )
+        for table in (interactions, rollups, events)
     )
+    return gone[0], gone[1], results, gone[2]
 
 
 def _kept_from(customer: Customer, now_us: int) -> datetime:

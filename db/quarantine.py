@@ -1,19 +1,23 @@
 """Batches and events that could not be taken, kept with the reason and the bytes."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from db import bulk
+from db.clock import DAY_US
+from db.quarantine_budget import spend
 from db.tables import quarantine
 
 State = Literal["kept", "replaying", "replayed", "discarded"]
 
 _COLUMNS = (
     *("customer_id", "window_id", "stream_offset", "batch_id", "row", "reason", "detail", "format"),
-    *("content_encoding", "accepted_at", "bytes", "created_at", "state"),
+    *("content_encoding", "accepted_at", "bytes", "created_at", "state", "withheld", "sha256"),
 )
 
 
@@ -39,7 +43,9 @@ class Quarantined:
     """One row of the listing; the bytes are fetched by `show`.
 
     `accepted_at`: when the batch came from its agent. `replayed_as`: the batch id under which it was sent
-    again, last at `replayed_at`; None when it never was. Times are µs since 1970.
+    again, last at `replayed_at`; None when it never was. Times are µs since 1970. `size` counts the bytes
+    that are here, `withheld` those that were over the day's budget and are in the raw stream only, with their
+    `sha256` in hexadecimal digits; None when they are here.
     """
 
     id: int
@@ -57,6 +63,8 @@ class Quarantined:
     state: State
     replayed_as: str | None
     replayed_at: int | None
+    withheld: int | None
+    sha256: str | None
     size: int
 
 
@@ -94,11 +102,26 @@ class Extent:
     newest_id: int
 
 
-def add(conn: Connection, customer_id: int, rows: Sequence[NewQuarantine]) -> None:
-    """Keep them; part of the transaction that books their batches, so that a repeat keeps nothing twice."""
-    if not rows:
-        return
-    bulk.insert_rows(conn, "quarantine", _COLUMNS, [_values(customer_id, row) for row in rows])
+def add(
+    conn: Connection, customer_id: int, rows: Sequence[NewQuarantine], *, daily_bytes: int
+) -> list[NewQuarantine]:
+    """Keep them; part of the transaction that books their batches, so that a repeat keeps nothing twice.
+
+    Returns those whose bytes are not kept, since the customer's day has had its `daily_bytes`, or as many as
+    its own limit says.
+    """
+    withheld: list[NewQuarantine] = []
+    made = []
+    for day, group in groupby(sorted(rows, key=_day), key=_day):
+        some = list(group)
+        sizes = [len(row.bytes) for row in some]
+        for row, fits in zip(some, spend(conn, customer_id, day, sizes, daily_bytes), strict=True):
+            made.append(_values(customer_id, row, fits))
+            if not fits:
+                withheld.append(row)
+    if made:
+        bulk.insert_rows(conn, "quarantine", _COLUMNS, made)
+    return withheld
 
 
 def listing(
@@ -166,10 +189,15 @@ def listed() -> list[ColumnElement[Any]]:
     return [*columns, func.length(quarantine.c.bytes).label("size")]
 
 
-def _values(customer_id: int, row: NewQuarantine) -> tuple[object, ...]:
+def _day(row: NewQuarantine) -> int:
+    return row.created_at // DAY_US
+
+
+def _values(customer_id: int, row: NewQuarantine, fits: bool) -> tuple[object, ...]:
     # PostgreSQL's text cannot hold NUL.
     return (
         *(customer_id, row.window_id, row.stream_offset, row.batch_id.replace("\0", "\ufffd"), row.row),
         *(row.reason, row.detail.replace("\0", "\ufffd"), row.format, row.content_encoding),
-        *(row.accepted_at, row.bytes, row.created_at, "kept"),
+        *(row.accepted_at, row.bytes if fits else b"", row.created_at, "kept"),
+        *((None, None) if fits else (len(row.bytes), hashlib.sha256(row.bytes).hexdigest())),
     )

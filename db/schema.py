@@ -1,8 +1,8 @@
-"""What all tables share: how constraints are named, and the types that differ between the databases."""
+"""What all tables share: the naming of constraints, types that differ by database, kinds of columns."""
 
 from datetime import UTC, datetime
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Integer, MetaData, Text
+from sqlalchemy import BigInteger, Column, DateTime, Dialect, ForeignKey, Integer, MetaData, Text, text
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 metadata = MetaData(
@@ -31,3 +31,29 @@ class Timestamp(TypeDecorator[datetime]):
 # Byte order on both databases: the order in which Arrow and Python compare the same strings.
 Word: TypeEngine[str] = Text().with_variant(Text(collation="C"), "postgresql")
 Id: TypeEngine[int] = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def id_column() -> Column[int]:
+    return Column("id", Id, primary_key=True, autoincrement=True)
+
+
+def customer(*, key: bool = False, checked: bool = False) -> Column[int]:
+    # Foreign keys only on small tables: the check costs more than the insert it guards.
+    reference = [ForeignKey("customers.id")] if checked else []
+    return Column("customer_id", BigInteger, *reference, primary_key=key, autoincrement=False, nullable=False)
+
+
+def count(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default=text("0"))
+
+
+def number(name: str, *, key: bool = False) -> Column[int]:
+    return Column(name, BigInteger, primary_key=key, autoincrement=False, nullable=False)
+
+
+def word(name: str, *, key: bool = False, nullable: bool = False, unique: bool = False) -> Column[str]:
+    return Column(name, Word, primary_key=key, nullable=nullable, unique=unique)
+
+
+def when(name: str, *, key: bool = False) -> Column[datetime]:
+    return Column(name, Timestamp(), primary_key=key, nullable=False)

@@ -1,166 +1,157 @@
 """The tables, as the migrations leave them. Ledger times are µs since 1970, UTC; result times timestamps."""
 
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
-    Column,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    Table,
-    Text,
-    text,
-)
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from db.schema import Id, Timestamp, Word, metadata as metadata
-
-
-def _id() -> Column[int]:
-    return Column("id", Id, primary_key=True, autoincrement=True)
-
-
-def _customer(*, key: bool = False, checked: bool = False) -> Column[int]:
-    # Foreign keys only on small tables: the check costs more than the insert it guards.
-    reference = [ForeignKey("customers.id")] if checked else []
-    return Column("customer_id", BigInteger, *reference, primary_key=key, autoincrement=False, nullable=False)
-
-
-def _count(name: str) -> Column[int]:
-    return Column(name, BigInteger, nullable=False, server_default=text("0"))
-
-
-def _number(name: str, *, key: bool = False) -> Column[int]:
-    return Column(name, BigInteger, primary_key=key, autoincrement=False, nullable=False)
-
-
-def _word(name: str, *, key: bool = False, nullable: bool = False) -> Column[str]:
-    return Column(name, Word, primary_key=key, nullable=nullable)
-
-
-def _when(name: str, *, key: bool = False) -> Column[datetime]:
-    return Column(name, Timestamp(), primary_key=key, nullable=False)
-
+from db.schema import Timestamp, count, customer, id_column, metadata as metadata, number, when, word
 
 # An id that was given is never given again, even after its row is pruned: messages carry window ids.
 _NEVER_REUSED: dict[str, Any] = {"sqlite_autoincrement": True}
 # Not where keys are random: then rows are better appended, and only a small index is written all over.
 _CLUSTERED: dict[str, Any] = {"sqlite_with_rowid": False}
 
+
+def _where(condition: str) -> dict[str, Any]:
+    """What makes an index partial on both."""
+    return {"postgresql_where": text(condition), "sqlite_where": text(condition)}
+
+
 customers = Table(
     "customers",
     metadata,
-    _id(),
-    Column("slug", Word, nullable=False, unique=True),
-    _word("state"),
+    id_column(),
+    word("slug", unique=True),
+    word("state"),
     *(Column(name, BigInteger) for name in ("events_per_second", "bytes_per_second")),
     *(Column(name, BigInteger) for name in ("batches_per_second", "concurrent_requests", "daily_bytes")),
     Column("pipeline_version", Integer, nullable=False, server_default=text("0")),
     Column("routes", JSON, nullable=False),
     Column("retention_days", Integer, nullable=False),
-    _number("created_at"),
-    _number("updated_at"),
-    _word("breaker_reason", nullable=True),
+    number("created_at"),
+    number("updated_at"),
+    word("breaker_reason", nullable=True),
     Column("breaker_opened_at", BigInteger),
     Column("failures_accepted_upto", BigInteger),
+    Column("quarantine_daily_bytes", BigInteger),
+    count("rings_asked"),
     **_NEVER_REUSED,
 )
 
 customer_keys = Table(
     "customer_keys",
     metadata,
-    _id(),
-    _customer(checked=True),
+    id_column(),
+    customer(checked=True),
     Column("digest", LargeBinary, nullable=False, unique=True),
-    _number("created_at"),
+    number("created_at"),
     Column("revoked_at", BigInteger),
     Index(None, "customer_id"),
+)
+
+left_queues = Table(
+    "left_queues",
+    metadata,
+    customer(key=True, checked=True),
+    word("name", key=True),
+    number("left_at"),
 )
 
 pipelines = Table(
     "pipelines",
     metadata,
-    _customer(key=True, checked=True),
+    customer(key=True, checked=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("definition", Text, nullable=False),
-    _number("created_at"),
+    number("created_at"),
 )
 
 # Lease, cursor and counts share a row so that a stale holder's write fails as a whole.
 dispatch = Table(
     "dispatch",
     metadata,
-    _customer(key=True, checked=True),
-    _count("next_offset"),
-    _count("epoch"),
-    _count("beat"),
-    _word("holder", nullable=True),
-    _count("batches"),
-    _count("duplicates"),
-    _count("reused"),
-    _count("discarded"),
-    _count("expired"),
-    _count("generation"),
+    customer(key=True, checked=True),
+    count("next_offset"),
+    count("epoch"),
+    count("beat"),
+    word("holder", nullable=True),
+    count("batches"),
+    count("duplicates"),
+    count("reused"),
+    count("discarded"),
+    count("expired"),
+    count("generation"),
+    # The fingerprint of the message before `next_offset`; null where none was booked yet.
+    Column("edge", LargeBinary),
+    # Where the generation began: batches - base_batches = next_offset - base_offset.
+    count("base_offset"),
+    count("base_batches"),
+)
+
+# Each time that a raw stream turned out not to be the one that was read: see `db.generations`.
+generations = Table(
+    "generations",
+    metadata,
+    customer(key=True, checked=True),
+    number("generation", key=True),
+    word("kind"),
+    *map(number, ("from_offset", "cursor_before", "expired", "began_at")),
 )
 
 windows = Table(
     "windows",
     metadata,
-    _id(),
-    _customer(),
-    _number("first_offset"),
-    _number("last_offset"),
+    id_column(),
+    customer(),
+    number("first_offset"),
+    number("last_offset"),
     Column("skipped", JSON, nullable=False),
     Column("batches", Integer, nullable=False),
-    _number("bytes"),
+    number("bytes"),
     Column("pipeline_version", Integer, nullable=False),
-    _word("state"),
+    word("state"),
     Column("parent_id", BigInteger),
-    _number("created_at"),
-    _number("rung_at"),
+    number("created_at"),
+    number("rung_at"),
     Column("rings", Integer, nullable=False, server_default=text("0")),
     Column("deliveries", Integer, nullable=False, server_default=text("0")),
-    _number("token"),
-    _number("first_accepted_at"),
-    _number("last_accepted_at"),
+    number("token"),
+    number("first_accepted_at"),
+    number("last_accepted_at"),
     Column("deposited_at", BigInteger),
     *(Column(name, BigInteger) for name in ("decoded", "kept", "dropped", "rejected", "quarantined")),
     Column("deaths", Integer, nullable=False, server_default=text("0")),
     Column("cause", Text),
     Column("tried_by", Text),
     Column("failures", JSON(none_as_null=True)),
+    count("generation"),
+    Column("fingerprints", LargeBinary),
     Index(None, "customer_id", "id"),
     Index(None, "deposited_at"),
     # Open windows are few among millions; the condition is a literal so that the planner can match it.
-    Index(
-        "ix_windows_open",
-        "customer_id",
-        postgresql_where=text("state = 'dispatched'"),
-        sqlite_where=text("state = 'dispatched'"),
-    ),
+    Index("ix_windows_open", "customer_id", **_where("state = 'dispatched'")),
+    # So are the parts of split windows, the only ones whose ids are not in the order of their offsets.
+    Index("ix_windows_parts", "customer_id", "first_offset", **_where("parent_id IS NOT NULL")),
     **_NEVER_REUSED,
 )
 
 batches = Table(
     "batches",
     metadata,
-    _customer(key=True),
-    _word("batch_id", key=True),
+    customer(key=True),
+    word("batch_id", key=True),
     Column("digest", LargeBinary, nullable=False),
-    _number("first_offset"),
+    number("first_offset"),
     Column("window_id", BigInteger),
-    _number("accepted_at"),
-    _word("state"),
+    number("accepted_at"),
+    word("state"),
+    Column("booked_at", BigInteger),
     Index(None, "window_id"),
     Index(None, "customer_id", "accepted_at"),
 )
 
-deposits = Table("deposits", metadata, _customer(key=True, checked=True), _count("next_offset"))
+deposits = Table("deposits", metadata, customer(key=True, checked=True), count("next_offset"))
 
 # What the books need of rows that are no longer read one by one, or no longer there.
 # pruned_*: the events, or quarantined batches, that deleted rows stood for. quarantine_pruned_below: the
@@ -168,31 +159,34 @@ deposits = Table("deposits", metadata, _customer(key=True, checked=True), _count
 folded = Table(
     "folded",
     metadata,
-    _customer(key=True, checked=True),
-    *map(_count, ("upto_window_id", "windows", "batches", "decoded", "kept", "dropped", "rejected")),
-    *map(_count, ("quarantined", "pruned_interactions", "pruned_rollups", "pruned_events")),
-    *map(_count, ("pruned_quarantined_batches", "pruned_quarantined_events", "quarantine_pruned_below")),
+    customer(key=True, checked=True),
+    *map(count, ("upto_window_id", "windows", "batches", "decoded", "kept", "dropped", "rejected")),
+    *map(count, ("quarantined", "pruned_interactions", "pruned_rollups", "pruned_events")),
+    *map(count, ("pruned_quarantined_batches", "pruned_quarantined_events", "quarantine_pruned_below")),
 )
 
 quarantine = Table(
     "quarantine",
     metadata,
-    _id(),
-    _customer(),
+    id_column(),
+    customer(),
     Column("window_id", BigInteger),
-    _number("stream_offset"),
-    _word("batch_id"),
+    number("stream_offset"),
+    word("batch_id"),
     Column("row", Integer),
-    _word("reason"),
+    word("reason"),
     Column("detail", Text, nullable=False),
-    _word("format"),
-    _word("content_encoding"),
-    _number("accepted_at"),
+    word("format"),
+    word("content_encoding"),
+    number("accepted_at"),
     Column("bytes", LargeBinary, nullable=False),
-    _number("created_at"),
-    _word("state"),
-    _word("replayed_as", nullable=True),
+    number("created_at"),
+    word("state"),
+    word("replayed_as", nullable=True),
     Column("replayed_at", BigInteger),
+    # How many bytes are not kept, since they were over the day's budget, and their digest; else null.
+    Column("withheld", BigInteger),
+    word("sha256", nullable=True),
     Index(None, "customer_id", "batch_id"),
     Index(None, "customer_id", "state", "reason"),
     Index(None, "customer_id", "replayed_as"),
@@ -200,17 +194,27 @@ quarantine = Table(
     **_NEVER_REUSED,
 )
 
+# What came into quarantine on a day, and what was over the day's budget.
+quarantine_days = Table(
+    "quarantine_days",
+    metadata,
+    customer(key=True),
+    number("day", key=True),
+    *map(count, ("bytes", "withheld", "withheld_bytes")),
+    **_CLUSTERED,
+)
+
 # Who did what about a quarantined row, and why; goes when the row does.
 quarantine_notes = Table(
     "quarantine_notes",
     metadata,
-    _id(),
-    _customer(),
-    _number("quarantine_id"),
-    _word("act"),
-    _word("who"),
+    id_column(),
+    customer(),
+    number("quarantine_id"),
+    word("act"),
+    word("who"),
     Column("why", Text, nullable=False),
-    _number("noted_at"),
+    number("noted_at"),
     Index(None, "quarantine_id"),
     **_NEVER_REUSED,
 )
@@ -218,33 +222,33 @@ quarantine_notes = Table(
 interactions = Table(
     "interactions",
     metadata,
-    _customer(key=True),
+    customer(key=True),
     Column("trace_id", LargeBinary, primary_key=True),
-    _word("root_service", nullable=True),
-    _word("root_operation", nullable=True),
+    word("root_service", nullable=True),
+    word("root_operation", nullable=True),
     Column("root_event_id", LargeBinary),
     Column("root_started_at", Timestamp()),
-    _word("user_id", nullable=True),
-    _when("started_at"),
-    _when("ended_at"),
-    _number("events"),
-    _number("errors"),
-    _word("status"),
+    word("user_id", nullable=True),
+    when("started_at"),
+    when("ended_at"),
+    number("events"),
+    number("errors"),
+    word("status"),
     Index(None, "customer_id", "started_at"),
 )
 
 rollups = Table(
     "rollups",
     metadata,
-    _customer(key=True),
-    _when("minute", key=True),
-    _word("service", key=True),
-    _word("operation", key=True),
-    _word("status", key=True),
-    _number("count"),
-    _number("duration_sum"),
-    _number("duration_min"),
-    _number("duration_max"),
+    customer(key=True),
+    when("minute", key=True),
+    word("service", key=True),
+    word("operation", key=True),
+    word("status", key=True),
+    number("count"),
+    number("duration_sum"),
+    number("duration_min"),
+    number("duration_max"),
     Column("histogram", JSON, nullable=False),
     postgresql_partition_by="RANGE (minute)",
     **_CLUSTERED,
@@ -253,20 +257,20 @@ rollups = Table(
 events = Table(
     "events",
     metadata,
-    _customer(key=True),
-    _when("started_at", key=True),
-    _number("window_id", key=True),
+    customer(key=True),
+    when("started_at", key=True),
+    number("window_id", key=True),
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("event_id", LargeBinary, nullable=False),
     Column("trace_id", LargeBinary, nullable=False),
     Column("parent_id", LargeBinary),
-    _number("duration_us"),
-    _word("service"),
-    _word("operation"),
-    _word("kind", nullable=True),
-    _word("status"),
+    number("duration_us"),
+    word("service"),
+    word("operation"),
+    word("kind", nullable=True),
+    word("status"),
     Column("status_message", Text),
-    _word("user_id", nullable=True),
+    word("user_id", nullable=True),
     Column("attributes", JSON().with_variant(JSONB(), "postgresql"), nullable=False),
     Index(None, "customer_id", "trace_id"),
     postgresql_partition_by="RANGE (started_at)",
@@ -275,19 +279,19 @@ events = Table(
 usage = Table(
     "usage",
     metadata,
-    _customer(key=True),
-    _number("day", key=True),
-    _word("receiver", key=True),
-    _number("bytes"),
+    customer(key=True),
+    number("day", key=True),
+    word("receiver", key=True),
+    number("bytes"),
     **_CLUSTERED,
 )
 
 workers = Table(
     "workers",
     metadata,
-    _word("name", key=True),
+    word("name", key=True),
     Column("queues", JSON, nullable=False),
     Column("dedicated", Boolean, nullable=False),
-    _count("processes"),
-    _number("seen_at"),
+    count("processes"),
+    number("seen_at"),
 )

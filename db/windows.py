@@ -21,6 +21,9 @@ from db.customers import Stage
 from db.errors import LostRace
 from db.tables import batches, customers, pipelines, windows
 
+Fingerprints = bytes
+"""Of consecutive messages of a stream, 8 bytes each."""
+
 State = Literal["dispatched", "deposited", "split"]
 
 # A literal and not a parameter, so that the partial index of open windows matches.
@@ -45,6 +48,8 @@ class Window:
 
     `token` is random: results that carry another are those of a window of this id in another database, of
     before a backup was restored perhaps.
+    `fingerprints`: those of the messages from the first offset to the last, 8 bytes each, as they were when
+    the window was recorded, in that `generation` of the stream; None for a window of an earlier revision.
     From `decoded` on None until the deposit, then events; only `quarantined` counts batches. For
     `deliveries`, `deaths`, `cause` and `tried_by` see `db.deliveries`; the breaker looks at `failures`.
     """
@@ -76,6 +81,8 @@ class Window:
     cause: str | None
     tried_by: str | None
     failures: Mapping[str, int] | None
+    generation: int
+    fingerprints: Fingerprints | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,8 +191,12 @@ def split(conn: Connection, window_id: int, parts: Sequence[Part]) -> list[int]:
 
 
 def _insert_part(conn: Connection, parent: Any, part: Part) -> int:
-    inherited = ("customer_id", "pipeline_version", "created_at", "first_accepted_at", "last_accepted_at")
+    inherited = (
+        *("customer_id", "generation", "pipeline_version"),
+        *("created_at", "first_accepted_at", "last_accepted_at"),
+    )
     values = {name: parent[name] for name in inherited} | {
+        "fingerprints": _slice(parent, part),
         "first_offset": part.first_offset,
         "last_offset": part.last_offset,
         "skipped": list(part.skipped),
@@ -209,6 +220,16 @@ def _insert_part(conn: Connection, parent: Any, part: Part) -> int:
         .values(window_id=part_id)
     )
     return part_id
+
+
+def _slice(parent: Any, part: Part) -> bytes | None:
+    """The fingerprints of the part's offsets."""
+    whole: bytes | None = parent["fingerprints"]
+    if whole is None:
+        return None
+    width = len(whole) // (parent["last_offset"] + 1 - parent["first_offset"])
+    first, last = (offset - parent["first_offset"] for offset in (part.first_offset, part.last_offset))
+    return bytes(whole)[first * width : (last + 1) * width]
 
 
 def _select(conn: Connection, *conditions: ColumnElement[bool]) -> list[Window]:

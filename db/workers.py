@@ -2,20 +2,23 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, delete, func, select, text
+from sqlalchemy import Connection, delete, select, text
 
 from db.tables import workers
 
 SHARED = ""  # in place of a queue: of workers that serve everybody
-SILENT_US = 12_000_000  # a worker that was not seen for this long no longer counts
+SILENT_S = 12.0  # a worker whose beat stands still for this long no longer counts
 DISPATCHER = "dispatcher "  # what a dispatcher's name begins with here
 
 _BEAT = text(
     "INSERT INTO workers (name, queues, dedicated, processes, seen_at)"
     " VALUES (:name, :queues, :dedicated, :processes, :seen_at)"
     " ON CONFLICT (name) DO UPDATE SET queues = excluded.queues, dedicated = excluded.dedicated,"
-    " processes = excluded.processes, seen_at = excluded.seen_at"
+    # It has to change, even while the beating host's clock is set back.
+    " processes = excluded.processes, seen_at = CASE WHEN excluded.seen_at > workers.seen_at"
+    " THEN excluded.seen_at ELSE workers.seen_at + 1 END"
 )
 
 
@@ -41,21 +44,37 @@ def leave(conn: Connection, name: str) -> None:
 
 
 def dispatchers(conn: Connection) -> dict[str, int]:
-    """The dispatchers that have said that they live, and when they last said so (µs, own clock)."""
+    """The dispatchers that have said that they live, and their beats: numbers that change while they do."""
     query = select(workers.c.name, workers.c.seen_at).where(workers.c.name.startswith(DISPATCHER))
     return {name.removeprefix(DISPATCHER): seen_at for name, seen_at in conn.execute(query)}
 
 
-def processes(conn: Connection, since_us: int) -> dict[str, int]:
-    """Processes of the workers seen since then, by queue for dedicated ones; under `SHARED` those of all
-    others together.
+@dataclass(kw_only=True)
+class Attendance:
+    """Which workers live, as one observer sees it: a beat that it saw change lately, on its own clock.
+
+    `seen_at` is written by the workers' hosts, whose clocks may differ by any amount: it is never compared
+    with another time. A worker that is met for the first time counts until it has been silent.
     """
-    shared = select(func.sum(workers.c.processes)).where(~workers.c.dedicated, workers.c.seen_at >= since_us)
-    own = select(workers.c.queues, workers.c.processes).where(
-        workers.c.dedicated, workers.c.seen_at >= since_us
-    )
-    found = {SHARED: int(conn.execute(shared).scalar_one() or 0)}
-    for queues, count in conn.execute(own):
-        for queue in queues:
-            found[queue] = found.get(queue, 0) + count
-    return found
+
+    _seen: dict[str, tuple[int, float]] = field(default_factory=dict)  # by name: beat, since when
+
+    def processes(self, conn: Connection, now_s: float) -> dict[str, int]:
+        """Processes of the workers that live, by queue for dedicated ones; under `SHARED` those of all others
+        together. `now_s`: monotonic seconds.
+        """
+        rows = conn.execute(select(workers).where(~workers.c.name.startswith(DISPATCHER))).all()
+        before = self._seen
+        self._seen = {
+            row.name: before[row.name]
+            if row.name in before and before[row.name][0] == row.seen_at
+            else (row.seen_at, now_s)
+            for row in rows
+        }
+        found = {SHARED: 0}
+        for row in rows:
+            if now_s - self._seen[row.name][1] >= SILENT_S:
+                continue
+            for queue in row.queues if row.dedicated else (SHARED,):
+                found[queue] = found.get(queue, 0) + row.processes
+        return found

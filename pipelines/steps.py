@@ -13,9 +13,19 @@ Rule = Annotated[str, Meta(pattern=r"\A[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?\Z")]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Microseconds = Annotated[int, Meta(ge=0, le=2**53)]
 
-REDACTED_KEYS = (
-    r"(?i)passw(?:or)?d|passphrase|secret|token|authorization|cookie|credential|api[-_.]?key|private[-_.]?key"
+# A name's last word says what its value is: `input_tokens` is a number of tokens, `cookie_banner` a banner.
+# Some words behind the last say no more than the secret itself, and a dot begins what is part of it; but for
+# `token`, since `token.type` and `token.count` are what everybody measures of language models.
+_LAST_WORD = (
+    r"(?:(?:passw(?:or)?d|passphrase|secret|cookie|credential)s?|authorization"
+    r"|(?:api|private|secret(?:[-_.]?access)?)[-_.]?keys?)"
 )
+_VERY_LAST = r"(?:token|(?:access|api|auth|bearer|csrf|id|refresh|session|xsrf)[-_.]?tokens)"
+_STILL = (
+    r"(?:[-_.]?(?:[0-9]|base64|code|confirm(?:ation)?|current|data|digest|encoded|encrypted|hash|header|json"
+    r"|jwt|key|new|old|pem|plain|raw|string|text|value))*"
+)
+REDACTED_KEYS = rf"(?i){_LAST_WORD}{_STILL}[-_]*(?:[^-_a-zA-Z0-9]|$)|{_VERY_LAST}{_STILL}[^a-zA-Z0-9]*$"
 REDACTED_VALUES = r"(?i:\bbearer +[a-z0-9._~+/-]{8,})|\beyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+"
 
 

@@ -3,6 +3,7 @@
 The only room with asyncio and rstream in it; both stay behind `Broker`.
 """
 
+from streams.batch_ids import made_id, other_id
 from streams.broker import Broker
 from streams.envelope import Envelope, decode_envelope, encode_envelope
 from streams.messages import Chunk, Message
@@ -23,6 +24,8 @@ __all__ = [
     "decode_result",
     "encode_envelope",
     "encode_result",
+    "made_id",
+    "other_id",
     "processed",
     "raw",
 ]

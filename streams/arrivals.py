@@ -16,11 +16,13 @@ class Arrivals:
         self._subscriptions: dict[Subscription, None] = {}
 
     def add(self, subscription: "Subscription") -> None:
+        # Set under the lock: else a wait that has taken the subscription already would end the next one too.
         with self._lock:
             self._subscriptions[subscription] = None
-        self._something.set()
+            self._something.set()
 
     def wait(self, timeout_s: float) -> "list[Subscription]":
+        """Those added since the last call, as soon as there is one; none only after `timeout_s`."""
         self._something.wait(timeout_s)
         with self._lock:
             self._something.clear()

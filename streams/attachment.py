@@ -9,7 +9,7 @@ from streams import wire
 from streams.address import Node
 from streams.connection import Connection, Receiving, as_unavailable, check
 from streams.errors import Unavailable
-from streams.pool import Pool
+from streams.pool import Pool, Purpose
 
 _UNSUBSCRIBE_TIMEOUT_S = 5.0
 
@@ -44,10 +44,20 @@ class Attachment:
 
 
 async def attach(
-    pool: Pool, node: Node, receiver: Receiving, offset: schema.OffsetSpec, credit: int
+    pool: Pool,
+    node: Node,
+    receiver: Receiving,
+    offset: schema.OffsetSpec,
+    credit: int,
+    *,
+    purpose: Purpose = "read",
 ) -> Attachment:
-    """Subscribes; chunks may reach the receiver before this returns. Raises Unavailable, StreamMissing."""
-    connection = await pool.line(node, "read")
+    """Subscribes; chunks may reach the receiver before this returns. Raises Unavailable, StreamMissing.
+
+    A stream whose files can't be opened costs the connection on which it is subscribed to, with all that goes
+    over it (tried on 3.10 and 4.3.6), so what follows streams has connections of its own: see Subscription.
+    """
+    connection = await pool.line(node, purpose)
     subscription_id = connection.receivers.take(receiver)
     if subscription_id is None:
         raise Unavailable("no subscription id is free")

@@ -8,10 +8,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from streams import declaring, draining, ends, reader
+from streams import declaring, doorbells, draining, ends, reader
 from streams.address import parse
 from streams.arrivals import Arrivals
-from streams.errors import ForeignProcess, Refused, StreamMissing, Unavailable
+from streams.errors import ForeignProcess, Leaderless, Refused, StreamMissing, Unavailable
 from streams.loop_thread import LoopThread
 from streams.messages import Message
 from streams.pool import Pool
@@ -21,8 +21,10 @@ from streams.subscription import Subscription
 
 T = TypeVar("T")
 _GOODBYE_S = 2.0
-# Refusals that pass by themselves: stream not available (no leader yet), internal error.
-_PASSING = (6, 15)
+# A refusal that passes by itself: internal error.
+_PASSING = (15,)
+# An election is over sooner. Whoever waited longer for one stream would keep others from a worker's process.
+_ELECTION_S = 5.0
 
 
 class Broker:
@@ -81,6 +83,14 @@ class Broker:
         except StreamMissing:
             return
 
+    def doorbells(self, queues: Sequence[str]) -> "dict[str, doorbells.Waiting]":
+        """Those of the AMQP queues that are there."""
+        return doorbells.waiting(self._settings.broker_url, queues, self._settings.connect_timeout_s)
+
+    def remove_doorbells(self, queue: str) -> bool:
+        """False when there is no such queue. Raises Misconfigured: a stream, another program's, or in use."""
+        return doorbells.remove(self._settings.broker_url, queue, self._settings.connect_timeout_s)
+
     def ready(self, timeout_s: float) -> bool:
         """True when the broker has answered a request of ours within `timeout_s`."""
         running = self._run()
@@ -138,7 +148,11 @@ class Broker:
         return self._retrying(lambda: ends.first_offset(pool, stream), deadline_s, f"start of {stream}")
 
     def follow(self, stream: str, offset: int, *, credit: int = 2) -> Subscription:
-        """Messages from `offset` on, as they come; returns at once and connects in the background."""
+        """Messages from `offset` on, as they come; returns at once and connects in the background.
+
+        Read something of the stream before, so that one that can't be opened by its node costs no connection
+        that the followers of other streams share. After a loss that is done here.
+        """
         running = self._run()
         subscription = Subscription(
             stream, offset, credit, running.pool, running.arrivals, running.thread.loop
@@ -147,8 +161,8 @@ class Broker:
         return subscription
 
     def wait(self, timeout_s: float) -> list[Subscription]:
-        """Returns as soon as subscriptions have got chunks, or have turned `missing`, since the last call:
-        these subscriptions; none of them after `timeout_s`. For one thread at a time."""
+        """Returns as soon as subscriptions have got chunks, have counted a loss, or have turned `missing`:
+        those that did since the last call; none of them after `timeout_s`. For one thread at a time."""
         return self._run().arrivals.wait(timeout_s)
 
     def _run(self) -> "_Running":
@@ -163,12 +177,14 @@ class Broker:
         return running
 
     def _retrying(self, attempt: Callable[[], Awaitable[T]], deadline_s: float, what: str) -> T:
-        """For what may be repeated: tries again after Unavailable for as long as the deadline allows."""
+        """For what may be repeated: tries again after Unavailable for as long as the deadline allows, and for
+        `_ELECTION_S` at most while the stream has no leader."""
         return self._run().thread.call(_retry(attempt, time.monotonic() + deadline_s), deadline_s, what)
 
 
 async def _retry(attempt: Callable[[], Awaitable[T]], until: float) -> T:
     pause = 0.02
+    leaderless_since: float | None = None
     while True:
         try:
             return await attempt()
@@ -176,6 +192,10 @@ async def _retry(attempt: Callable[[], Awaitable[T]], until: float) -> T:
             raise
         except Unavailable as error:
             if isinstance(error, Refused) and error.code not in _PASSING:
+                raise
+            now = time.monotonic()
+            leaderless_since = (leaderless_since or now) if isinstance(error, Leaderless) else None
+            if leaderless_since is not None and now - leaderless_since >= _ELECTION_S:
                 raise
             pause = max(min(pause * 2, 1.0), min(error.retry_after_s, 1.0))
             if time.monotonic() + pause >= until:

@@ -11,7 +11,7 @@ from rstream.encoding import decode_frame, encode_frame
 
 from streams import wire
 from streams.address import Address, Node
-from streams.errors import Refused, StreamMissing, Unavailable, UnfitMessage
+from streams.errors import Leaderless, Refused, StreamMissing, Unavailable, UnfitMessage
 from streams.protocol import FrameProtocol
 from streams.seats import Holder, Seats
 from streams.settings import StreamSettings
@@ -19,6 +19,7 @@ from streams.settings import StreamSettings
 # A connection that is lost is tried again at once; Backoff says how long when that fails.
 _SOON_S = 0.05
 _STREAM_DOES_NOT_EXIST = exceptions.StreamDoesNotExist.code
+_STREAM_NOT_AVAILABLE = exceptions.StreamNotAvailable.code
 
 
 class Publishing(Holder, Protocol):
@@ -234,9 +235,11 @@ def as_unavailable(error: Exception, doing: str) -> Unavailable:
 
 
 def check(code: int, stream: str, doing: str) -> None:
-    """Raises StreamMissing or Refused when a response code is not OK (1)."""
+    """Raises StreamMissing, Leaderless or Refused when a response code is not OK (1)."""
     if code == _STREAM_DOES_NOT_EXIST:
         raise StreamMissing(stream)
+    if code == _STREAM_NOT_AVAILABLE:
+        raise Leaderless(stream)
     if code > 1:
         name = exceptions.ServerError.from_code(code).__name__
         raise Refused(f"{doing} {stream}: the broker answered {name} ({code})", code=code)

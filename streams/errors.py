@@ -4,7 +4,8 @@ Exception
 ├── Unavailable            try later (retry_after_s); what a publish did is unknown
 │   ├── Overloaded         our own bound on unconfirmed bytes is reached
 │   ├── Refused            the broker said no (code)
-│   └── StreamMissing      there is no such stream
+│   ├── StreamMissing      there is no such stream
+│   └── Leaderless         nobody leads this stream; all others may be well
 ├── Misconfigured          stop and say so
 ├── ForeignProcess         a Broker was carried over a fork
 ValueError
@@ -40,6 +41,14 @@ class StreamMissing(Unavailable):
 
     def __init__(self, stream: str) -> None:
         super().__init__(f"stream {stream} does not exist (any more)", retry_after_s=5.0)
+        self.stream = stream
+
+
+class Leaderless(Unavailable):
+    """The stream is there, and no node leads it at the moment; an election takes a second or two."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(f"stream {stream} has no leader at the moment", retry_after_s=0.2)
         self.stream = stream
 
 

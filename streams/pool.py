@@ -9,10 +9,10 @@ from rstream import schema
 
 from streams.address import Address, Node
 from streams.connection import Connection, as_unavailable, check
-from streams.errors import Unavailable
+from streams.errors import Leaderless, Unavailable
 from streams.settings import StreamSettings
 
-Purpose = Literal["control", "publish", "read"]
+Purpose = Literal["control", "publish", "read", "follow"]
 
 
 class Location(NamedTuple):
@@ -108,7 +108,7 @@ class Pool:
                 return connection
 
     async def locate(self, stream: str) -> Location:
-        """Raises StreamMissing; Unavailable while the stream has no leader."""
+        """Raises StreamMissing; Leaderless while the stream has no leader."""
         control = await self.control()
         try:
             request = schema.Metadata(control.correlation(), streams=[stream])
@@ -120,7 +120,7 @@ class Pool:
         nodes = {broker.reference: Node(broker.host, broker.port) for broker in answer.brokers}
         leader = nodes.get(found.leader_ref)
         if leader is None:
-            raise Unavailable(f"stream {stream} has no leader at the moment", retry_after_s=0.2)
+            raise Leaderless(stream)
         replicas = tuple(nodes[ref] for ref in found.replicas_refs if ref in nodes)
         return Location(leader, replicas or (leader,))
 

@@ -12,6 +12,7 @@ from streams import wire
 from streams.arrivals import Arrivals
 from streams.attachment import Attachment, attach
 from streams.connection import as_unavailable
+from streams.ends import first_offset
 from streams.errors import StreamMissing, Unavailable, UnfitMessage
 from streams.gap import Gap
 from streams.messages import Chunk
@@ -27,7 +28,10 @@ class Subscription:
     Delivers every message from the asked offset on once and in order, also over a reconnect. At most `credit`
     chunks are received and not yet `done`, so a follower that stops taking stops the stream, not the process.
     When retention has removed the asked offset, it goes on with the oldest message there is: compare
-    `first_offset` of the chunk with the offset that was due. `missing` is final: once the stream is gone
+    `first_offset` of the chunk with the offset that was due. `losses` counts how often it was not attached as
+    it should have been: between a loss and the next attachment the stream may have become another one, whose
+    offsets mean something else. It is counted before anything of the next attachment comes. `missing` is
+    final: once the stream is gone
     nothing comes any more, not even from a new one of its name, whose offsets mean something else.
     """
 
@@ -42,6 +46,7 @@ class Subscription:
     ) -> None:
         self.stream = stream
         self.missing = False
+        self.losses = 0
         self.next_offset = offset
         self._credit = credit
         self._pool = pool
@@ -68,9 +73,9 @@ class Subscription:
             raise self._error
         return taken
 
-    def done(self, chunk: Chunk) -> None:
-        """Gives a taken chunk's credit back: another one may come."""
-        self._on_loop(self._given_back)
+    def done(self, chunk: Chunk, *, ahead: int | None = None) -> None:
+        """Gives a taken chunk's credit back: another one may come. `ahead`: the credit from now on."""
+        self._on_loop(lambda: self._given_back(ahead))
 
     def close(self) -> None:
         """Nothing comes after this; what was not taken is dropped."""
@@ -86,8 +91,9 @@ class Subscription:
         except RuntimeError:
             return  # the Broker is closed, and this subscription with it
 
-    def _given_back(self) -> None:
+    def _given_back(self, credit: int | None) -> None:
         self._held -= 1
+        self._credit = self._credit if credit is None else credit
         self._grant()
 
     def _grant(self) -> None:
@@ -129,9 +135,15 @@ class Subscription:
 
     def lost(self, error: Unavailable) -> None:
         """Called by the connection, or when it turns out to be gone."""
+        self._count_loss()
         self._attachment = None
         self._granted = 0
         self._detached.set()
+
+    def _count_loss(self) -> None:
+        if not self._closed:
+            self.losses += 1
+            self._arrivals.add(self)
 
     def _drop(self) -> None:
         """Gives the attachment up; the keeper makes another one."""
@@ -157,6 +169,9 @@ class Subscription:
         while not self._closed:
             pause_s, reached, doubtful = 0.0, self.next_offset, False
             try:
+                if self.losses:
+                    # Where it costs others nothing: followers share connections, which a broken stream ends.
+                    await first_offset(self._pool, self.stream)
                 await self._attach()
                 await self._detached.wait()
                 doubtful = self._again
@@ -166,6 +181,7 @@ class Subscription:
                     self._arrivals.add(self)
                 return
             except Exception as error:
+                self._count_loss()
                 pause_s = as_unavailable(error, f"following {self.stream}").retry_after_s
             failures = 0 if self.next_offset > reached else failures + 1
             pause_s = max(pause_s, min(_PAUSE_MIN_S * 2.0 ** min(failures, 10), _PAUSE_MAX_S))
@@ -186,7 +202,9 @@ class Subscription:
         self._again = False
         self._granted = min(max(self._credit - self._held, 0), 1)
         offset = schema.OffsetSpecOffset(OffsetType.OFFSET, self.next_offset)
-        self._attachment = await attach(self._pool, location.leader, self, offset, self._granted)
+        self._attachment = await attach(
+            self._pool, location.leader, self, offset, self._granted, purpose="follow"
+        )
         if self._again or self._closed:
             self._drop()
         self._grant()

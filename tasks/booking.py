@@ -1,6 +1,5 @@
 """The deposit's transaction: results, quarantine, ledger and cursor, together or not at all."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ import db.deposits
 import db.engine
 import db.quarantine
 import db.results
+from db.clock import now_us
 from db.deposits import DepositedWindow, Standing
 from tasks.breaker import failures, tripped
 from tasks.context import Context
@@ -55,15 +55,22 @@ def book(context: Context, place: Place, ready: Sequence[Ready]) -> None:
         fresh = [one for one in ready if tokens.get(one.header.window_id) == one.header.token]
         _check_breaker(connection, context, place, fresh)
         _write(connection, of, fresh)
-        db.quarantine.add(connection, of, [row for one in fresh for row in one.quarantined])
-        db.deposits.mark(connection, [_deposited(one.header) for one in fresh], _now_us())
+        withheld = db.quarantine.add(
+            connection,
+            of,
+            [row for one in fresh for row in one.quarantined],
+            daily_bytes=context.settings.quarantine_daily_bytes,
+        )
+        db.deposits.mark(connection, [_deposited(one.header) for one in fresh], now_us(connection))
     # Dying here, before Celery's ack, rings once more: the window is found deposited and nothing happens.
+    if withheld:
+        log.warning("quarantine_bytes_withheld", customer=place.standing.slug, rows=len(withheld))
 
 
 def open_breaker(context: Context, place: Place, reason: str) -> None:
     """Dispatch and deposits of the customer stop until an operator resumes it."""
     with db.engine.begin(context.engine) as connection:
-        opened = db.breaker.trip(connection, place.customer_id, reason, _now_us())
+        opened = db.breaker.trip(connection, place.customer_id, reason, now_us(connection))
     if opened:
         log.error("breaker_opened", customer=place.standing.slug, reason=reason)
 
@@ -73,7 +80,7 @@ def _check_breaker(connection: Connection, context: Context, place: Place, fresh
     judged = [one.header for one in fresh if one.first_offset > accepted_upto]
     if not any(failures(header) for header in judged):
         return
-    past = db.breaker.outcomes(connection, place.customer_id, _now_us() - MINUTE_US, accepted_upto)
+    past = db.breaker.outcomes(connection, place.customer_id, now_us(connection) - MINUTE_US, accepted_upto)
     reason = tripped(past, judged, context.settings)
     if reason is not None:
         raise Tripped(reason)
@@ -110,7 +117,3 @@ def _deposited(header: Header) -> DepositedWindow:
         quarantined=len(header.unfit),
         failures=failures(header),
     )
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000

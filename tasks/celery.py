@@ -3,6 +3,7 @@
 from celery import Celery
 
 from tasks import transport
+from tasks.answering import Answering
 from tasks.shared_queues import SharedQueues
 
 transport.use()
@@ -13,4 +14,4 @@ app = Celery(
     events="tasks.monitoring:Events",
 )
 app.config_from_object("celeryconfig")
-app.steps["consumer"].add(SharedQueues)
+app.steps["consumer"].update((SharedQueues, Answering))

@@ -6,6 +6,7 @@ as decoding them: packed, written to the broker, read from it, written into a ch
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 from celery import Celery, chain, signature
 from celery.canvas import Signature
@@ -20,14 +21,7 @@ def ring(app: Celery, window_id: int, customer_id: int, slug: str, routes: Mappi
     A doorbell may be lost or ring twice: the window's row, not the message, says what is owed, and the
     ledger takes each window once. Raises kombu's OperationalError when the broker can't be reached.
     """
-    shown = f"({slug}, window {window_id})"
-
-    def link(task: str, stage: Stage, args: tuple[object, ...], *, immutable: bool = True) -> Signature:
-        queue = queue_name(slug, stage, routes)
-        return signature(
-            task, args=args, app=app, immutable=immutable, queue=queue, argsrepr=shown, kwargsrepr=""
-        )
-
+    link = partial(_link, app, slug, routes, window_id)
     if queue_name(slug, "decode", routes) == queue_name(slug, "process", routes):
         links = [link("decode_process", "decode", (window_id,))]
     else:
@@ -36,3 +30,28 @@ def ring(app: Celery, window_id: int, customer_id: int, slug: str, routes: Mappi
             link("process", "process", (), immutable=False),
         ]
     chain(*links, link("deposit", "deposit", (customer_id, window_id)), app=app).apply_async()
+
+
+def ring_deposit(
+    app: Celery, window_id: int, customer_id: int, slug: str, routes: Mapping[Stage, str]
+) -> None:
+    """Send the last link alone, for a window whose results are in the processed stream; as `ring`."""
+    _link(app, slug, routes, window_id, "deposit", "deposit", (customer_id, window_id)).apply_async()
+
+
+def _link(
+    app: Celery,
+    slug: str,
+    routes: Mapping[Stage, str],
+    window_id: int,
+    task: str,
+    stage: Stage,
+    args: tuple[object, ...],
+    *,
+    immutable: bool = True,
+) -> Signature:
+    shown = f"({slug}, window {window_id})"
+    queue = queue_name(slug, stage, routes)
+    return signature(
+        task, args=args, app=app, immutable=immutable, queue=queue, argsrepr=shown, kwargsrepr=""
+    )

@@ -3,7 +3,10 @@
 from functools import partial
 from typing import Any
 
+from amqp.exceptions import ChannelError
 from celery.worker.consumer import Consumer
+
+from tasks.refused_queues import RefusedQueues, named_in
 
 MOST_PAUSE_S = 2.0
 
@@ -12,6 +15,21 @@ class PromptConsumer(Consumer):  # type: ignore[misc]  # celery has no types
     """Tries a broker that is away every two seconds: Celery's own pause grows by two each time, up to 30 s,
     and would lengthen every restart of the broker by half of what it took.
     """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.refused = RefusedQueues()
+        super().__init__(*args, **options)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Leave a queue out that the broker refused when all were consumed anew: with it the others would be
+        lost as well, since its refusal closes the channel that they share.
+        """
+        if isinstance(exc, ChannelError):
+            name = named_in(exc)
+            if name is not None and name in self.app.amqp.queues.consume_from:
+                self.refused.note(name, exc)
+                self.app.amqp.queues.deselect(name)
+        super().on_connection_error_after_connected(exc)
 
     def ensure_connected(self, conn: Any) -> Any:
         conn.ensure_connection = partial(conn.ensure_connection, interval_max=MOST_PAUSE_S)

@@ -11,11 +11,13 @@ import db.windows
 from db.errors import LostRace
 from db.windows import Work
 from streams import Envelope, Message, decode_envelope, raw
+from streams.errors import UnfitMessage
+from streams.fingerprint import FINGERPRINT_BYTES, fingerprint_of_envelope
 from tasks.breaker import spoilt_batches
 from tasks.context import Context
 from tasks.decoders import DecodedBatches, DecodeLimits, RawBatch, Reject, decode_batches
 from tasks.deliveries import Delivery, Turn, decided, grounds, suspect
-from tasks.errors import WindowTooLarge
+from tasks.errors import NotWhatWasBooked, WindowTooLarge
 from tasks.events import EVENTS
 from tasks.handover import EXPIRED, Handover, Header, RejectRow, UnfitRow, pack
 from tasks.settings import TaskSettings
@@ -71,9 +73,10 @@ def decode(work: Work, messages: Sequence[Message], settings: TaskSettings) -> H
     """The hand-over of a window: its good events, its rejected events, its unfit batches.
 
     ``messages`` are the window's envelopes in the stream; one that retention removed meanwhile becomes unfit.
-    Raises `WindowTooLarge` when ``settings.decoded_bytes`` is passed.
+    Raises `WindowTooLarge` when ``settings.decoded_bytes`` is passed, and `NotWhatWasBooked` when one of them
+    is not the message that was recorded at its offset.
     """
-    envelopes = {message.offset: decode_envelope(message.data) for message in messages}
+    envelopes = {message.offset: _envelope(work, message) for message in messages}
     limits = DecodeLimits(
         decompressed_bytes=settings.decompressed_bytes,
         ratio=settings.decompression_ratio,
@@ -92,13 +95,27 @@ def refuse(work: Work, reason: str, detail: str, deaths: int = 0) -> Handover:
 
 
 def _messages(context: Context, work: Work) -> list[Message]:
-    window = work.window
-    wanted = set(offsets(window))
-    deadline_s = context.settings.read_deadline_s
-    messages = context.broker.read(
-        raw(work.slug), window.first_offset, window.last_offset, deadline_s=deadline_s
-    )
+    # Not to the window's last offset: what is left of one that lost its end may lie before the stream's.
+    due = offsets(work.window)
+    wanted, deadline_s = set(due), context.settings.read_deadline_s
+    messages = context.broker.read(raw(work.slug), due[0], due[-1], deadline_s=deadline_s)
     return [message for message in messages if message.offset in wanted]
+
+
+def _envelope(work: Work, message: Message) -> Envelope:
+    """Raises `NotWhatWasBooked` for another message than the one that was recorded; of a window of an earlier
+    revision it is not known which one that was.
+    """
+    booked = work.window.fingerprints
+    try:
+        envelope = decode_envelope(message.data)
+    except UnfitMessage as error:
+        raise NotWhatWasBooked(f"offset {message.offset} of {raw(work.slug)}: {error}") from error
+    if booked is not None:
+        place = (message.offset - work.window.first_offset) * FINGERPRINT_BYTES
+        if fingerprint_of_envelope(envelope) != booked[place : place + FINGERPRINT_BYTES]:
+            raise NotWhatWasBooked(f"offset {message.offset} of {raw(work.slug)}")
+    return envelope
 
 
 def _header(work: Work, envelopes: dict[int, Envelope], decoded: DecodedBatches) -> Header:
@@ -128,6 +145,7 @@ def _reject(offset: int, envelope: Envelope, reject: Reject) -> RejectRow:
         reason=reject.reason,
         detail=reject.detail,
         data=reject.data,
+        format=reject.format,
     )
 
 

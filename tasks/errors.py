@@ -5,6 +5,13 @@ class WindowTooLarge(Exception):
     """What a window decodes or processes to passes a bound: cut it in two and go on with the halves."""
 
 
+class NotWhatWasBooked(Exception):
+    """Other batches lie at the window's offsets than were recorded: the stream was cut or replaced.
+
+    The dispatcher sees that too, and books what the window has lost; until then the window waits.
+    """
+
+
 class Tripped(Exception):
     """Too many batches failed for one reason: the breaker has to open, and nothing of this is written."""
 

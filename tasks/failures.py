@@ -10,6 +10,7 @@ from kombu.exceptions import OperationalError
 
 import db.errors
 import streams.errors
+from tasks.errors import NotWhatWasBooked
 
 log = structlog.get_logger("worker")
 
@@ -17,7 +18,7 @@ log = structlog.get_logger("worker")
 WORLDS = (
     *(db.errors.Unavailable, db.errors.Misconfigured, db.errors.Lost),
     *(streams.errors.Unavailable, streams.errors.Misconfigured, streams.errors.ForeignProcess),
-    *(streams.errors.StreamEnds, OperationalError, AMQPError),
+    *(streams.errors.StreamEnds, OperationalError, AMQPError, NotWhatWasBooked),
 )
 
 

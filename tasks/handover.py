@@ -17,8 +17,8 @@ EXPIRED = "expired"  # the reason of a batch whose bytes retention removed befor
 
 
 class RejectRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One event that did not fit, on its way to quarantine. ``data`` can be posted again as a line of
-    NDJSON.
+    """One event that did not fit, on its way to quarantine. ``data`` is a body of ``format`` that holds it
+    alone, as it was sent.
     """
 
     offset: Number
@@ -28,6 +28,7 @@ class RejectRow(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     detail: str
     data: bytes
+    format: str = "ndjson"  # what workers of releases without this field mean
 
 
 class UnfitRow(msgspec.Struct, frozen=True, kw_only=True):

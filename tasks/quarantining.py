@@ -1,9 +1,12 @@
 """The quarantine rows of a window: its rejected events, and its unfit batches with their bytes."""
 
-import time
-
+import db.engine
+import db.windows
+from db.clock import now_us
 from db.quarantine import NewQuarantine
 from streams import Envelope, decode_envelope, raw
+from streams.errors import StreamEnds
+from streams.fingerprint import FINGERPRINT_BYTES, fingerprint
 from tasks.context import Context
 from tasks.handover import EXPIRED, Header, UnfitRow
 
@@ -12,7 +15,7 @@ def quarantine_rows(context: Context, header: Header) -> list[NewQuarantine]:
     """Rows for `db.quarantine.add`. An unfit batch's bytes are fetched from the raw stream: they did not
     travel.
     """
-    now_us = time.time_ns() // 1000
+    created_at = now_us(context.engine)
     rejected = [
         NewQuarantine(
             window_id=header.window_id,
@@ -21,30 +24,50 @@ def quarantine_rows(context: Context, header: Header) -> list[NewQuarantine]:
             row=reject.row,
             reason=reject.reason,
             detail=reject.detail,
-            format="ndjson",
+            format=reject.format,
             content_encoding="",
             accepted_at=reject.accepted_at_us,
             bytes=reject.data,
-            created_at=now_us,
+            created_at=created_at,
         )
         for reject in header.rejects
     ]
     bytes_of = _envelopes(context, header)
-    return rejected + [_unfit(header, row, bytes_of.get(row.offset), now_us) for row in header.unfit]
+    return rejected + [_unfit(header, row, bytes_of.get(row.offset), created_at) for row in header.unfit]
 
 
 def _envelopes(context: Context, header: Header) -> dict[int, Envelope]:
-    """The unfit batches' envelopes by offset, those that retention has not removed."""
+    """The unfit batches' envelopes by offset: those that are still in the stream."""
     offsets = [row.offset for row in header.unfit if row.reason != EXPIRED]
     if not offsets:
         return {}
     deadline_s = context.settings.read_deadline_s
-    messages = context.broker.read(raw(header.customer), offsets[0], offsets[-1], deadline_s=deadline_s)
-    wanted = set(offsets)
-    return {each.offset: decode_envelope(each.data) for each in messages if each.offset in wanted}
+    try:
+        messages = context.broker.read(raw(header.customer), offsets[0], offsets[-1], deadline_s=deadline_s)
+    except StreamEnds:
+        return {}
+    booked = _booked(context, header)
+    wanted = {each.offset: each.data for each in messages if each.offset in offsets}
+    return {
+        offset: decode_envelope(data)
+        for offset, data in wanted.items()
+        if offset not in booked or booked[offset] == fingerprint(data)
+    }
 
 
-def _unfit(header: Header, row: UnfitRow, envelope: Envelope | None, now_us: int) -> NewQuarantine:
+def _booked(context: Context, header: Header) -> dict[int, bytes]:
+    """The fingerprints of the window's messages, as far as they are known: an offset may be another's now."""
+    with db.engine.look(context.engine) as connection:
+        window = db.windows.get(connection, header.window_id)
+    if window is None or window.fingerprints is None:
+        return {}
+    return {
+        window.first_offset + at // FINGERPRINT_BYTES: window.fingerprints[at : at + FINGERPRINT_BYTES]
+        for at in range(0, len(window.fingerprints), FINGERPRINT_BYTES)
+    }
+
+
+def _unfit(header: Header, row: UnfitRow, envelope: Envelope | None, created_at: int) -> NewQuarantine:
     return NewQuarantine(
         window_id=header.window_id,
         stream_offset=row.offset,
@@ -56,5 +79,5 @@ def _unfit(header: Header, row: UnfitRow, envelope: Envelope | None, now_us: int
         content_encoding=envelope.content_encoding if envelope else "",
         accepted_at=envelope.came_at_us if envelope else 0,
         bytes=bytes(envelope.body) if envelope else b"",
-        created_at=now_us,
+        created_at=created_at,
     )

@@ -68,6 +68,12 @@ class TaskSettings(BaseSettings):
         gt=0,
         description="most bytes handed from one stage to the next before the window is cut in two",
     )
+    quarantine_daily_bytes: int = Field(
+        256 * MIB,
+        gt=0,
+        description="most bytes of a customer kept in quarantine a day (UTC); what is beyond stays in the raw"
+        " stream only",
+    )
     deposit_windows: int = Field(16, gt=0, le=1_000, description="most windows merged into one deposit")
     read_deadline_s: float = Field(20.0, gt=0, description="seconds a read from a stream may take")
     publish_deadline_s: float = Field(10.0, gt=0, description="seconds a publish may wait for its confirm")

@@ -6,10 +6,29 @@ from amqp.exceptions import RecoverableConnectionError
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
 
+class Channel(pyamqp.Channel):
+    """py-amqp opens a channel again that the broker closed, under the same object. Its consumers are gone,
+    and only whoever read the broker's word of it knows: perhaps one who asked something on another channel.
+    """
+
+    reopened = False
+
+    def _do_revive(self) -> None:
+        self.reopened = True
+        super()._do_revive()
+
+
+def lost(channel: Any) -> bool:
+    """Whether what was consumed through this channel no longer is."""
+    return not channel.is_open or bool(channel.reopened)
+
+
 class Connection(pyamqp.Connection):
     """py-amqp takes a read that timed out for a lack of news, and the next one reads on. Where an answer is
     owed (a confirm, a declaration) the connection is as good as lost, and what owns it must open another.
     """
+
+    Channel = Channel
 
     def blocking_read(self, timeout: float | None = None) -> Any:
         try:

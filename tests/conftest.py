@@ -65,6 +65,14 @@ def postgres(server_folder: Path) -> local_postgres.PostgresServer:
     return _or_skip(lambda: local_postgres.start(server_folder / "postgres", fsync=False))
 
 
+@pytest.fixture(scope="session")
+def nginx_program() -> str:
+    _or_skip(lambda: install.ensure("nginx"))
+    program = install.nginx()
+    assert program is not None
+    return program
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
     """A migrated, empty database of this test's own, once on SQLite and once on PostgreSQL."""

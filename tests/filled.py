@@ -5,20 +5,21 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 import db.customers
+import db.routes
 from db import pipelines, quarantine, quarantine_acts, usage
-from db.clock import now_us
+from db.clock import today
 from db.customers import Customer
 from db.engine import begin, read
 from db.quarantine_acts import Note
 from db.results import prepare, write_events, write_interactions, write_rollups
-from db.tables import customers, metadata
+from db.tables import customers, generations, metadata
 from streams import encode_result, processed, raw
 from tests.envelopes import envelope
 from tests.integration import ledger_rows
-from tests.integration.ledger_rows import NOW_US
+from tests.integration.ledger_rows import DAILY_BYTES, NOW_US
 from tests.integration.result_tables import an_event, events_table, interactions_table, rollups_table
 from tests.receiver import Home
 
@@ -70,10 +71,23 @@ def fill(home: Home, slug: str, secret: str) -> Filled:
         0, row=1, window_id=window_id, reason="bad_time", bytes=secret.encode()
     )
     with begin(home.engine) as conn:
-        quarantine.add(conn, customer.id, [rejected])
+        quarantine.add(conn, customer.id, [rejected], daily_bytes=DAILY_BYTES)
         rows = [row.id for row in quarantine.listing(conn, customer.id)]
         quarantine_acts.note(conn, customer.id, rows, Note(act="export", who=secret, why="", noted_at=NOW_US))
-        usage.write(conn, "probe", now_us() // 86_400_000_000, {customer.id: 1})
+        conn.execute(
+            insert(generations).values(
+                customer_id=customer.id,
+                generation=1,
+                kind="cut",
+                from_offset=3,
+                cursor_before=3,
+                expired=0,
+                began_at=NOW_US,
+            )
+        )
+        for queue in (f"{customer.slug}-left", None):
+            db.routes.route(conn, customer, "decode", queue)
+        usage.write(conn, "probe", today(conn), {customer.id: 1})
         drop = {"step": "drop", "rule": secret, "where": {"service": ["x"]}}
         steps = {"steps": [drop, {"step": "compose"}, {"step": "rollup"}]}
         pipelines.put(conn, customer.id, json.dumps(steps))

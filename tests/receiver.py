@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -70,12 +70,12 @@ class Home:
             )
         return customer.id
 
-    def envelopes(self, slug: str) -> list[Envelope]:
-        """All that is in the customer's raw stream."""
+    def envelopes(self, slug: str, first: int = 0) -> list[Envelope]:
+        """All that is in the customer's raw stream, from that offset on."""
         last = self.broker.last_offset(raw(slug), deadline_s=DEADLINE_S)
         if last is None:
             return []
-        messages = self.broker.read(raw(slug), 0, last, deadline_s=DEADLINE_S)
+        messages = self.broker.read(raw(slug), first, last, deadline_s=DEADLINE_S)
         return [decode_envelope(message.data) for message in messages]
 
 
@@ -96,6 +96,7 @@ class Receiver:
     """One gunicorn master with its workers; `log` is its stderr."""
 
     port: int
+    operators_port: int
     process: subprocess.Popen[bytes]
     log: Path
     client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60, trust_env=False))
@@ -106,6 +107,13 @@ class Receiver:
 
     def get(self, path: str) -> httpx.Response:
         return self.client.get(self.url + path)
+
+    def operators(self, path: str) -> httpx.Response:
+        """Get a path of the operators' address."""
+        return httpx.get(f"http://127.0.0.1:{self.operators_port}{path}", timeout=60, trust_env=False)
+
+    def metrics(self) -> str:
+        return self.operators("/metrics").text
 
     def post(self, key: str | None, body: Any, path: str = "/v1/batches", **headers: str) -> httpx.Response:
         """Post NDJSON unless the headers (`content_type` for Content-Type) say else."""
@@ -122,6 +130,13 @@ class Receiver:
 
     def workers(self) -> list[int]:
         """Pids of the worker processes."""
+        return [pid for pid in self._children() if not listens_for_operators(pid)]
+
+    def listener(self) -> int | None:
+        """Pid of the process that serves the operators."""
+        return next((pid for pid in self._children() if listens_for_operators(pid)), None)
+
+    def _children(self) -> list[int]:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(pid) for pid in children.split()]
 
@@ -132,24 +147,42 @@ class Receiver:
 
 
 @contextlib.contextmanager
-def running(folder: Path, environment: Mapping[str, str], *, ready: bool = True) -> Iterator[Receiver]:
-    """A receiver that is ready (or was only started, when `ready` is false), and gone afterwards."""
-    port = ports.free(1)[0]
+def running(
+    folder: Path,
+    environment: Mapping[str, str],
+    *,
+    ready: bool = True,
+    log: Path | None = None,
+    within: Sequence[str] = (),
+) -> Iterator[Receiver]:
+    """A receiver that is ready (or was only started, when `ready` is false), and gone afterwards.
+
+    `log` takes its output in place of a file in the folder; `within`: a command that becomes the receiver.
+    """
+    port, operators_port = ports.free(2)
     settings = {
         "SLUICE_HTTP_BIND": f"127.0.0.1:{port}",
-        "SLUICE_HTTP_METRICS_FOLDER": str(folder / "metrics"),
+        "SLUICE_HTTP_METRICS_BIND": f"127.0.0.1:{operators_port}",
     }
-    log = folder / f"receiver-{port}.log"
+    log = log or folder / f"receiver-{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", "python:webapp.gunicorn", "webapp:create_app()"],
+            [
+                *within,
+                sys.executable,
+                "-m",
+                "gunicorn",
+                "-c",
+                "python:webapp.gunicorn",
+                "webapp:create_app()",
+            ],
             cwd=ROOT,
             env={**bare_environment(), **settings, **environment},
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
-    receiver = Receiver(port=port, process=process, log=log)
+    receiver = Receiver(port=port, operators_port=operators_port, process=process, log=log)
     try:
         if ready:
             until(receiver.ready, f"the receiver ({log})")
@@ -175,6 +208,30 @@ def flask(environment: Mapping[str, str], *arguments: str) -> subprocess.Complet
         timeout=DEADLINE_S,
         check=False,
     )
+
+
+def listens_for_operators(pid: int) -> bool:
+    """Whether the process serves the operators, and is no worker."""
+    try:
+        return b"operators.listener" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """The process and all of its threads stand still; they go on at the end."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        until(lambda: _stands_still(pid), "all threads of the process to stop")
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _stands_still(pid: int) -> bool:
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(thread.read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -63,6 +63,7 @@ class Whole:
     folder: Path
     environment: dict[str, str]
     port: int = field(default_factory=free_port)
+    operators_port: int = field(default_factory=free_port)
     launcher: Callable[[str], Sequence[str]] = lambda role: ()  # what python is told before the command
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -80,7 +81,12 @@ class Whole:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=self.environment | {"SLUICE_HTTP_BIND": f"127.0.0.1:{self.port}"} | environment,
+            env=self.environment
+            | {
+                "SLUICE_HTTP_BIND": f"127.0.0.1:{self.port}",
+                "SLUICE_HTTP_METRICS_BIND": f"127.0.0.1:{self.operators_port}",
+            }
+            | environment,
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -143,6 +149,12 @@ class Whole:
 
     def get(self, path: str) -> Answer:
         return self._send(urllib.request.Request(self.url + path))
+
+    def metrics(self) -> str:
+        """The receiver's metrics, from the operators' address."""
+        return self._send(
+            urllib.request.Request(f"http://127.0.0.1:{self.operators_port}/metrics")
+        ).body.decode()
 
     def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         return self._send(

@@ -16,8 +16,8 @@ def create_app(settings: HttpSettings | None = None) -> Flask:
     Connects to nothing: broker and database connections are opened by the first request, hence after
     gunicorn's fork. Raises `webapp.errors.Misconfigured` with the remedy when a setting is absurd.
     """
-    # prometheus_client decides at its first import whether processes share their counts; the gunicorn
-    # settings, which live in this package, must have chosen the folder before.
+    # Metrics are made at this import; the gunicorn settings, which live in this package, must have said
+    # before which memory they are in.
     from webapp.app import build
 
     return build(settings)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from flask import Flask
 from sqlalchemy import Engine
 
 from db import keys as key_table
+from db.clock import now_us
 from db.customers import Customer
 from db.engine import connect, read
 from db.settings import DatabaseSettings
 from streams import Broker, StreamSettings
 from webapp import commands, cors, health, logs, receive, refusals, traces
 from webapp.drain import Drain
+from webapp.gate import Gate
 from webapp.keys import Find, KeyCache
 from webapp.limits import Limits
 from webapp.meters import Meters
@@ -57,19 +61,23 @@ def build(settings: HttpSettings | None = None, drain: Drain | None = None) -> F
         unknown=settings.keys_unknown,
     )
     broker = Broker(StreamSettings())
-    reception = Reception(settings, keys, limits, broker, counts)
+    reception = Reception(settings, keys, limits, broker, counts, partial(now_us, engine))
     parts = Parts(
         settings=settings,
         engine=engine,
         broker=broker,
         keys=keys,
         meters=meters,
+        counts=counts,
         limits=limits,
         reception=reception,
+        gate=Gate(reception, {receive.PATH: receive.FORMATS, traces.PATH: traces.FORMATS}),
         drain=drain or Drain(),
     )
     # No static files and no session: both cost every request something.
     app = Flask("webapp", static_folder=None)
+    # A path with two slashes is another path, and no reason to send an agent to where Host says.
+    app.url_map.merge_slashes = False
     app.extensions["sluice"] = parts
     app.wsgi_app = announcing(app.wsgi_app)  # type: ignore[assignment] # as Flask documents it
     app.register_blueprint(receive.blueprint(reception))

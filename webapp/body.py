@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped] # ships no types
 
-from webapp.problems import BODY_INCOMPLETE, BODY_TOO_LARGE, BODY_TOO_SLOW, Problem
+from webapp.problems import BODY_INCOMPLETE, BODY_TOO_LARGE, UNKNOWN_TRANSFER_CODING, Problem, too_slow
 
 CHUNKED_STEP = 256 * 1024
 """Bytes asked for at once of a body without a length."""
@@ -30,11 +30,15 @@ class Readable(Protocol):
 def announced_length(environ: Environ, *, limit: int) -> int | None:
     """The length that the request's headers say, in bytes; None for a body in chunks.
 
-    Raises Problem: body-too-large, body-incomplete.
+    Raises Problem: body-too-large, body-incomplete, unknown-transfer-coding.
     """
     said = environ.get("CONTENT_LENGTH")
+    coding = environ.get("HTTP_TRANSFER_ENCODING")
+    if coding is not None and coding.lower() != "chunked":
+        # The server takes chunks away and leaves what is below them (RFC 9112, 6.1).
+        raise Problem(UNKNOWN_TRANSFER_CODING, f"Transfer-Encoding is {coding[:100]!r}")
     if not said:
-        return None if "HTTP_TRANSFER_ENCODING" in environ else 0
+        return None if coding is not None else 0
     if LENGTH_FORM.fullmatch(said) is None:
         raise Problem(BODY_INCOMPLETE, "Content-Length is not a number")
     length = int(said)
@@ -87,7 +91,7 @@ def _too_large(limit: int) -> Problem:
 
 def _cut_short(watch: _Watch) -> Problem:
     if watch.over:
-        return Problem(BODY_TOO_SLOW, f"the body did not come within {watch.seconds:g} s")
+        return too_slow(watch.seconds)
     return Problem(BODY_INCOMPLETE, "the body ended early")
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine
 
 import db.books
+import db.generations
 import db.pipelines
+import db.quarantine_budget
 from db.books import Ledger, Results
 from db.customers import Customer
 from db.engine import read
+from db.generations import Generation
+from db.quarantine_budget import Spent
+from db.retired import none_dropped
 from pipelines import parse
 from pipelines.steps import Compose, Rollup
 from streams import Broker, raw
@@ -20,6 +25,8 @@ from streams.errors import StreamMissing
 
 OFFSETS_AT_ONCE = 8
 """Streams asked for their ends at the same time."""
+STATEMENT_S = 3_600.0
+"""How long it may take to add up one result table of a customer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +44,9 @@ class Books:
     customer: Customer
     ledger: Ledger
     ends: Ends | None  # None: there is no such stream
+    past: Sequence[Generation] = ()  # each time that the stream was found cut or replaced
     results: Results | None = None  # None: not asked for
+    quarantine_days: Spent = field(default_factory=Spent)  # of all days that are remembered
     composes: bool = True  # whether every pipeline version composes and rolls up all that it keeps
 
     @property
@@ -84,10 +93,6 @@ class Books:
             found.append(
                 f"the cursor is at {cursor}, but the stream ends at {self._end}: it was cut or replaced"
             )
-        if self.ledger.generation == 0 and self.ledger.batches != self.ledger.next_offset:
-            found.append(
-                f"the cursor is at {self.ledger.next_offset}, but {self.ledger.batches} batches passed"
-            )
         return found + self._result_differences()
 
     def _result_differences(self) -> list[str]:
@@ -110,17 +115,15 @@ def books(
     customers: Sequence[Customer],
     *,
     deadline_s: float,
-    with_results: bool = False,
 ) -> list[Books]:
     """The books of these customers, at one moment of the database and, right after it, of each stream.
 
-    With results, every result row is read, which takes minutes for large ones.
     Raises db.errors.Unavailable, streams.errors.Unavailable.
     """
     with read(engine) as connection:
         ledgers = db.books.ledgers(connection)
-        results = {one.id: db.books.results(connection, one.id) for one in customers if with_results}
-        composing = {one.id: _composes(connection, one) for one in customers if with_results}
+        past = db.generations.everyones(connection)
+        spent = db.quarantine_budget.everyones(connection)
     with ThreadPoolExecutor(OFFSETS_AT_ONCE) as pool:
         ends = list(pool.map(lambda one: stream_ends(broker, one.slug, deadline_s=deadline_s), customers))
     return [
@@ -128,11 +131,37 @@ def books(
             customer=customer,
             ledger=ledgers[customer.id],
             ends=found,
-            results=results.get(customer.id),
-            composes=composing.get(customer.id, True),
+            past=past.get(customer.id, ()),
+            quarantine_days=spent.get(customer.id, Spent()),
         )
         for customer, found in zip(customers, ends, strict=True)
     ]
+
+
+def books_with_results(
+    engine: Engine, broker: Broker, customers: Iterable[Customer], *, deadline_s: float
+) -> Iterator[Books]:
+    """The same with the result tables added up, each customer at a moment of its own.
+
+    Every result row is read, minutes for large customers, in one snapshot, beside which deposits and pruning
+    go on; only the dropping of partitions waits. Raises as `books` does.
+    """
+    for customer in customers:
+        with none_dropped(engine), read(engine, statement_s=STATEMENT_S) as connection:
+            ledger = db.books.ledger(connection, customer.id)
+            past = db.generations.history(connection, customer.id)
+            spent = db.quarantine_budget.spent(connection, customer.id)
+            composes = _composes(connection, customer)
+            results = db.books.results(connection, customer.id)
+        yield Books(
+            customer=customer,
+            ledger=ledger,
+            ends=stream_ends(broker, customer.slug, deadline_s=deadline_s),
+            past=past,
+            results=results,
+            quarantine_days=spent,
+            composes=composes,
+        )
 
 
 def stream_ends(broker: Broker, slug: str, *, deadline_s: float) -> Ends | None:

@@ -8,13 +8,13 @@ for itself after the fork; the master holds no connection.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, cast
 
+from operators import Listener, Memory, share
 from webapp.cores import free_core, step_back
+from webapp.descriptors import make_room
 from webapp.drain import Drain
 from webapp.meters import Meters
 from webapp.settings import http_settings
@@ -30,9 +30,9 @@ _settings = http_settings()
 _drain = Drain()
 # During a reload there are twice as many workers.
 _meters = Meters(lanes=2 * _settings.workers + 2)
-_metrics_folder = Path(_settings.metrics_folder) / str(os.getpid())
-# Read by prometheus_client at its first import, which happens in the workers.
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics_folder.absolute())
+# Room for every series that there can be, at some 300 bytes each: 16 a customer with a name, and the rest.
+_memory = Memory(lanes=2 * _settings.workers + 2, lane_bytes=(1000 + 16 * _settings.metric_customers) * 512)
+_listener = Listener(bind=_settings.metrics_bind, memory=_memory)
 
 bind = _settings.bind
 worker_class = "webapp.worker.Worker"
@@ -47,20 +47,22 @@ backlog = 2048
 preload_app = False
 """The application holds a broker, and that must not cross a fork."""
 proc_name = "sluice-receiver"
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - unlinked at once
+"""The sign of life is the time of an empty file; with no folder named, a full disk would refuse one."""
 control_socket_disable = True
 """It would lie outside of the project, in the user's home."""
 
 
-def on_starting(server: Arbiter) -> None:
-    """Make the folder for the workers' counts, and remove those of masters that were killed."""
-    _metrics_folder.mkdir(parents=True, exist_ok=True)
-    for folder in _metrics_folder.parent.iterdir():
-        if folder.name.isdecimal() and not _alive(int(folder.name)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 def when_ready(server: Arbiter) -> None:
-    """From now on SIGTERM first turns readiness false, and closes the listener `drain_s` later."""
+    """Serve the operators. From now on SIGTERM first turns readiness false, and closes the agents'
+    listener `drain_s` later."""
+    _listener.origin = _reached_at(server.LISTENERS[0].getsockname())
+    _listener.tls = bool(server.cfg.is_ssl)
+    _listener.start()
+
+    def child_ended(signum: int, frame: FrameType | None) -> None:
+        _listener.keep()
+        server.signal_chld(signum, frame)
 
     def drain(signum: int, frame: FrameType | None) -> None:
         if _drain.begun or _settings.drain_s == 0:
@@ -71,6 +73,7 @@ def when_ready(server: Arbiter) -> None:
         signal.setitimer(signal.ITIMER_REAL, _settings.drain_s)
 
     signal.signal(signal.SIGTERM, drain)
+    signal.signal(signal.SIGCHLD, child_ended)
 
 
 def pre_fork(server: Arbiter, worker: Worker) -> None:
@@ -84,6 +87,13 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
     if _settings.pin:
         os.sched_setaffinity(0, {worker.core})
     step_back(_settings.nice)
+    make_room(_settings.connections)
+    # Before the application is loaded, whose metrics are made as it is imported.
+    worker.lane = _memory.take()
+    if worker.lane is None:
+        worker.log.warning("more workers than were set: this one's metrics are not shown")
+    else:
+        share(worker.lane)
 
 
 def post_worker_init(worker: Worker) -> None:
@@ -91,6 +101,8 @@ def post_worker_init(worker: Worker) -> None:
     parts = _parts(worker)
     parts.drain.follow(_drain)
     parts.meters.follow(_meters)
+    if worker.lane is not None:
+        parts.counts.go_on(worker.lane)
     parts.warm()
 
 
@@ -101,16 +113,9 @@ def worker_exit(server: Arbiter, worker: Worker) -> None:
         _parts(worker).close()
 
 
-def child_exit(server: Arbiter, worker: Worker) -> None:
-    """Forget the gauges of a worker that is gone; its counts stay."""
-    from prometheus_client.multiprocess import mark_process_dead  # only after PROMETHEUS_MULTIPROC_DIR is set
-
-    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call] # it has no annotations
-
-
 def on_exit(server: Arbiter) -> None:
-    """Remove the workers' counts: nobody can ask for them any more."""
-    shutil.rmtree(_metrics_folder, ignore_errors=True)
+    """Nobody has questions any more."""
+    _listener.stop()
 
 
 def _parts(worker: Worker) -> Parts:
@@ -118,11 +123,9 @@ def _parts(worker: Worker) -> Parts:
     return cast("Parts", application.extensions["sluice"])
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _reached_at(name: tuple[str, int] | str | bytes) -> str:
+    """Where this machine reaches a listening socket of its own."""
+    if isinstance(name, str | bytes):
+        return os.fsdecode(name)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name[0], name[0])  # noqa: S104 - read, not bound
+    return f"{host}:{name[1]}"

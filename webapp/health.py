@@ -1,4 +1,4 @@
-"""GET /healthz, /readyz and /metrics."""
+"""GET /healthz and /readyz."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from flask import Blueprint, Response
 from streams import Broker
 from webapp.drain import Drain
 from webapp.keys import KeyCache
-from webapp.metrics import exposition
 
 READY_TIMEOUT_S = 1.0
 
@@ -31,11 +30,6 @@ def blueprint(broker: Broker, keys: KeyCache, drain: Drain) -> Blueprint:
         }
         ready = found["broker"] and found["keys"] and not found["draining"]
         return _json({"ready": ready, **found}, 200 if ready else 503)
-
-    @routes.get("/metrics")
-    def metrics() -> Response:
-        text, content_type = exposition()
-        return Response(text, 200, content_type=content_type)
 
     return routes
 

@@ -46,8 +46,8 @@ def lags(
 
     Raises db.errors.Unavailable, streams.errors.Unavailable.
     """
-    now = now_us()
     with read(engine) as connection:
+        now = now_us(connection)
         ledgers = db.books.ledgers(connection)
         found = {lag.customer_id: lag for lag in db.lag.lag(connection, now, seconds=seconds)}
 

@@ -13,7 +13,7 @@ from webapp.bucket import wait_s
 from webapp.meters import Meter, Meters
 from webapp.metrics import CustomerCounts
 from webapp.problems import Problem, ProblemType
-from webapp.usage import DAY_S, Usage, today
+from webapp.usage import Usage
 
 if TYPE_CHECKING:
     from db.customers import Customer, Limit
@@ -80,7 +80,7 @@ class Limits:
         with self._meters.open(customer.id, under_way=under_way) as meter:
             meter.turn(
                 time.monotonic(),
-                today(),
+                self._usage.today(),
                 self._part(customer.bytes_per_second),
                 self._part(customer.batches_per_second),
             )
@@ -104,7 +104,7 @@ class Limits:
                 meter.requests -= 1
                 meter.held -= admission.size
             if accepted is not None:
-                meter.begin_day(today())
+                meter.begin_day(self._usage.today())
                 meter.used += accepted
                 if not admission.announced:
                     meter.bytes_spent = max(0.0, meter.bytes_spent - (admission.size - accepted))
@@ -128,8 +128,7 @@ class Limits:
         quota, concurrent = customer.daily_bytes, customer.concurrent_requests
         # A batch that is larger than the quota is a day's first.
         if quota is not None and meter.others + meter.used + meter.held + min(size, quota) > quota:
-            until_midnight_s = DAY_S - time.time() % DAY_S
-            return _Refusal(limit="daily_bytes", kind=problems.QUOTA_USED_UP, wait_s=until_midnight_s)
+            return _Refusal(limit="daily_bytes", kind=problems.QUOTA_USED_UP, wait_s=self._usage.left_s())
         waits: list[_Refusal] = []
         if rate := self._part(customer.bytes_per_second):
             wait = wait_s(meter.bytes_spent, rate, size)

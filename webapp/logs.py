@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import structlog
+
+from operators import Lines
 
 
 def configure() -> None:
@@ -17,6 +17,6 @@ def configure() -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(Lines()),  # type: ignore[arg-type] # it only writes
         cache_logger_on_first_use=True,
     )

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from enum import StrEnum
 from typing import TYPE_CHECKING, get_args
 
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    REGISTRY,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import Counter, Gauge, Histogram
 
 from db.customers import Limit
+from operators import Lane
+from operators.values import label_values
 
 if TYPE_CHECKING:
     from db.customers import Customer
@@ -95,6 +87,13 @@ class CustomerCounts:
         self._other = _Counts(OTHER)
         self._lock = threading.Lock()
 
+    def go_on(self, lane: Lane) -> None:
+        """Keep the names that are in the lane of this process: those that its predecessor gave."""
+        with self._lock:
+            for label in label_values(lane, "sluice_http_bytes_total", "customer"):
+                if label != OTHER:
+                    self._named[OTHER if label == f"{OTHER}:" else label] = _Counts(label)
+
     def count(self, slug: str, outcome: Outcome, size: int, *, held: bool = False) -> None:
         """Count one batch of `size` bytes; `held` while the customer's breaker is open."""
         counts = self._named.get(slug) or self._unnamed(slug)
@@ -130,12 +129,3 @@ class CustomerCounts:
             # A customer may be called "other" too; its slug cannot hold a colon.
             counts = self._named[slug] = _Counts(f"{OTHER}:" if slug == OTHER else slug)
             return counts
-
-
-def exposition() -> tuple[bytes, str]:
-    """All workers' metrics in Prometheus' text format, and its content type."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # it has no annotations
-    return generate_latest(registry), CONTENT_TYPE_LATEST

@@ -8,9 +8,11 @@ from sqlalchemy import Engine
 
 from streams import Broker
 from webapp.drain import Drain
+from webapp.gate import Gate
 from webapp.keys import KeyCache
 from webapp.limits import Limits
 from webapp.meters import Meters
+from webapp.metrics import CustomerCounts
 from webapp.reception import Reception
 from webapp.settings import HttpSettings
 
@@ -26,8 +28,10 @@ class Parts:
     broker: Broker
     keys: KeyCache
     meters: Meters
+    counts: CustomerCounts
     limits: Limits
     reception: Reception
+    gate: Gate
     drain: Drain
 
     def warm(self) -> None:

@@ -95,6 +95,36 @@ CUSTOMER_BLOCKED = ProblemType(
     title="The customer is blocked",
     remedy="Stop sending; the operator lifts the block with `flask customers resume`.",
 )
+BAD_REQUEST = ProblemType(
+    slug="bad-request",
+    status=HTTPStatus.BAD_REQUEST,
+    title="The head of the request is malformed",
+    remedy="Send HTTP/1.1 as RFC 9112 has it, a Host header included.",
+)
+HEAD_TOO_LARGE = ProblemType(
+    slug="head-too-large",
+    status=HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    title="The head of the request is too large",
+    remedy="Send at most 100 headers of 8,190 bytes, and 32 KiB of all.",
+)
+PATH_TOO_LONG = ProblemType(
+    slug="path-too-long",
+    status=HTTPStatus.REQUEST_URI_TOO_LONG,
+    title="The request line is too long",
+    remedy="Post to the paths that are here, without a query.",
+)
+UNKNOWN_EXPECTATION = ProblemType(
+    slug="unknown-expectation",
+    status=HTTPStatus.EXPECTATION_FAILED,
+    title="The expectation is not known here",
+    remedy="Send `Expect: 100-continue`, or leave the header out.",
+)
+UNKNOWN_TRANSFER_CODING = ProblemType(
+    slug="unknown-transfer-coding",
+    status=HTTPStatus.NOT_IMPLEMENTED,
+    title="The transfer coding is not known here",
+    remedy="Send `Transfer-Encoding: chunked` or a Content-Length; compression goes into Content-Encoding.",
+)
 NOT_FOUND = ProblemType(
     slug="not-found",
     status=HTTPStatus.NOT_FOUND,
@@ -203,7 +233,7 @@ UNAVAILABLE = ProblemType(
 OVERLOADED = ProblemType(
     slug="overloaded",
     status=HTTPStatus.SERVICE_UNAVAILABLE,
-    title="Too much is waiting for the broker's confirm",
+    title="Too much is waiting, for the broker's confirm or for the rest of bodies",
     remedy="Wait for Retry-After, then send the same bytes under the same batch id: they are deposited once.",
     retry="later",
 )
@@ -220,6 +250,11 @@ PROBLEMS: Mapping[str, ProblemType] = {
     for kind in (
         UNAUTHENTICATED,
         CUSTOMER_BLOCKED,
+        BAD_REQUEST,
+        HEAD_TOO_LARGE,
+        PATH_TOO_LONG,
+        UNKNOWN_EXPECTATION,
+        UNKNOWN_TRANSFER_CODING,
         NOT_FOUND,
         METHOD_NOT_ALLOWED,
         UNKNOWN_CONTENT_TYPE,
@@ -240,6 +275,17 @@ PROBLEMS: Mapping[str, ProblemType] = {
         INTERNAL,
     )
 }
+
+
+def check_host(environ: Mapping[str, object]) -> None:
+    """Raises Problem for a request of HTTP/1.1 without Host (RFC 9112, 3.2)."""
+    if "HTTP_HOST" not in environ and environ.get("SERVER_PROTOCOL") == "HTTP/1.1":
+        raise Problem(BAD_REQUEST, "a request of HTTP/1.1 has a Host header")
+
+
+def too_slow(seconds: float) -> Problem:
+    """The refusal of a body that did not come in time."""
+    return Problem(BODY_TOO_SLOW, f"the body did not come within {seconds:g} s, or came too slowly")
 
 
 def internal(error: Exception) -> Problem:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
+from sqlalchemy import Connection
+
+import db.coverage
 from db.coverage import Span
+from db.generations import Generation, Stretch
 
 MOST_DIFFERENCES = 100
 
@@ -16,12 +20,14 @@ class Proof:
 
     first_offset: int = 0  # the oldest that was looked at
     cursor: int = 0
+    reached: int = 0  # below it all is looked at; where a verification that was stopped goes on
     read: int = 0
     skipped: int = 0
     windows: int = 0
     unprovable: int = 0  # offsets whose window or batch id is no longer remembered
     differences: list[str] = field(default_factory=list)
     more_differences: int = 0
+    generations: list[Generation] = field(default_factory=list)  # each time the stream was cut or replaced
 
     def differs(self, sentence: str) -> None:
         """Keep or count one difference."""
@@ -32,49 +38,73 @@ class Proof:
 
 
 class Covering:
-    """The windows along the stream; tells which one an offset lies in, and notes every gap and overlap."""
+    """The windows along the stream, slice by slice; notes every gap and overlap."""
 
-    def __init__(self, spans: Iterator[Span], proof: Proof, windows_pruned: int) -> None:
-        self._spans = spans
+    def __init__(self, proof: Proof, stretches: Sequence[Stretch]) -> None:
+        """`stretches`: of the offsets from `proof.reached` on, in order."""
         self._proof = proof
-        self._pruned = windows_pruned
-        self._next = proof.first_offset
-        self._current: Span | None = None
+        self._stretches = list(stretches)
+        self._window_id: int | None = None  # reached in the first of the stretches that are left
+        self._begun = False
 
-    def at(self, offset: int) -> Span | None:
-        """The window of the offset, None when none has it; offsets must not go back."""
-        while self._current is None or self._current.last_offset < offset:
-            span = next(self._spans, None)
-            if span is None:
-                return None
-            self._enter(span)
-        return self._current if self._current.first_offset <= offset else None
+    def enter(self, connection: Connection, customer_id: int, last: int) -> Sequence[Span]:
+        """The windows of the offsets from `proof.reached` to `last`, which are reached then."""
+        found: list[Span] = []
+        while self._proof.reached <= last:
+            stretch = self._stretches[0]
+            upto = min(last, stretch.last)
+            found += self._walk(connection, customer_id, stretch, upto)
+            if upto == stretch.last:
+                del self._stretches[0]
+                self._window_id = None
+        return found
 
-    def finish(self) -> None:
-        """Note what lies between the last batch that was read and the cursor."""
-        for span in self._spans:
-            self._enter(span)
-        if self._next != self._proof.cursor:
-            self._proof.differs(
-                f"windows reach to offset {self._next}, the cursor is at {self._proof.cursor}"
-            )
+    def _walk(self, connection: Connection, customer_id: int, stretch: Stretch, last: int) -> Sequence[Span]:
+        """The windows of one generation, up to where the next one has the offsets."""
+        proof, first = self._proof, self._proof.reached
+        if self._window_id is None:
+            self._window_id = db.coverage.start(connection, customer_id, stretch.generation, first)
+        found = db.coverage.spans(
+            connection, customer_id, stretch.generation, first, last, reached=self._window_id
+        )
+        spans = [_within(span, stretch) for span in found.spans]
+        due = first
+        for span in spans:
+            begins = max(span.first_offset, first)
+            if begins > due:
+                self._gap(connection, customer_id, due, begins - 1)
+            elif begins < due:
+                proof.differs(
+                    f"window {span.window_id} begins at {span.first_offset}, inside of the one before it"
+                )
+            if span.first_offset >= first or not self._begun:
+                self._count(span)
+            due = max(due, min(span.last_offset, last) + 1)
+        if due <= last:
+            self._gap(connection, customer_id, due, last)
+        self._window_id = found.reached
+        proof.reached = last + 1
+        return spans
 
-    def _enter(self, span: Span) -> None:
-        proof, name = self._proof, f"window {span.window_id}"
-        first = proof.windows == 0
-        proof.windows += 1
-        if span.first_offset > self._next:
-            gap = f"offsets {self._next} to {span.first_offset - 1} lie in no window"
-            if first and self._pruned:
-                proof.unprovable += span.first_offset - self._next
-            else:
-                proof.differs(gap)
-        elif span.first_offset < self._next and not first:
-            proof.differs(f"{name} begins at {span.first_offset}, inside of the one before it")
+    def _gap(self, connection: Connection, customer_id: int, first: int, last: int) -> None:
+        if not self._begun and db.coverage.windows_pruned(connection, customer_id):
+            self._proof.unprovable += last - first + 1
+        else:
+            self._proof.differs(f"offsets {first} to {last} lie in no window")
+
+    def _count(self, span: Span) -> None:
+        self._begun = True
+        self._proof.windows += 1
         worked_on = span.last_offset - span.first_offset + 1 - len(span.skipped)
-        if worked_on != span.batches:
-            proof.differs(
-                f"{name} books {span.batches} batches, but {worked_on} of its offsets are not skipped"
+        if span.batches is not None and worked_on != span.batches:
+            self._proof.differs(
+                f"window {span.window_id} books {span.batches} batches,"
+                f" but {worked_on} of its offsets are not skipped"
             )
-        self._next = max(self._next, span.last_offset + 1)
-        self._current = span
+
+
+def _within(span: Span, stretch: Stretch) -> Span:
+    """As much of the window as the stream still has."""
+    if span.last_offset <= stretch.last:
+        return span
+    return replace(span, last_offset=stretch.last, batches=None)

@@ -23,6 +23,7 @@ from db.engine import begin
 from db.errors import Refusal
 from db.quarantine import Quarantined, Selection
 from db.quarantine_acts import Note
+from webapp.quarantine_bytes import Withheld
 from webapp.quarantine_slices import Progress, slices
 
 INDEX = "index.jsonl"
@@ -41,6 +42,7 @@ def export(
     customer: Customer,
     selection: Selection,
     folder: Path,
+    withheld: Withheld,
     *,
     by: str,
     why: str,
@@ -49,15 +51,16 @@ def export(
     """Write the selected rows to a new folder, readable by its owner only; returns how many.
 
     The folder appears when it is complete. Dying before leaves a hidden one beside it, `.<name>.<8 digits>`.
-    Raises Refusal when there is something of that name, OSError, db.errors.Unavailable.
+    Raises Refusal when there is something of that name, OSError, db.errors.Unavailable, and
+    streams.errors.Unavailable for rows whose bytes are in the raw stream only.
     """
     if folder.exists() or folder.is_symlink():
         raise Refusal(f"{folder} is there already; nothing is written over")
     draft = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     draft.mkdir(mode=0o700, parents=True)
     try:
-        note = Note(act="export", who=by, why=why, noted_at=now_us())
-        written = _fill(engine, customer, selection, draft, note, progress)
+        note = Note(act="export", who=by, why=why, noted_at=now_us(engine))
+        written = _fill(engine, customer, selection, draft, withheld, note, progress)
         _appear(draft, folder)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
@@ -73,16 +76,24 @@ def file_name(row: Quarantined) -> str | None:
 
 
 def _fill(
-    engine: Engine, customer: Customer, selection: Selection, draft: Path, note: Note, progress: Progress
+    engine: Engine,
+    customer: Customer,
+    selection: Selection,
+    draft: Path,
+    withheld: Withheld,
+    note: Note,
+    progress: Progress,
 ) -> int:
     written = 0
     with _create(draft / INDEX) as index:
         for rows in slices(engine, selection):
+            fetched = {row.id: withheld.fetch(row) or b"" for row in rows if row.withheld is not None}
             # Noted before the folder appears: better an export that nobody got than one that nobody knows of.
             with begin(engine) as connection:
                 contents = db.quarantine.contents(connection, [row.id for row in rows])
                 db.quarantine_acts.note(connection, customer.id, contents, note)
-            index.write(_lines(customer, rows, contents, draft))
+            there = {row_id: fetched[row_id] for row_id in contents if row_id in fetched}
+            index.write(_lines(customer, rows, contents | there, draft))
             written += len(contents)
             progress(len(rows))
         index.flush()
@@ -104,9 +115,10 @@ def _lines(customer: Customer, rows: Sequence[Quarantined], contents: dict[int, 
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        facts = {"customer": customer.slug, "file": name, "sha256": hashlib.sha256(data).hexdigest()}
+        facts = {"customer": customer.slug, "file": name}
+        digest = {"sha256": row.sha256 or hashlib.sha256(data).hexdigest()}
         times = {name: _time(getattr(row, name)) for name in ("accepted_at", "created_at", "replayed_at")}
-        lines += json.dumps(facts | dataclasses.asdict(row) | times).encode() + b"\n"
+        lines += json.dumps(facts | dataclasses.asdict(row) | digest | times).encode() + b"\n"
     return lines
 
 

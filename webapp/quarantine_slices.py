@@ -58,9 +58,10 @@ def _portions(rows: Sequence[Quarantined]) -> Iterator[list[Quarantined]]:
     portion: list[Quarantined] = []
     size = 0
     for row in rows:
-        if portion and size + row.size > BYTES_AT_ONCE:
+        held = row.size if row.withheld is None else row.withheld
+        if portion and size + held > BYTES_AT_ONCE:
             yield portion
             portion, size = [], 0
         portion.append(row)
-        size += row.size
+        size += held
     yield portion

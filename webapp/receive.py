@@ -10,6 +10,7 @@ from webapp.metrics import REFUSALS
 from webapp.problems import PROBLEM_JSON, Problem
 from webapp.reception import Format, Reception
 
+PATH = "/v1/batches"
 FORMATS = {
     kind.content_type: kind
     for kind in (
@@ -24,7 +25,7 @@ def blueprint(reception: Reception) -> Blueprint:
     """The path's routes."""
     routes = Blueprint("receive", __name__)
 
-    @routes.post("/v1/batches")
+    @routes.post(PATH)
     def batches() -> Response:
         try:
             batch_id = reception.accept(request.environ, FORMATS)

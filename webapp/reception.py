@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
 
 from db.customers import Customer
-from streams import Broker, Envelope, encode_envelope, raw
+from streams import Broker, Envelope, encode_envelope, made_id, raw
 from streams.errors import Overloaded, TooLarge, Unavailable as BrokerUnavailable
 from webapp import problems
 from webapp.body import Environ, Patience, announced_length, read_body
 from webapp.digests import fingerprint, verify
 from webapp.errors import Unavailable
 from webapp.keys import KeyCache
-from webapp.limits import Limits
+from webapp.limits import Admission, Limits
 from webapp.metrics import ANSWER_SECONDS, CONFIRM_SECONDS, CustomerCounts, Outcome
 from webapp.problems import Problem
 from webapp.settings import HttpSettings
@@ -43,10 +43,34 @@ ENCODINGS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """What a content type means: its name without parameters, and the decoder's word for it."""
+    """What a content type means: its name without parameters, and the decoder's word for it.
+
+    `empty`: no bytes at all are well-formed, and hold no events.
+    """
 
     content_type: str
     name: str
+    empty: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """A batch whose head was found good: its body is wanted, and `admission` is to be ended.
+
+    `limit` is the largest body in bytes, `begun` a `time.perf_counter`.
+    """
+
+    customer: Customer
+    kind: Format
+    encoding: str
+    batch_id: str | None
+    limit: int
+    admission: Admission | None
+    begun: float
+
+
+Decision = Admitted | Problem
+"""What a request's head was found to be."""
 
 
 class Reception:
@@ -59,21 +83,25 @@ class Reception:
         limits: Limits,
         broker: Broker,
         counts: CustomerCounts,
+        now_us: Callable[[], int],
     ) -> None:
+        """`now_us`: µs since 1970 by the ledger's clock, told without waiting for the database."""
         self._settings = settings
         self._keys = keys
         self._limits = limits
         self._broker = broker
         self._patience = Patience(settings.body_deadline_s)
         self._counts = counts
+        self._now_us = now_us
 
-    def accept(self, environ: Environ, formats: Mapping[str, Format]) -> str:
-        """Take the request's batch in and return its batch id, after the broker's confirm and never before.
+    def admit(self, environ: Environ, formats: Mapping[str, Format]) -> Admitted:
+        """Look at the request's head, and nothing of its body.
 
-        Blocks for the deadlines of key, body and confirm at most. Raises Problem for every refusal; the
-        checks come in the order in which they cost, so that nothing of a refused body is read.
+        Blocks for the deadline of the key at most. Raises Problem; the checks come in the order in which they
+        cost. What was admitted must be accepted.
         """
         begun = time.perf_counter()
+        problems.check_host(environ)
         customer = self._authenticate(environ.get("HTTP_AUTHORIZATION", ""))
         if customer.state == "blocked":
             raise Problem(problems.CUSTOMER_BLOCKED, "the operator has blocked this customer")
@@ -83,43 +111,60 @@ class Reception:
         limit = min(self._settings.body_bytes, self._broker.frame_max - ENVELOPE_OVERHEAD)
         length = announced_length(environ, limit=limit)
         admission = self._limits.admit(customer, length, limit)
+        return Admitted(
+            customer=customer,
+            kind=kind,
+            encoding=encoding,
+            batch_id=batch_id,
+            limit=limit,
+            admission=admission,
+            begun=begun,
+        )
+
+    def accept(self, environ: Environ, formats: Mapping[str, Format]) -> str | None:
+        """Take the request's batch in and return its batch id, after the broker's confirm and never before;
+        None for one that holds nothing to keep.
+
+        Blocks for the deadlines of key, body and confirm at most. Raises Problem for every refusal, and reads
+        nothing of a body that the head refuses. Where a body was late, the server asked `admit` before it
+        came, and the outcome comes with the request's `wsgi.input`.
+        """
+        take = getattr(environ["wsgi.input"], "take_decision", None)
+        decision: Decision | None = take() if take is not None else None
+        if isinstance(decision, Problem):
+            raise decision
+        admitted = decision or self.admit(environ, formats)
         accepted = None
         try:
-            body = self._body(environ, limit)
-            batch_id = self._keep(customer, environ, kind, encoding, batch_id, body)
+            body = self._body(environ, admitted)
+            batch_id = self._keep(admitted, environ, body) if body else None
             accepted = len(body)
         finally:
-            if admission is not None:
-                self._limits.end(admission, accepted)
-        ANSWER_SECONDS.observe(time.perf_counter() - begun)
+            if admitted.admission is not None:
+                self._limits.end(admitted.admission, accepted)
+        ANSWER_SECONDS.observe(time.perf_counter() - admitted.begun)
         return batch_id
 
-    def _body(self, environ: Environ, limit: int) -> bytes:
-        body = read_body(environ, limit=limit, patience=self._patience)
-        if not body:
+    def _body(self, environ: Environ, admitted: Admitted) -> bytes:
+        body = read_body(environ, limit=admitted.limit, patience=self._patience)
+        # Nothing is no well-formed body in any encoding.
+        if not body and (admitted.encoding or not admitted.kind.empty):
             raise Problem(problems.EMPTY_BODY, "a batch has at least one byte")
         content_digest = environ.get("HTTP_CONTENT_DIGEST")
         if content_digest is not None:
             verify(content_digest, body)
         return body
 
-    def _keep(
-        self,
-        customer: Customer,
-        environ: Environ,
-        kind: Format,
-        encoding: str,
-        batch_id: str | None,
-        body: bytes,
-    ) -> str:
+    def _keep(self, admitted: Admitted, environ: Environ, body: bytes) -> str:
         """Publish the batch, wait for the confirm, count it, and return its id.
 
         If we die between the confirm and the answer, the agent sends the batch again under the same batch id
         and dispatch drops the repeat.
         """
+        customer, kind, encoding = admitted.customer, admitted.kind, admitted.encoding
         digest = fingerprint(body, encoding)
         discarded = customer.state == "dropping"
-        batch_id = batch_id or digest.hex()
+        batch_id = admitted.batch_id or made_id(digest, kind.name, encoding)
         self._publish(
             customer.slug,
             Envelope(
@@ -129,7 +174,7 @@ class Reception:
                 format=kind.name,
                 content_type=kind.content_type,
                 content_encoding=encoding,
-                accepted_at_us=time.time_ns() // 1000,
+                accepted_at_us=self._now_us(),
                 digest=digest,
                 # A dropped batch is published without its bytes, so that its count is as durable as any
                 # batch.
@@ -147,6 +192,19 @@ class Reception:
         settings = self._settings
         least = max(least_s, settings.retry_after_min_s)
         return problems.later(kind, detail, least_s=least, most_s=max(least, settings.retry_after_max_s))
+
+    def release(self, admitted: Admitted) -> None:
+        """Give up a batch that was admitted and will not be accepted."""
+        if admitted.admission is not None:
+            self._limits.end(admitted.admission, None)
+
+    def too_slow(self) -> Problem:
+        """The refusal of a body that is not waited for any longer."""
+        return problems.too_slow(self._settings.body_deadline_s)
+
+    def no_room(self) -> Problem:
+        """The refusal of a body that came more slowly than others, when all together held too much."""
+        return self.later(problems.OVERLOADED, "too many bodies come too slowly")
 
     def close(self) -> None:
         """Stop watching bodies."""

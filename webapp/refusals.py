@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from webapp import problems
+from webapp.cors import POSTS
 from webapp.problems import PROBLEMS, Problem
 from webapp.receive import answer
 
 
 def register(app: Flask) -> None:
     """Answer every error of the application as problem+json, never with a traceback."""
+    app.before_request(_astray)
     app.register_error_handler(NotFound, _not_found)
     app.register_error_handler(MethodNotAllowed, _method_not_allowed)
     app.register_error_handler(HTTPException, _other)
     app.register_error_handler(Exception, _failed)
     app.add_url_rule("/problems/<slug>", view_func=explain)
+
+
+def _astray() -> Response | None:
+    """What is refused before it is asked who answers the path. Batches are looked at where all of their heads
+    are."""
+    path = request.environ["PATH_INFO"]
+    if request.method == "POST" and path in POSTS:
+        return None
+    # Routing would take the slashes away, and whoever compares paths, as for CORS, would not.
+    if path.startswith("//"):
+        return answer(Problem(problems.NOT_FOUND, "unknown path"))
+    try:
+        problems.check_host(request.environ)
+    except Problem as problem:
+        return answer(problem)
+    return None
 
 
 def explain(slug: str) -> Response:

@@ -21,6 +21,7 @@ from db.quarantine_acts import REPLAYABLE, Note
 from streams import Broker, Envelope, encode_envelope, raw
 from webapp import receive, traces
 from webapp.digests import fingerprint
+from webapp.quarantine_bytes import GONE, Withheld
 from webapp.quarantine_slices import Progress, slices
 from webapp.reception import ENVELOPE_OVERHEAD
 
@@ -28,6 +29,27 @@ AGENT = "flask quarantine replay"
 CONTENT_TYPES = {
     kind.name: kind.content_type for kind in (*receive.FORMATS.values(), *traces.FORMATS.values())
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What an operator says that rows' bytes really are; None: what they came as. "" is no encoding."""
+
+    format: str | None = None
+    content_encoding: str | None = None
+
+    def of(self, row: Quarantined) -> tuple[str, str]:
+        """Format and content encoding of the row's replay."""
+        encoding = row.content_encoding if self.content_encoding is None else self.content_encoding
+        return self.format or row.format, encoding
+
+    def note(self, why: str) -> str:
+        """The note's words, which keep what was said."""
+        form = self.format and f"as {self.format}"
+        encoding = (
+            None if self.content_encoding is None else f"encoded as {self.content_encoding or 'identity'}"
+        )
+        return "; ".join(filter(None, (form, encoding, why)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +70,9 @@ def replay_id(row_id: int, digest: bytes) -> str:
 class Replay:
     """One operator's replay of one customer's rows, and how far it came, also after an error.
 
-    `batches` and `events` count the rows that were published, `skipped` names those that cannot be.
+    A row's batch id does not follow from `said`: what was published once is a repeat, whatever is said of it
+    the next time. `batches` and `events` count the rows that were published, `skipped` names those that
+    cannot be.
     """
 
     engine: Engine
@@ -57,6 +81,7 @@ class Replay:
     by: str
     why: str
     deadline_s: float
+    said: Said = Said()
     batches: int = 0
     events: int = 0
     skipped: list[Skipped] = field(default_factory=list)
@@ -72,7 +97,9 @@ class Replay:
             published = self._publish(rows)
             # Dying before this mark publishes once more on the next try; dispatch finds the repeat.
             with begin(self.engine) as connection:
-                db.quarantine_acts.finish_replay(connection, [row.id for row in published], now_us())
+                db.quarantine_acts.finish_replay(
+                    connection, [row.id for row in published], now_us(connection)
+                )
             self.events += sum(row.row is not None for row in published)
             self.batches += sum(row.row is None for row in published)
             progress(len(rows))
@@ -81,19 +108,21 @@ class Replay:
         """Those of the rows that the raw stream has now."""
         messages: dict[int, bytes] = {}
         names: dict[int, str] = {}
-        at_us, largest = now_us(), self.broker.frame_max
+        withheld = Withheld(self.broker, self.customer.slug, deadline_s=self.deadline_s)
+        fetched = {row.id: withheld.fetch(row) for row in rows if row.withheld is not None}
+        at_us, largest = now_us(self.engine), self.broker.frame_max
         with begin(self.engine) as connection:
             # Looked at again under their locks: another may have discarded or replayed them since.
             locked = db.quarantine_acts.lock(connection, [row.id for row in rows], REPLAYABLE)
             for row, data in locked:
                 try:
-                    envelope = _envelope(self.customer, row, data, at_us)
+                    envelope = _envelope(self.customer, row, fetched.get(row.id) or data, self.said, at_us)
                     messages[row.id] = _fitting(encode_envelope(envelope), largest)
                     names[row.id] = envelope.batch_id
                 except ValueError as error:
                     self.skipped.append(Skipped(row_id=row.id, batch_id=row.batch_id, why=str(error)))
             db.quarantine_acts.begin_replay(connection, names, at_us)
-            note = Note(act="replay", who=self.by, why=self.why, noted_at=at_us)
+            note = Note(act="replay", who=self.by, why=self.said.note(self.why), noted_at=at_us)
             db.quarantine_acts.note(connection, self.customer.id, names, note)
         if messages:
             stream = raw(self.customer.slug)
@@ -101,20 +130,23 @@ class Replay:
         return [row for row, _ in locked if row.id in messages]
 
 
-def _envelope(customer: Customer, row: Quarantined, data: bytes, at_us: int) -> Envelope:
+def _envelope(customer: Customer, row: Quarantined, data: bytes, said: Said, at_us: int) -> Envelope:
     """Raises ValueError when nothing can be sent again."""
+    if not data and row.withheld is not None:
+        raise ValueError(GONE)
     if not data:
         raise ValueError(f"there are no bytes of it ({row.reason})")
     if not row.format:
         raise ValueError("it never was a batch: its format is not known")
+    form, encoding = said.of(row)
     digest = fingerprint(data, row.content_encoding)
     return Envelope(
         batch_id=replay_id(row.id, digest),
         customer=customer.slug,
         agent=AGENT,
-        format=row.format,
-        content_type=CONTENT_TYPES.get(row.format, ""),
-        content_encoding=row.content_encoding,
+        format=form,
+        content_type=CONTENT_TYPES.get(form, ""),
+        content_encoding=encoding,
         # The time of the replay: batch ids are remembered, and freshness is measured, from it.
         accepted_at_us=at_us,
         first_accepted_at_us=row.accepted_at,

@@ -28,7 +28,9 @@ class HttpSettings(BaseSettings):
     threads: int = Field(
         32, gt=0, le=1024, description="threads per worker: requests that wait for a confirm at once"
     )
-    connections: int = Field(2000, gt=0, le=100_000, description="connections per worker, idle ones included")
+    connections: int = Field(
+        10_000, gt=0, le=100_000, description="connections per worker, idle ones included"
+    )
     keepalive_s: int = Field(75, gt=0, le=3600, description="seconds that an idle connection is kept open")
     drain_s: float = Field(
         2.0, ge=0, le=600, description="seconds between readiness turning false and the listener closing"
@@ -37,6 +39,15 @@ class HttpSettings(BaseSettings):
     body_bytes: int = Field(4 * MIB, gt=0, le=64 * MIB, description="largest body as sent, in bytes")
     body_deadline_s: float = Field(
         30.0, gt=0, le=600, description="seconds in which a body must have come whole"
+    )
+    body_rate: int = Field(
+        500, ge=0, le=1_000_000, description="bytes a second of a body that takes longer than 10 s; 0: any"
+    )
+    bodies_bytes: int = Field(
+        64 * MIB,
+        gt=0,
+        le=64 * GIB,
+        description="bytes of all bodies that are coming or wait for a thread, per worker",
     )
     publish_deadline_s: float = Field(
         5.0, gt=0, le=60, description="seconds to wait for the broker's confirm"
@@ -53,8 +64,10 @@ class HttpSettings(BaseSettings):
         1, gt=0, le=1000, description="receivers that share each customer; each lets in its part of the rates"
     )
     cors_origin: str = Field("*", description="origin of the browsers that may post; empty: none")
-    metrics_folder: str = Field(
-        "var/metrics/http", description="folder in which the workers share their counts"
+    metrics_bind: str = Field(
+        "127.0.0.1:9464",
+        pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):[0-9]{1,5}$",
+        description="address and port of what is for operators; never one that agents reach",
     )
     metric_customers: int = Field(
         100, gt=0, le=10_000, description="customers with metrics of their own; rest: other"
@@ -64,6 +77,12 @@ class HttpSettings(BaseSettings):
     def _retry_after_in_order(self) -> HttpSettings:
         if self.retry_after_min_s > self.retry_after_max_s:
             raise ValueError("retry_after_min_s must not be above retry_after_max_s")
+        return self
+
+    @model_validator(mode="after")
+    def _a_body_has_room(self) -> HttpSettings:
+        if self.bodies_bytes < self.body_bytes:
+            raise ValueError("bodies_bytes must not be below body_bytes: the largest body would not fit")
         return self
 
 

@@ -17,9 +17,14 @@ from webapp.metrics import REFUSALS
 from webapp.problems import Problem
 from webapp.reception import Format, Reception
 
+PATH = "/v1/traces"
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
-FORMATS = {kind.content_type: kind for kind in (Format(PROTOBUF, "otlp-protobuf"), Format(JSON, "otlp-json"))}
+FORMATS = {
+    PROTOBUF: Format(PROTOBUF, "otlp-protobuf", empty=True),
+    JSON: Format(JSON, "otlp-json"),
+}
+"""An ExportTraceServiceRequest without spans is no bytes at all in protobuf."""
 
 EMPTY_RESPONSE = {PROTOBUF: b"", JSON: b"{}"}
 """ExportTraceServiceResponse without partial_success: everything was accepted."""
@@ -32,6 +37,7 @@ RPC_CODES = {
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: code_pb2.INVALID_ARGUMENT,
     HTTPStatus.TOO_MANY_REQUESTS: code_pb2.RESOURCE_EXHAUSTED,
     HTTPStatus.INTERNAL_SERVER_ERROR: code_pb2.INTERNAL,
+    HTTPStatus.NOT_IMPLEMENTED: code_pb2.UNIMPLEMENTED,
     HTTPStatus.SERVICE_UNAVAILABLE: code_pb2.UNAVAILABLE,
 }
 
@@ -40,7 +46,7 @@ def blueprint(reception: Reception) -> Blueprint:
     """The path's routes."""
     routes = Blueprint("traces", __name__)
 
-    @routes.post("/v1/traces")
+    @routes.post(PATH)
     def traces() -> Response:
         kind = _content_type(request.environ.get("CONTENT_TYPE", ""))
         try:

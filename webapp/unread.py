@@ -13,7 +13,8 @@ from webapp.body import LENGTH_FORM, Environ, Readable
 DISCARDED_BYTES = 64 * 1024
 """An unread body of so many bytes ends its connection."""
 DISCARDED_WITHIN_S = 0.5
-"""A smaller one, too, when it has not come whole by then. Most agents send it right behind the head."""
+"""A smaller one, too, when it has not come whole by then. Most agents send it right behind the head.
+Our worker has waited before a thread gets the request; a thread waits where gunicorn itself ends TLS."""
 
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 

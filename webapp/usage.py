@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import structlog
 from sqlalchemy import Connection, Engine
 
 import db.usage
+from db.clock import now_us, today
 from db.customers import Customer
 from db.engine import begin
 from db.errors import Misconfigured, Unavailable
@@ -19,11 +19,6 @@ log = structlog.get_logger(__name__)
 EVERY_S = 2.0
 """A receiver that is killed as a whole forgets what it accepted within so many seconds."""
 DAY_S = 86_400
-
-
-def today() -> int:
-    """Days since 1970, UTC."""
-    return int(time.time()) // DAY_S
 
 
 class Usage:
@@ -38,6 +33,14 @@ class Usage:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
+    def today(self) -> int:
+        """Days since 1970, UTC, the same for all receivers."""
+        return today(self._engine)
+
+    def left_s(self) -> float:
+        """Seconds until the day is over."""
+        return DAY_S - now_us(self._engine) / 1e6 % DAY_S
+
     def changed(self, customer_id: int) -> None:
         """The customer's count went up; it will be written."""
         with self._lock:
@@ -48,7 +51,7 @@ class Usage:
 
     def learn(self, connection: Connection, customer: Customer) -> int:
         """Read what all receivers wrote for today, and return what counts against the quota now."""
-        day, receiver = today(), self._meters.receiver
+        day, receiver = self.today(), self._meters.receiver
         total = db.usage.total(connection, customer.id, day)
         others = db.usage.total(connection, customer.id, day, but=receiver)
         with self._meters.open(customer.id) as meter:
@@ -74,7 +77,7 @@ class Usage:
             changed, self._changed = self._changed, set()
         if not changed:
             return
-        day, counts = today(), dict[int, int]()
+        day, counts = self.today(), dict[int, int]()
         for customer_id in changed:
             with self._meters.open(customer_id) as meter:
                 if meter.day == day:

@@ -2,83 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import os
 import selectors
 import socket
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
+from typing import TYPE_CHECKING, cast
 
-from gunicorn import util  # type: ignore[import-untyped] # ships no types
+from gunicorn.http import wsgi  # type: ignore[import-untyped] # ships no types
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped] # the same
+from gunicorn.http.message import Request  # type: ignore[import-untyped] # the same
 from gunicorn.workers.gthread import (  # type: ignore[import-untyped] # the same
     STOP_KEEPALIVE_LINGER,
-    TConn,
     ThreadWorker,
 )
 
-HEAD_BYTES = 32 * 1024
-"""Longest head of a request, its request line included; a longer one is answered 431."""
+from webapp import unheard
+from webapp.bodies import Bodies
+from webapp.connection import Arrived, Connection, Next
+from webapp.problems import Problem
+from webapp.reception import Admitted, Decision
 
-_HEAD_END = b"\r\n\r\n"
-_READ_BYTES = 8192
+if TYPE_CHECKING:
+    from webapp.parts import Parts
+
 _FULL_S = 1.0
 _LINGER_S = 2.0
 _LINGER_BYTES = 64 * 1024
 
 
-class Connection(TConn):  # type: ignore[misc] # TConn has no types
-    """`refusal` is the status and reason that a thread is to answer in place of the application."""
-
-    refusal: tuple[int, str] | None = None
-    taken_at_end = 0
-
-    def __init__(self, worker: Worker, sock: socket.socket, address: object, server: object) -> None:
-        super().__init__(worker.cfg, sock, address, server)
-        self._worker = worker
-
-    def still_coming(self) -> bool:
-        """Take what has come of a head, and say whether more of it is missing. What is taken waits where the
-        parser begins to read. An end before the head's, and an error, are the parser's to find."""
-        self.init()
-        self.sock.setblocking(False)
-        held = self.parser.unreader.buf
-        held.seek(0, os.SEEK_END)
-        # RFC 9112, 2.2: an empty line may stand before the request line.
-        while _HEAD_END not in (head := held.getvalue().removeprefix(b"\r\n")):
-            if len(head) >= HEAD_BYTES:
-                self.refusal = 431, "Request Header Fields Too Large"
-                return False
-            try:
-                came = self.sock.recv(_READ_BYTES)
-            except BlockingIOError:
-                if b"\n" in head.replace(b"\r\n", b""):
-                    self.refusal = 400, "Bad Request"
-                    return False
-                return True
-            except OSError:
-                return False
-            if not came:
-                return False
-            held.write(came)
-        return False
-
-    def close(self, graceful: bool = False) -> None:
-        """Close it at once, or after what is still on its way."""
-        if graceful:
-            self._worker.linger(self)
-        else:
-            super().close()
-
-
 class Worker(ThreadWorker):  # type: ignore[misc] # the same
-    """Waits for heads, and for connections to end, in the main loop's poller.
+    """Waits for heads, for bodies, and for connections to end, in the main loop's poller.
 
     gthread gives a connection to a thread when it is accepted or has sent a byte, and the thread waits for
     the rest of the head without end: as many slow connections as there are threads keep all others waiting.
-    Here the main loop takes heads in, and gives a thread the connection whose head is whole. One that has not
-    come whole within `keepalive` seconds is hung up on, like any idle connection.
+    Here the main loop takes requests in, and gives a thread the connection whose request is whole. A head
+    that has not come whole within `keepalive` seconds is hung up on, like any idle connection. When a body
+    does not come with its head, a thread looks at the head first, and the main loop takes in the bodies of
+    those that are let in; `Bodies` says for how long.
 
     A connection that is closed after an answer must be read on for a moment, or the answer is lost with the
     reset that unread bytes cause (RFC 9112, 9.6). gthread does that in its main loop, which stands still
@@ -92,6 +58,16 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
         self._lingering: deque[Connection] = deque()
         self._full_until = 0.0
         super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Called before the main loop runs."""
+        super().load_wsgi()
+        self._parts = cast("Parts", self.wsgi.extensions["sluice"])
+        settings = self._parts.settings
+        self._body_bytes = settings.body_bytes
+        self._bodies = Bodies(
+            deadline_s=settings.body_deadline_s, rate=settings.body_rate, most_bytes=settings.bodies_bytes
+        )
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Called in each round of the main loop."""
@@ -111,37 +87,80 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
                 return
             raise
         self.nr_conns += 1
-        conn = Connection(self, sock, address, listener.getsockname())
+        conn = Connection(
+            self.cfg,
+            sock,
+            address,
+            listener.getsockname(),
+            linger=self.linger,
+            body_bytes=self._body_bytes,
+        )
         conn.data_ready = not self.cfg.is_ssl  # no thread need wait for a first byte
         self.enqueue_req(conn)
 
     def enqueue_req(self, conn: Connection) -> None:
-        """Give a connection, new or with bytes left of its last read, to a thread when its head is there."""
-        if self.cfg.is_ssl or not conn.still_coming():
+        """A connection, new or with bytes left of its last read."""
+        if self.cfg.is_ssl:
             super().enqueue_req(conn)
         else:
-            self._wait_for_more(conn, self.poller.register)
+            self._follow(conn, conn.advance())
 
     def on_client_socket_readable(self, conn: Connection, client: socket.socket) -> None:
         """The next request of a connection that was kept begins."""
-        if self.cfg.is_ssl or not conn.still_coming():
+        if self.cfg.is_ssl:
             super().on_client_socket_readable(conn, client)
-        else:
-            self.keepalived_conns.remove(conn)
+            return
+        self.keepalived_conns.remove(conn)
+        step = conn.advance()
+        if step is Next.HEAD:
             self._wait_for_more(conn, self.poller.modify)
+        else:
+            self.poller.unregister(client)
+            self._follow(conn, step)
 
     def on_pending_socket_readable(self, conn: Connection, client: socket.socket) -> None:
         """More of a head."""
-        if self.cfg.is_ssl or not conn.still_coming():
+        if self.cfg.is_ssl:
             super().on_pending_socket_readable(conn, client)
+        elif (step := conn.advance()) is not Next.HEAD:
+            self.poller.unregister(client)
+            self.pending_conns.remove(conn)
+            self._follow(conn, step)
 
     def handle(self, conn: Connection) -> object:
         """Runs in a thread. False closes the connection."""
+        if conn.held_bytes:
+            self.method_queue.defer(self._bodies.leave, conn)
         if conn.refusal is None:
-            return super().handle(conn)
-        status, reason = conn.refusal
-        util.write_error(conn.sock, status, reason, "the head of the request is malformed or too long")
+            result = super().handle(conn)
+            left = conn.hand_back()
+            if isinstance(left, Admitted):
+                # The application did not come to it.
+                self._parts.reception.release(left)
+            return result
+        with contextlib.suppress(OSError):
+            unheard.refuse(conn.sock, conn.refusal, self._parts.settings.cors_origin)
         return False
+
+    def handle_error(self, req: object, client: socket.socket, addr: object, exc: Exception) -> None:
+        """Runs in a thread. The head was none, or something failed before an answer began."""
+        if isinstance(exc, ssl.SSLError):
+            super().handle_error(req, client, addr, exc)
+            return
+        with contextlib.suppress(OSError):
+            unheard.refuse(client, unheard.problem_of(exc), self._parts.settings.cors_origin)
+
+    def handle_request(self, req: Request, conn: Connection) -> object:
+        """Runs in a thread, with a request whose body came or is not waited for."""
+        if not self.cfg.is_ssl:
+            req.body = conn.arrived(req.body)
+            # It was sent when the body was wanted and had not come.
+            req._expected_100_continue = False
+        elif req._expected_100_continue:
+            decision = self._look_at(req, conn)
+            req.body = Arrived(req.body.reader, decision, None)
+            req._expected_100_continue = isinstance(decision, Admitted)
+        return super().handle_request(req, conn)
 
     def linger(self, conn: Connection) -> None:
         """Close a connection whose answer is sent when the agent has, or after 2 s, or 64 KiB."""
@@ -161,6 +180,18 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
         super().murder_pending()
         while self._lingering and self._lingering[0].timeout < time.monotonic():
             self._end(self._lingering[0])
+        for conn in self._bodies.without_body():
+            # Another one of them may have needed its room.
+            if conn not in self._bodies:
+                continue
+            self._leave(conn)
+            self._follow(conn, conn.undecided())
+        for conn in self._bodies.too_slow():
+            self._cut(conn, self._parts.reception.too_slow())
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """One round of the main loop."""
+        super().wait_for_and_dispatch_events(min(timeout, self._bodies.wait_s()))
 
     def _on_lingering_readable(self, conn: Connection, client: socket.socket) -> None:
         try:
@@ -178,6 +209,82 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
         self.poller.unregister(conn.sock)
         self.nr_conns -= 1
         conn.close()
+
+    def _follow(self, conn: Connection, step: Next) -> None:
+        """Of a connection that the poller does not watch."""
+        if conn.held_bytes and step in (Next.DECISION, Next.ANSWER):
+            step = self._wait_for_thread(conn, step)
+        match step:
+            case Next.HEAD:
+                self._wait_for_more(conn, self.poller.register)
+            case Next.BODY:
+                watch = partial(self._on_body_readable, conn)
+                self.poller.register(conn.sock, selectors.EVENT_READ, watch)
+                self._note(conn)
+            case Next.DECISION:
+                self.tpool.submit(self._decide, conn).add_done_callback(
+                    lambda done: self.method_queue.defer(self._decided, conn, done)
+                )
+            case Next.ANSWER:
+                super().enqueue_req(conn)
+
+    def _on_body_readable(self, conn: Connection, client: socket.socket) -> None:
+        # Another one's event of the same round may have ended it.
+        if conn not in self._bodies:
+            return
+        step = conn.advance()
+        if step is Next.BODY:
+            self._note(conn)
+        else:
+            self._leave(conn)
+            self._follow(conn, step)
+
+    def _decide(self, conn: Connection) -> object:
+        """Runs in a thread: look at the head alone, and answer it unless the body is wanted."""
+        try:
+            decision = self._look_at(conn.head(), conn)
+        except (ParseException, StopIteration):
+            decision = None
+        if isinstance(decision, Admitted):
+            return decision
+        conn.end(decision)
+        return self.handle(conn)
+
+    def _decided(self, conn: Connection, done: Future[object]) -> None:
+        self._bodies.leave(conn)
+        if done.cancelled() or done.exception() or not isinstance(decision := done.result(), Admitted):
+            self.finish_request(conn, done)
+        else:
+            self._follow(conn, conn.admitted(decision))
+
+    def _look_at(self, request: Request, conn: Connection) -> Decision | None:
+        request._expected_100_continue = False
+        _, environ = wsgi.create(request, conn.sock, conn.client, conn.server, self.cfg)
+        return self._parts.gate.decide(environ)
+
+    def _note(self, conn: Connection) -> None:
+        while (slowest := self._bodies.note(conn)) is not None:
+            self._cut(slowest, self._parts.reception.no_room())
+            if slowest is conn:
+                return
+
+    def _wait_for_thread(self, conn: Connection, step: Next) -> Next:
+        """Count what it holds until a thread has it. When there is no room, it is refused without it."""
+        while (slowest := self._bodies.wait(conn)) is not None:
+            if slowest is conn:
+                self._bodies.leave(conn)
+                return conn.end(cut=self._parts.reception.no_room())
+            self._cut(slowest, self._parts.reception.no_room())
+        return step
+
+    def _cut(self, conn: Connection, problem: Problem) -> None:
+        """Answer without waiting for the rest of the body."""
+        self._leave(conn)
+        self._follow(conn, conn.end(cut=problem))
+
+    def _leave(self, conn: Connection) -> None:
+        self._bodies.leave(conn)
+        self.poller.unregister(conn.sock)
 
     def _wait_for_more(self, conn: Connection, watch: Callable[..., object]) -> None:
         watch(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))

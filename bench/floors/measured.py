@@ -102,10 +102,7 @@ def _empty(servers: Servers, generator: Generator, seconds: float) -> Empty:
     generator.prepare(kind, 500)
     folder = servers.folder / "empty"
     folder.mkdir()
-    settings = {
-        "SLUICE_HTTP_BIND": f"{ports.HOST}:{port}",
-        "SLUICE_HTTP_METRICS_FOLDER": str(folder / "metrics"),
-    }
+    settings = {"SLUICE_HTTP_BIND": f"{ports.HOST}:{port}"}
     started = Started(folder=folder, mark=servers.mark, environment=settings)
     try:
         started.start("receiver", "gunicorn -c python:bench.floors.empty bench.floors.empty:app")

@@ -52,7 +52,7 @@ def given_broker() -> tuple[str, str] | None:
     return None
 
 
-def variables(database: str, *, amqp: str, stream: str, receiver: str) -> dict[str, str]:
+def variables(database: str, *, amqp: str, stream: str, receiver: str, operators: str) -> dict[str, str]:
     """What every command needs to reach this run; holds passwords."""
     return {
         "DATABASE_URL": database,
@@ -61,6 +61,7 @@ def variables(database: str, *, amqp: str, stream: str, receiver: str) -> dict[s
         "FLASK_APP": "webapp:create_app",
         "SLUICE_URL": receiver,
         "SLUICE_HTTP_BIND": receiver.removeprefix("http://"),
+        "SLUICE_HTTP_METRICS_BIND": operators.removeprefix("http://"),
     }
 
 

@@ -89,7 +89,8 @@ def up(where: places.Places) -> int:
             child.wait()
         return EXIT_FAILED
     print(
-        f"receiver    {run['receiver']}\nFlower      {run['flower']}\nstop it     make down\n"
+        f"receiver    {run['receiver']}\nFlower      {run['flower']}\n"
+        f"metrics     {run['operators']}/metrics\nstop it     make down\n"
         f"details     {where.var / runfile.RUN_JSON}; for a shell: . {where.var / runfile.RUN_ENV}"
     )
     return 0

@@ -27,12 +27,14 @@ class Broker:
 class Run:
     """One run as scripts see it. Some URLs hold passwords: the file is for its owner only.
 
-    `key_files` maps each demo customer to the file with its key; `processes` maps names to pids.
+    `operators` is where the receiver's /metrics are. `key_files` maps each demo customer to the file with its
+    key; `processes` maps names to pids.
     """
 
     pid: int
     ready: bool = False
     receiver: str
+    operators: str
     flower: str
     management: str | None
     broker: Broker

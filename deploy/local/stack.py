@@ -86,16 +86,22 @@ class Stack:
         if left := leftovers.find(every_run):
             self._tell(f"stopping {len(left)} processes that an earlier run left behind")
             self._wait(self._steps.pool.submit(leftovers.stop_run, every_run))
-        ports = runfile.stable_ports(self._where.var, ("receiver", "flower"))
-        receiver, flower = (f"http://127.0.0.1:{ports[name]}" for name in ("receiver", "flower"))
-        self._view.links = {"receiver": receiver, "Flower": flower, "logs": str(self._where.logs)}
+        ports = runfile.stable_ports(self._where.var, ("receiver", "flower", "operators"))
+        receiver, flower, operators = (f"http://127.0.0.1:{port}" for port in ports.values())
+        self._view.links = {"receiver": receiver, "Flower": flower, "metrics": f"{operators}/metrics"}
+        self._view.links["logs"] = str(self._where.logs)
         broker, management = self._broker_and_database()
         own = places.variables(
-            self._where.database, amqp=broker.amqp, stream=broker.stream, receiver=receiver
+            self._where.database,
+            amqp=broker.amqp,
+            stream=broker.stream,
+            receiver=receiver,
+            operators=operators,
         )
         self._run = runfile.Run(
             pid=os.getpid(),
             receiver=receiver,
+            operators=operators,
             flower=flower,
             management=management,
             broker=broker,
@@ -155,7 +161,10 @@ class Stack:
         self._write_run(ready=True)
         self._view.note = "Ctrl-C stops everything"
         seconds = time.monotonic() - self._began
-        self._tell(f"up after {seconds:.1f} s: receiver {self._run.receiver} Flower {self._run.flower}")
+        self._tell(
+            f"up after {seconds:.1f} s: receiver {self._run.receiver} Flower {self._run.flower}"
+            f" metrics {self._run.operators}/metrics"
+        )
 
     def _programs(self) -> list[Program]:
         commands = parse_procfile((self._where.root / "Procfile").read_text()).processes

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.decoders import attributes as attribute_maps
+from tasks.decoders.arrow_layouts import Unfitting, bound, plain
 from tasks.decoders.contract import DecodeLimits, UnfitBatch
 from tasks.decoders.ids import Mask, binary_ids, hex_ids
 from tasks.decoders.reasons import UnfitReason
@@ -20,44 +21,8 @@ MAPS: Final = pa.map_(pa.string(), pa.string())
 _object = msgspec.json.Decoder(dict[str, Any])
 
 
-class Unfitting(Exception):
-    """A column's type can't be made the one that is needed."""
-
-
-def single(column: Any) -> Any:
-    """A column's chunks as one array, extension types as what they store."""
-    chunks = [chunk.storage if isinstance(chunk, pa.ExtensionArray) else chunk for chunk in column.chunks]
-    if not chunks:
-        kind = column.type.storage_type if isinstance(column.type, pa.BaseExtensionType) else column.type
-        return pa.nulls(0, kind)
-    return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)
-
-
-def plain(values: Any, most: int) -> Any:
-    """The same values without dictionary or view, the offsets of 32 bits.
-
-    Raises `Unfitting` when they would take more than ``most`` bytes that way.
-    """
-    kind = values.type
-    if pa.types.is_dictionary(kind):
-        words = plain(values.dictionary, most)
-        if pa.types.is_string(words.type) or pa.types.is_binary(words.type):
-            size = pc.sum(pc.binary_length(words).take(values.indices)).as_py() or 0
-        elif pa.types.is_primitive(words.type) or pa.types.is_fixed_size_binary(words.type):
-            size = len(values) * -(-int(words.type.bit_width) // 8)
-        else:
-            raise Unfitting(f"a dictionary of {words.type}")
-        _bound(size, most)
-        return words.take(values.indices)
-    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
-        views = np.frombuffer(values.buffers()[1], np.int32)[values.offset * 4 :: 4][: len(values)]
-        _bound(int(views.sum(dtype=np.int64)), most)
-        return values.cast(pa.string() if pa.types.is_string_view(kind) else pa.binary())
-    if pa.types.is_large_string(kind):
-        return values.cast(pa.string())
-    if pa.types.is_large_binary(kind):
-        return values.cast(pa.binary())
-    return values
+NOT_UTF8: Final = "text that is not UTF-8"
+NO_ATTRIBUTES: Final = "a key that is null, not a JSON object, or nested too deep"
 
 
 def ids(values: Any, name: str, width: int) -> tuple[Any, Mask | None]:
@@ -108,45 +73,68 @@ def integers(values: Any) -> Any:
     raise Unfitting(f"duration_us is {kind}")
 
 
-def texts(values: Any, name: str, most: int) -> Any:
-    """Strings of any layout, or bytes that are UTF-8."""
+def texts(values: Any, name: str, most: int) -> tuple[Any, Mask | None]:
+    """Strings of any layout, or bytes that are UTF-8; which of them are not."""
     values = plain(values, most)
     kind = values.type
     if pa.types.is_string(kind):
-        return values
-    if pa.types.is_binary(kind) or pa.types.is_null(kind):
-        return values.cast(pa.string())
+        return values, None
+    if pa.types.is_null(kind):
+        return values.cast(pa.string()), None
+    if pa.types.is_binary(kind):
+        return utf8(values)
     raise Unfitting(f"{name} is {kind}")
 
 
-def attributes(values: Any, most: int, limits: DecodeLimits) -> tuple[Any, Mask | None]:
-    """Maps, lists of key and value, structs, or JSON objects as text; which texts are no objects.
+def utf8(values: Any) -> tuple[Any, Mask | None]:
+    """Bytes as strings, empty where they are no UTF-8; which they are."""
+    try:
+        return values.cast(pa.string()), None
+    except pa.ArrowInvalid:
+        wrong = np.fromiter(map(_no_utf8, values.to_pylist()), np.bool_, len(values))
+    return pc.if_else(pa.array(wrong), b"", values).cast(pa.string()), wrong
 
-    Raises `UnfitBatch`: too_many_values, before casting more of them than ``limits`` allow.
+
+def _no_utf8(value: bytes | None) -> bool:
+    try:
+        (value or b"").decode()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def bound_entries(column: Any, limits: DecodeLimits) -> None:
+    """Raises `UnfitBatch`: too_many_values, for maps or lists to be cast with more entries than that."""
+    kind = column.type
+    if kind == MAPS:
+        return
+    if pa.types.is_map(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        _bound_values(sum(len(chunk.values) for chunk in column.chunks), limits)
+
+
+def attributes(values: Any, most: int, limits: DecodeLimits) -> tuple[Any, Mask | None]:
+    """Maps, lists of key and value, structs, or JSON objects as text; which rows hold none of these.
+
+    Those of maps and lists are bounded by `bound_entries`. Raises `UnfitBatch`: too_many_values, before
+    casting more of the others than ``limits`` allow.
     """
     kind = values.type
     if kind == MAPS:
         return values, None
     if pa.types.is_map(kind):
-        _bound_values(len(values.keys), limits)
-        keys, items = _scalar_texts(values.keys, most), _scalar_texts(values.items, most)
-        return attribute_maps.compacted(values, np.asarray(values.offsets), keys, items), None
+        return _from_pairs(values, values.keys, values.items, most)
     if _is_pairs(kind):
-        _bound_values(len(values.values), limits)
-        keys, items = (_scalar_texts(field, most) for field in values.values.flatten())
-        if keys.null_count:
-            raise Unfitting("attributes have a key that is null")
-        return attribute_maps.compacted(
-            values, np.asarray(values.offsets.cast(pa.int32())), keys, items
-        ), None
+        keys, items = values.values.flatten()
+        return _from_pairs(values, keys, items, most)
     if pa.types.is_struct(kind):
         _bound_values(len(values) * kind.num_fields, limits)
         return _from_struct(values, most), None
     if pa.types.is_null(kind):
         return values.cast(MAPS), None
-    words = texts(values, "attributes", most)
+    words, wrong = texts(values, "attributes", most)
     _bound_values(sum(pc.sum(pc.count_substring(words, sign)).as_py() or 0 for sign in ",[{"), limits)
-    return _from_json(words.to_pylist())
+    made, unread = _from_json(words.to_pylist())
+    return made, attribute_maps.either([wrong, unread])
 
 
 def _is_pairs(kind: Any) -> bool:
@@ -158,6 +146,17 @@ def _is_pairs(kind: Any) -> bool:
     ]
 
 
+def _from_pairs(values: Any, keys: Any, items: Any, most: int) -> tuple[Any, Mask | None]:
+    """Maps of a map's, or a list's, keys and items; which of them have a key that is null."""
+    keys, items = _scalar_texts(keys, most), _scalar_texts(items, most)
+    offsets = np.asarray(values.offsets.cast(pa.int32()))
+    wrong = None
+    if keys.null_count:
+        wrong = attribute_maps.rows_of(~attribute_maps.valid(keys), offsets) & attribute_maps.valid(values)
+        keys = keys.fill_null("")
+    return attribute_maps.compacted(values, offsets, keys, items), wrong
+
+
 def _from_struct(values: Any, most: int) -> Any:
     """A struct's field is an attribute of the field's name; null says that a row has none."""
     names = [field.name for field in values.type]
@@ -165,7 +164,7 @@ def _from_struct(values: Any, most: int) -> Any:
     if not columns:
         return attribute_maps.from_objects([None] * len(values))
     given = np.stack([attribute_maps.valid(column) for column in columns], axis=1)
-    _bound(int(given.sum(axis=0) @ [len(name.encode()) for name in names]), most)
+    bound(int(given.sum(axis=0) @ [len(name.encode()) for name in names]), most)
     rows, fields = given.nonzero()
     keys = pa.array(names, pa.string()).take(pa.array(fields))
     items = pa.concat_arrays(columns).take(pa.array(fields * len(values) + rows))
@@ -183,7 +182,7 @@ def _scalar_texts(values: Any, most: int) -> Any:
         or pa.types.is_boolean(kind)
         or pa.types.is_null(kind)
     ):
-        _bound(32 * len(values), most)
+        bound(32 * len(values), most)
         return values.cast(pa.string())
     raise Unfitting(f"attributes hold {kind}")
 
@@ -221,11 +220,6 @@ def _multiplied(numbers: Any, factor: int) -> Any:
         pc.min_element_wise(numbers, most, skip_nulls=False), -most, skip_nulls=False
     )
     return pc.multiply(bounded, factor)
-
-
-def _bound(size: int, most: int) -> None:
-    if size > most:
-        raise Unfitting(f"values of {size} bytes")
 
 
 def _bound_values(values: int, limits: DecodeLimits) -> None:

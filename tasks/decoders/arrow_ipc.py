@@ -1,12 +1,15 @@
 """Events as an Arrow IPC stream: columns by name. docs/formats.md says which types are taken for each."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 
 from tasks.decoders import arrow_columns as columns, ipc_messages
-from tasks.decoders.arrow_columns import Unfitting
+from tasks.decoders.arrow_apart import Apart, runs_between
+from tasks.decoders.arrow_layouts import Unfitting, plain, single
 from tasks.decoders.contract import DecodeLimits, Read, UnfitBatch
 from tasks.decoders.ids import Mask
 from tasks.decoders.reasons import RejectReason, UnfitReason
@@ -35,7 +38,10 @@ def read(data: bytes, limits: DecodeLimits) -> Read:
         table = _known(data)
         table.validate(full=True)
     except Corrupt as error:
-        raise UnfitBatch(UnfitReason.MALFORMED, f"not an Arrow IPC stream: {error}"[:200]) from None
+        read = _read_apart(data, limits)
+        if read is None:
+            raise UnfitBatch(UnfitReason.MALFORMED, f"not an Arrow IPC stream: {error}"[:200]) from None
+        return read
     if table.schema.names == EVENTS.names and table.schema.types == EVENTS.types:
         return Read(table=table.cast(EVENTS))
     try:
@@ -46,44 +52,76 @@ def read(data: bytes, limits: DecodeLimits) -> Read:
         raise UnfitBatch(UnfitReason.BAD_SCHEMA, f"can't be made events of: {error}"[:200]) from None
 
 
+def pick(data: bytes, rows: Sequence[int]) -> Iterator[bytes]:
+    """As `Format.pick`: streams of one row, of the columns that are read: nobody has checked the others."""
+    apart = _apart(data)
+    return (apart.written([(row, row + 1)]) for row in rows)
+
+
+def _read_apart(data: bytes, limits: DecodeLimits) -> Read | None:
+    """Row by row: for a stream with texts or maps that Arrow does not allow; None when it is not that."""
+    try:
+        apart = _apart(data)
+        bad = apart.bad(limits)
+        if not bad:
+            return None
+        places = np.delete(np.arange(apart.rows), [row.row for row in bad])
+        good = apart.written(runs_between([row.row for row in bad], apart.rows), limits.window_bytes)
+    except Corrupt:
+        return None
+    except Unfitting as error:
+        raise UnfitBatch(UnfitReason.BAD_SCHEMA, str(error)) from None
+    return read(good, limits).moved(places.tolist(), bad)
+
+
 def _known(data: bytes) -> pa.Table:
     """The stream's table, of EVENTS' columns only."""
-    options = pyarrow.ipc.IpcReadOptions(use_threads=False)
-    reader = pyarrow.ipc.open_stream(data, options=options)
-    names = reader.schema.names
+    reader = pyarrow.ipc.open_stream(data, options=pyarrow.ipc.IpcReadOptions(use_threads=False))
+    known = _columns(reader.schema.names)
+    if len(known) < len(reader.schema.names):
+        options = pyarrow.ipc.IpcReadOptions(use_threads=False, included_fields=known)
+        reader = pyarrow.ipc.open_stream(data, options=options)
+    return reader.read_all()
+
+
+def _columns(names: Sequence[str]) -> list[int]:
+    """Which of the columns are of EVENTS."""
     known = [index for index, name in enumerate(names) if name in EVENTS.names]
     if len({names[index] for index in known}) < len(known):
         raise UnfitBatch(UnfitReason.BAD_SCHEMA, "two columns of one name")
     missing = [name for name in REQUIRED if name not in names]
     if missing:
         raise UnfitBatch(UnfitReason.BAD_SCHEMA, f"no column {', '.join(missing)}")
-    if len(known) < len(names):
-        options = pyarrow.ipc.IpcReadOptions(use_threads=False, included_fields=known)
-        reader = pyarrow.ipc.open_stream(data, options=options)
-    return reader.read_all()
+    return known
+
+
+def _apart(data: bytes) -> Apart:
+    schema = pyarrow.ipc.open_stream(data).schema
+    return Apart(data, _columns(schema.names), schema)
 
 
 def _cast(table: pa.Table, limits: DecodeLimits) -> Read:
     left = limits.window_bytes  # for the columns still to be made: a dictionary's one word can be every row's
-    sent: dict[str, Any] = {}
     wrong: list[tuple[RejectReason, Mask | None, str]] = []
     made: dict[str, Any] = {}
     for name in (one for one in EVENTS.names if one in table.schema.names):
-        values = columns.single(table[name])
+        if name == "attributes":
+            columns.bound_entries(table[name], limits)
+        values = single(table[name], left)
         if name in IDS:
             width, reason = IDS[name]
-            sent[name] = columns.plain(values, left)
-            made[name], bad = columns.ids(sent[name], name, width)
+            made[name], bad = columns.ids(plain(values, left), name, width)
             wrong.append((reason, bad, f"neither {width} bytes nor {2 * width} hexadecimal digits"))
         elif name == "attributes":
             made[name], bad = columns.attributes(values, left, limits)
-            wrong.append((RejectReason.BAD_ATTRIBUTES, bad, "not a JSON object, or nested too deep"))
+            wrong.append((RejectReason.BAD_ATTRIBUTES, bad, columns.NO_ATTRIBUTES))
         elif name in TEXTS:
-            made[name] = columns.texts(values, name, left)
+            made[name], bad = columns.texts(values, name, left)
+            wrong.append((RejectReason.BAD_UTF8, bad, columns.NOT_UTF8))
         else:
             cast = columns.times if name == "started_at" else columns.integers
-            made[name] = cast(columns.plain(values, left))
+            made[name] = cast(plain(values, left))
         left -= made[name].nbytes
     nulls = {field.name: pa.nulls(table.num_rows, field.type) for field in EVENTS if field.name not in made}
     events = pa.table({name: (made | nulls)[name] for name in EVENTS.names}, schema=EVENTS)
-    return Read.of(events, bad_rows(events, wrong, sent, limits))
+    return Read.of(events, bad_rows(wrong, limits))

@@ -58,6 +58,18 @@ def compacted(rows: Any, offsets: NDArray[np.int32], keys: Any, values: Any) -> 
     return from_parts(kept, keys.take(taken), values.take(taken))
 
 
+def rows_of(entries: NDArray[np.bool_], offsets: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Which rows ``offsets[i]:offsets[i + 1]`` hold a marked entry."""
+    before = np.concatenate(([0], np.cumsum(entries)))
+    return np.asarray(before[offsets[1:]] > before[offsets[:-1]])
+
+
+def either(masks: Sequence[NDArray[np.bool_] | None]) -> NDArray[np.bool_] | None:
+    """What any of the masks marks; None for nothing."""
+    found = [mask for mask in masks if mask is not None]
+    return np.logical_or.reduce(found) if found else None
+
+
 def valid(values: Any) -> NDArray[np.bool_]:
     """Which values are not null."""
     return np.asarray(values.is_valid().to_numpy(zero_copy_only=False), np.bool_)

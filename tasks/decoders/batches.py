@@ -1,7 +1,7 @@
 """All batches of a window in, one table of good events out."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Final
 
@@ -14,6 +14,7 @@ from tasks.decoders.contract import (
     BadRow,
     DecodedBatches,
     DecodeLimits,
+    Format,
     RawBatch,
     Read,
     Reject,
@@ -21,17 +22,17 @@ from tasks.decoders.contract import (
 )
 from tasks.decoders.decompress import decompress
 from tasks.decoders.reasons import UnfitReason
-from tasks.decoders.rows import bound_rejects, lines
+from tasks.decoders.rows import bound_rejects
 from tasks.decoders.validate import Check, checks, normalised
 from tasks.errors import WindowTooLarge
 from tasks.events import EVENTS
 
-FORMATS: Final[Mapping[str, Callable[[bytes, DecodeLimits], Read]]] = {
-    "arrow": arrow_ipc.read,
-    "ndjson": ndjson.read_lines,
-    "json": ndjson.read_array,
-    "otlp-protobuf": otlp_protobuf.read,
-    "otlp-json": otlp_json.read,
+FORMATS: Final[Mapping[str, Format]] = {
+    "arrow": Format(read=arrow_ipc.read, pick=arrow_ipc.pick),
+    "ndjson": Format(read=ndjson.read_lines, pick=ndjson.pick_lines),
+    "json": Format(read=ndjson.read_array, pick=ndjson.pick_elements),
+    "otlp-protobuf": Format(read=otlp_protobuf.read, pick=otlp_protobuf.pick),
+    "otlp-json": Format(read=otlp_json.read, pick=otlp_json.pick),
 }
 
 
@@ -47,14 +48,14 @@ def decode_batches(batches: Sequence[RawBatch], limits: DecodeLimits) -> Decoded
     sizes = [read.table.num_rows for read in reads.values()]
     batch_of = np.repeat(np.fromiter(reads, np.int64, len(reads)), sizes)
     accepted = np.array([batch.accepted_at_us for batch in batches], np.int64)
-    found = list(checks(table, accepted[batch_of]))
+    found = list(checks(table, accepted[batch_of], _lent(list(reads.values()))))
     first = _first(found, table.num_rows)
     rejects: list[Reject] = []
     end = 0
     for (index, read), size in zip(reads.items(), sizes, strict=True):
         start, end = end, end + size
         try:
-            rejects += _rejects(index, read, table.slice(start, size), first[start:end], found, limits)
+            rejects += _rejects(index, batches[index], read, first[start:end], found, limits)
         except UnfitBatch as error:
             unfit[index] = error
     good = (first < 0) & ~np.isin(batch_of, list(unfit))
@@ -66,6 +67,24 @@ def decode_batches(batches: Sequence[RawBatch], limits: DecodeLimits) -> Decoded
     )
 
 
+def event_at(batch: RawBatch, row: int, limits: DecodeLimits) -> bytes:
+    """The event at ``row`` as `Reject.data` holds it. Raises `UnfitBatch` when the batch has none there."""
+    data = _decompressed(batch, limits)
+    form = _format(batch.format)
+    form.read(data, limits)  # who picks relies on it
+    try:
+        return next(iter(form.pick(data, [row])))
+    except (IndexError, StopIteration):
+        raise UnfitBatch(UnfitReason.MALFORMED, f"no event {row}") from None
+
+
+def _lent(reads: Sequence[Read]) -> NDArray[np.int64] | None:
+    if all(read.lent is None for read in reads):
+        return None
+    each = (np.zeros(read.table.num_rows, np.int64) if read.lent is None else read.lent for read in reads)
+    return np.concatenate(list(each))
+
+
 def _read_all(
     batches: Sequence[RawBatch], limits: DecodeLimits
 ) -> tuple[dict[int, Read], dict[int, UnfitBatch]]:
@@ -74,16 +93,10 @@ def _read_all(
     decompressed = tabled = 0
     for index, batch in enumerate(batches):
         try:
-            data = decompress(
-                batch.body,
-                batch.content_encoding,
-                limit=limits.decompressed_bytes,
-                ratio=limits.ratio,
-                ratio_floor=limits.ratio_floor,
-            )
+            data = _decompressed(batch, limits)
             decompressed += len(data)
             _bound(decompressed, len(batches), limits)
-            read = _reader(batch.format)(data, limits)
+            read = _format(batch.format).read(data, limits)
             tabled += read.table.nbytes
             _bound(tabled, len(batches), limits)
             reads[index] = read
@@ -99,7 +112,17 @@ def _bound(size: int, batches: int, limits: DecodeLimits) -> None:
         raise UnfitBatch(UnfitReason.TOO_LARGE, f"decodes to more than {limits.window_bytes} bytes")
 
 
-def _reader(name: str) -> Callable[[bytes, DecodeLimits], Read]:
+def _decompressed(batch: RawBatch, limits: DecodeLimits) -> bytes:
+    return decompress(
+        batch.body,
+        batch.content_encoding,
+        limit=limits.decompressed_bytes,
+        ratio=limits.ratio,
+        ratio_floor=limits.ratio_floor,
+    )
+
+
+def _format(name: str) -> Format:
     if name not in FORMATS:
         raise UnfitBatch(UnfitReason.UNKNOWN_FORMAT, f"format {name[:64]!r} is not known")
     return FORMATS[name]
@@ -115,8 +138,8 @@ def _first(found: Sequence[Check], rows: int) -> NDArray[np.int64]:
 
 def _rejects(
     index: int,
+    batch: RawBatch,
     read: Read,
-    table: pa.Table,
     first: NDArray[np.int64],
     found: Sequence[Check],
     limits: DecodeLimits,
@@ -132,13 +155,26 @@ def _rejects(
     reasons.update(found[number].reason for number in first[rows].tolist())
     bound_rejects(reasons, 0, limits)
     places = rows if read.rows is None else read.rows[rows]
-    written = lines(table, rows, limits)
     late = [
-        BadRow(row=place, reason=found[number].reason, detail=found[number].detail, data=line)
-        for place, number, line in zip(places.tolist(), first[rows].tolist(), written, strict=True)
+        BadRow(row=place, reason=found[number].reason, detail=found[number].detail)
+        for place, number in zip(places.tolist(), first[rows].tolist(), strict=True)
     ]
     bad = sorted([*read.rejects, *late], key=attrgetter("row"))
-    bound_rejects(reasons, sum(len(one.data) for one in bad), limits)
-    return [
-        Reject(batch=index, row=one.row, reason=one.reason, detail=one.detail, data=one.data) for one in bad
-    ]
+    # Nothing of the body was kept for this: most batches have no rejects, and a window has many batches.
+    own = _format(batch.format).pick(_decompressed(batch, limits), [one.row for one in bad])
+    rejects: list[Reject] = []
+    size = 0
+    for one, data in zip(bad, own, strict=True):
+        size += len(data)
+        bound_rejects(reasons, size, limits)
+        rejects.append(
+            Reject(
+                batch=index,
+                row=one.row,
+                reason=one.reason,
+                detail=one.detail,
+                format=batch.format,
+                data=data,
+            )
+        )
+    return rejects

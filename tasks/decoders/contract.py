@@ -1,6 +1,6 @@
 """What goes into the decoders and what comes out. A bad event is a value, a bad batch an `UnfitBatch`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Self
@@ -54,12 +54,11 @@ class DecodeLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadRow:
-    """An event of one batch that its decoder could not read. ``data`` is its line of JSON."""
+    """The event at ``row`` of one batch, which its decoder could not read."""
 
     row: int
     reason: RejectReason
     detail: str
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,21 +66,28 @@ class Read:
     """What one decoder made of one batch.
 
     ``table`` has the columns of `tasks.events.EVENTS` (any of them may hold nulls and impossible values);
-    ``rows`` says where in the batch each of its rows was, None = in order and all of them there.
+    ``rows`` says where in the batch each of its rows was, None = in order and all of them there; ``lent`` how
+    many of each row's attributes are not its own but its resource's, None = none of any.
     """
 
     table: pa.Table
     rejects: Sequence[BadRow] = ()
     rows: NDArray[np.int64] | None = None
+    lent: NDArray[np.int64] | None = None
 
     @classmethod
-    def of(cls, table: pa.Table, bad: Sequence[BadRow]) -> Self:
+    def of(cls, table: pa.Table, bad: Sequence[BadRow], lent: NDArray[np.int64] | None = None) -> Self:
         """``table`` without its ``bad`` rows."""
         if not bad:
-            return cls(table=table)
+            return cls(table=table, lent=lent)
         good = np.ones(table.num_rows, np.bool_)
         good[[row.row for row in bad]] = False
-        return cls(table=table.filter(pa.array(good)), rejects=bad, rows=good.nonzero()[0])
+        return cls(
+            table=table.filter(pa.array(good)),
+            rejects=bad,
+            rows=good.nonzero()[0],
+            lent=None if lent is None else lent[good],
+        )
 
     def moved(self, places: Sequence[int], bad: Sequence[BadRow]) -> Self:
         """The same when row ``i`` was really at ``places[i]`` and ``bad`` were in between."""
@@ -95,6 +101,20 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """How bodies of one format, without content encoding, are read.
+
+    ``read`` raises `UnfitBatch`. ``pick`` takes a body that ``read`` has read, and rows of it as ``read``
+    counts them (ascending, each once); it gives for each a body of the same format that holds this event
+    alone, of the bytes that were sent. It is called for rejects only, so it may cost another look at the
+    body, but gives them one by one: whoever has enough stops asking.
+    """
+
+    read: Callable[[bytes, DecodeLimits], Read]
+    pick: Callable[[bytes, Sequence[int]], Iterator[bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reject:
     """One event that does not fit: ``row`` (from 0) of batch ``batch`` (index into the call's batches)."""
 
@@ -102,7 +122,8 @@ class Reject:
     row: int
     reason: RejectReason
     detail: str
-    data: bytes  # a line of JSON that can be posted again; the sent bytes when they could not be read
+    format: str  # the batch's own
+    data: bytes  # the event as it was sent: a body of ``format``, not compressed, that holds only this event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,7 @@
 Buffers inside a record batch may be compressed; pyarrow then allocates whatever their headers claim. Buffers
 may also overlap, and then all of them are checked byte by byte. The claims, and the numbers of rows, are read
 here from the metadata (a flatbuffer) and refused when they pass the bounds. Sources: the Arrow columnar
-format, "Serialization and Interprocess Communication", and Message.fbs; for the layout of tables and vectors
-FlatBuffers' "Internals".
+format, "Serialization and Interprocess Communication", and Message.fbs.
 """
 
 import struct
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from tasks.decoders.contract import DecodeLimits, UnfitBatch
+from tasks.decoders.flatbuffer import I64, U8, U32, at, follow, number
 from tasks.decoders.reasons import UnfitReason
 
 DICTIONARY, RECORDS = 2, 3  # Message.header_type
@@ -23,11 +23,6 @@ DICTIONARY_DATA: Final = 1  # field of DictionaryBatch
 LENGTH, BUFFERS, COMPRESSION = 0, 2, 3  # fields of RecordBatch
 NOT_COMPRESSED: Final = -1  # in place of a buffer's uncompressed length
 
-_u8 = struct.Struct("<B")
-_u16 = struct.Struct("<H")
-_i32 = struct.Struct("<i")
-_u32 = struct.Struct("<I")
-_i64 = struct.Struct("<q")
 _buffer = struct.Struct("<qq")
 
 
@@ -44,7 +39,7 @@ def bound(data: bytes, limits: DecodeLimits) -> None:
             if records is None:
                 continue
             metadata, table = records
-            rows += _number(_i64, metadata, table, LENGTH)
+            rows += number(I64, metadata, table, LENGTH)
             if rows > limits.events or rows < 0:
                 raise UnfitBatch(UnfitReason.TOO_MANY_EVENTS, f"more than {limits.events} rows")
             size += sum(_claims(metadata, table, message.body))
@@ -63,54 +58,29 @@ def bound(data: bytes, limits: DecodeLimits) -> None:
 def _records(message: Any) -> tuple[Any, int] | None:
     """The metadata, and where in it the RecordBatch begins; None for messages that hold none."""
     metadata = memoryview(message.metadata)
-    root = _at(_u32, metadata, 0)
-    kind = _number(_u8, metadata, root, HEADER_TYPE)
+    root = at(U32, metadata, 0)
+    kind = number(U8, metadata, root, HEADER_TYPE)
     if kind not in (DICTIONARY, RECORDS):
         return None
-    header = _follow(metadata, root, HEADER)
+    header = follow(metadata, root, HEADER)
     if header is not None and kind == DICTIONARY:
-        header = _follow(metadata, header, DICTIONARY_DATA)
+        header = follow(metadata, header, DICTIONARY_DATA)
     return None if header is None else (metadata, header)
 
 
 def _claims(metadata: Any, table: int, body: Any) -> Iterator[int]:
     """The uncompressed length of each buffer, as its header says; thousands may claim the same bytes."""
-    vector = _follow(metadata, table, BUFFERS)
+    vector = follow(metadata, table, BUFFERS)
     if vector is None:
         return
-    compressed = _follow(metadata, table, COMPRESSION) is not None
+    compressed = follow(metadata, table, COMPRESSION) is not None
     content = memoryview(body)
-    for index in range(_at(_u32, metadata, vector)):
+    for index in range(at(U32, metadata, vector)):
         start, length = _buffer.unpack_from(metadata, vector + 4 + index * _buffer.size)
         if length == 0:
             continue
         if not compressed:
             yield length if length >= 0 else 2**63
             continue
-        claim = _at(_i64, content, start)
+        claim = at(I64, content, start)
         yield length if claim == NOT_COMPRESSED else claim if claim >= 0 else 2**63
-
-
-def _at(form: struct.Struct, data: Any, place: int) -> int:
-    if place < 0:
-        raise struct.error("an offset before the beginning")
-    return int(form.unpack_from(data, place)[0])
-
-
-def _field(metadata: Any, table: int, field: int) -> int:
-    """Where a field's value is, 0 when it is left out."""
-    fields = table - _at(_i32, metadata, table)
-    if 4 + 2 * field >= _at(_u16, metadata, fields):
-        return 0
-    offset = _at(_u16, metadata, fields + 4 + 2 * field)
-    return table + offset if offset else 0
-
-
-def _number(form: struct.Struct, metadata: Any, table: int, field: int) -> int:
-    place = _field(metadata, table, field)
-    return _at(form, metadata, place) if place else 0
-
-
-def _follow(metadata: Any, table: int, field: int) -> int | None:
-    place = _field(metadata, table, field)
-    return place + _at(_u32, metadata, place) if place else None

@@ -1,6 +1,6 @@
 """Events as JSON: one object a line (NDJSON), or one array of such objects. docs/formats.md shows both."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from tasks.decoders.attributes import NONE, TooDeep, bound_nesting, could_be_deep, from_objects
 from tasks.decoders.contract import BadRow, DecodeLimits, Read, UnfitBatch
 from tasks.decoders.ids import Mask, hex_ids
+from tasks.decoders.json_pieces import Torn, elements
 from tasks.decoders.reasons import RejectReason, UnfitReason
 from tasks.decoders.rows import bad_rows
 from tasks.decoders.times import MICROSECONDS, rfc3339
@@ -40,7 +41,6 @@ TEXTS: Final = ("service", "operation", "kind", "status", "status_message", "use
 Unreadable = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _events = msgspec.json.Decoder(JsonEvent)
 _array = msgspec.json.Decoder(list[JsonEvent])
-_pieces = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def read_lines(data: bytes, limits: DecodeLimits) -> Read:
@@ -62,7 +62,7 @@ def read_lines(data: bytes, limits: DecodeLimits) -> Read:
 
 
 def read_array(data: bytes, limits: DecodeLimits) -> Read:
-    """A JSON array. An element that is no event is rejected alone, with its bytes.
+    """A JSON array. An element that is no event, or no JSON, is rejected alone, with its bytes.
 
     Raises `UnfitBatch`: malformed, too_many_events, too_many_values, too_many_rejects.
     """
@@ -71,11 +71,26 @@ def read_array(data: bytes, limits: DecodeLimits) -> Read:
         return _table(_array.decode(data), limits)
     except Unreadable:
         pass
+    bound_strings(data, limits)
     try:
-        pieces = _pieces.decode(data)
-    except Unreadable as error:
+        pieces = elements(data)
+    except Torn as error:
         raise UnfitBatch(UnfitReason.MALFORMED, f"not a JSON array: {error}"[:DETAIL]) from None
-    return _piece_by_piece(map(bytes, pieces), limits)
+    if len(pieces) > limits.events:
+        raise UnfitBatch(UnfitReason.TOO_MANY_EVENTS, f"more than {limits.events} elements")
+    return _piece_by_piece(pieces, limits)
+
+
+def pick_lines(data: bytes, rows: Sequence[int]) -> Iterator[bytes]:
+    """As `Format.pick` of NDJSON."""
+    lines = data.split(b"\n")
+    return (lines[row] for row in rows)
+
+
+def pick_elements(data: bytes, rows: Sequence[int]) -> Iterator[bytes]:
+    """As `Format.pick` of a JSON array: arrays of one element."""
+    pieces = elements(data)
+    return (b"[%b]" % pieces[row] for row in rows)
 
 
 def bound_values(data: bytes, limits: DecodeLimits) -> None:
@@ -84,6 +99,15 @@ def bound_values(data: bytes, limits: DecodeLimits) -> None:
     Raises `UnfitBatch`: too_many_values.
     """
     if len(data) > limits.values and sum(map(data.count, (b",", b"[", b"{"))) > limits.values:
+        raise UnfitBatch(UnfitReason.TOO_MANY_VALUES, f"more than {limits.values} JSON values")
+
+
+def bound_strings(data: bytes, limits: DecodeLimits) -> None:
+    """Refuse what has more strings than its values could be, before it is told apart string by string.
+
+    Raises `UnfitBatch`: too_many_values.
+    """
+    if data.count(b'"') - data.count(b'\\"') > 4 * limits.values:  # of what parses, no value has more
         raise UnfitBatch(UnfitReason.TOO_MANY_VALUES, f"more than {limits.values} JSON values")
 
 
@@ -114,8 +138,7 @@ def each(
             rows.append(row)
         except Unreadable as error:
             detail = str(error)[:DETAIL]
-            line = piece.replace(b"\n", b" ")  # in JSON a line break is but a space
-            bad.append(BadRow(row=row, reason=reason_of(error), detail=detail, data=line))
+            bad.append(BadRow(row=row, reason=reason_of(error), detail=detail))
             if len(bad) > limits.rejects:
                 raise UnfitBatch(UnfitReason.TOO_MANY_REJECTS, f"the last one: {detail}") from None
     return values, rows, bad
@@ -138,17 +161,10 @@ def _event(piece: bytes) -> JsonEvent:
 def _table(events: list[JsonEvent], limits: DecodeLimits) -> Read:
     if len(events) > limits.events:
         raise UnfitBatch(UnfitReason.TOO_MANY_EVENTS, f"more than {limits.events} events")
-    sent = {
-        "event_id": pa.array([event.event_id for event in events], pa.string()),
-        "trace_id": pa.array([event.trace_id for event in events], pa.string()),
-        "parent_id": pa.array([event.parent_id for event in events], pa.string()),
-    }
-    event_id, bad_event = hex_ids(sent["event_id"], 8)
-    trace_id, bad_trace = hex_ids(sent["trace_id"], 16)
-    parent_id, bad_parent = hex_ids(sent["parent_id"], 8)
-    started_at, bad_time, texts = _times([event.started_at for event in events])
-    if texts is not None:
-        sent["started_at"] = texts
+    event_id, bad_event = hex_ids(pa.array([event.event_id for event in events], pa.string()), 8)
+    trace_id, bad_trace = hex_ids(pa.array([event.trace_id for event in events], pa.string()), 16)
+    parent_id, bad_parent = hex_ids(pa.array([event.parent_id for event in events], pa.string()), 8)
+    started_at, bad_time = _times([event.started_at for event in events])
     columns = {
         "event_id": event_id,
         "trace_id": trace_id,
@@ -170,18 +186,17 @@ def _table(events: list[JsonEvent], limits: DecodeLimits) -> Read:
         (RejectReason.BAD_PARENT_ID, bad_parent, "not 16 hexadecimal digits"),
         (RejectReason.BAD_TIME, bad_time, "not a time of RFC 3339"),
     )
-    return Read.of(table, bad_rows(table, wrong, sent, limits))
+    return Read.of(table, bad_rows(wrong, limits))
 
 
-def _times(values: list[str | int]) -> tuple[Any, Mask | None, Any]:
-    """Timestamps, which of them can't be read, and the texts of those that were sent as text."""
+def _times(values: list[str | int]) -> tuple[Any, Mask | None]:
+    """Timestamps, and which of them can't be read."""
     kinds = set(map(type, values))
     if str not in kinds:
-        return pa.array(values, pa.int64()).cast(MICROSECONDS), None, None
+        return pa.array(values, pa.int64()).cast(MICROSECONDS), None
     if int not in kinds:
-        texts = pa.array(values, pa.string())
-        return *rfc3339(texts), texts
+        return rfc3339(pa.array(values, pa.string()))
     texts = pa.array([value if isinstance(value, str) else None for value in values], pa.string())
     numbers = pa.array([value if isinstance(value, int) else None for value in values], pa.int64())
     times, wrong = rfc3339(texts)
-    return pc.coalesce(times, numbers.cast(MICROSECONDS)), wrong, texts
+    return pc.coalesce(times, numbers.cast(MICROSECONDS)), wrong

@@ -16,12 +16,17 @@ INT32: Final = descriptor_pb2.FieldDescriptorProto.TYPE_INT32
 INT64: Final = descriptor_pb2.FieldDescriptorProto.TYPE_INT64
 BOOL: Final = descriptor_pb2.FieldDescriptorProto.TYPE_BOOL
 DOUBLE: Final = descriptor_pb2.FieldDescriptorProto.TYPE_DOUBLE
+LIBRARY_SPANS: Final = 1000  # where OTLP 0.15 moved the older name of scope_spans, whose fields are the same
 Kind = int | str  # a scalar type or the name of a message
 Field = tuple[str, int, Kind, bool]  # name, number, kind, repeated
 
 MESSAGES: Final[dict[str, tuple[Field, ...]]] = {
     "Request": (("resource_spans", 1, "ResourceSpans", True),),
-    "ResourceSpans": (("resource", 1, "Resource", False), ("scope_spans", 2, "ScopeSpans", True)),
+    "ResourceSpans": (
+        ("resource", 1, "Resource", False),
+        ("scope_spans", 2, "ScopeSpans", True),
+        ("instrumentation_library_spans", LIBRARY_SPANS, "ScopeSpans", True),
+    ),
     "Resource": (("attributes", 1, BYTES, True),),
     "ScopeSpans": (("spans", 2, "Span", True),),
     "Span": (
@@ -35,6 +40,12 @@ MESSAGES: Final[dict[str, tuple[Field, ...]]] = {
         ("attributes", 9, BYTES, True),
         ("status", 15, BYTES, False),
     ),
+    "RawRequest": (("resource_spans", 1, BYTES, True),),
+    "RawGroup": (
+        ("scope_spans", 2, BYTES, True),
+        ("instrumentation_library_spans", LIBRARY_SPANS, BYTES, True),
+    ),
+    "RawScope": (("spans", 2, BYTES, True),),
     "Status": (("message", 2, BYTES, False), ("code", 3, INT32, False)),
     "KeyValue": (("key", 1, BYTES, False), ("value", 2, "AnyValue", False)),
     "ArrayValue": (("values", 1, "AnyValue", True),),
@@ -73,5 +84,10 @@ def _classes() -> dict[str, Any]:
 
 _made: Final = _classes()
 Request: Final = _made["Request"]
+Group: Final = _made["ResourceSpans"]
+Span: Final = _made["Span"]
+RawRequest: Final = _made["RawRequest"]
+RawGroup: Final = _made["RawGroup"]
+RawScope: Final = _made["RawScope"]
 KeyValue: Final = _made["KeyValue"]
 Status: Final = _made["Status"]

@@ -1,6 +1,7 @@
 """OTLP's KeyValue messages, each distinct one read once: those that hold a short string all at once."""
 
 import base64
+import math
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from tasks.decoders.attributes import as_text
 from tasks.decoders.ids import Mask
 from tasks.decoders.otlp_messages import KeyValue
-from tasks.decoders.otlp_spans import Words
+from tasks.decoders.otlp_spans import NOT_FINITE, Words
 
 FIRST, SECOND = 0x0A, 0x12  # tags: field 1 and field 2, each of a counted length
 SHORT: Final = 0x80  # below it, a length is one byte
@@ -98,4 +99,13 @@ def _value(value: Any) -> Any:
         return {pair.key.decode(): _value(pair.value) for pair in value.kvlist_value.values}
     if kind == "bytes_value":
         return base64.b64encode(value.bytes_value).decode()
+    if kind == "double_value":
+        return _double(value.double_value)
     return None if kind is None else getattr(value, kind)
+
+
+def _double(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    not_a_number, infinite, negative = NOT_FINITE
+    return not_a_number if math.isnan(value) else infinite if value > 0 else negative

@@ -1,6 +1,6 @@
 """OTLP/HTTP traces in protobuf: ExportTraceServiceRequest. docs/formats.md says what becomes of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -9,38 +9,70 @@ from google.protobuf.message import DecodeError
 
 from tasks.decoders.contract import DecodeLimits, Read, UnfitBatch
 from tasks.decoders.ids import Mask, binary_ids
-from tasks.decoders.otlp_messages import Request, Status
+from tasks.decoders.otlp_messages import Request, Span, Status
 from tasks.decoders.otlp_pairs import words
+from tasks.decoders.otlp_protobuf_slots import slots
+from tasks.decoders.otlp_slots import Unread, bound_events, read_apart
 from tasks.decoders.otlp_spans import Spans, table
 from tasks.decoders.reasons import RejectReason, UnfitReason
+from tasks.decoders.rows import picked
 
 ERROR: Final = 2  # Status.StatusCode
 # First bytes of the tags of messages, and how many of each a value may come with: spans and values are field
-# 2, a span's attributes field 9, all else field 1.
-TAGS: Final = ((0x12, 1), (0x4A, 1), (0x0A, 2))
+# 2, a span's attributes field 9, scopes also field 1000, all else field 1.
+TAGS: Final = ((0x12, 1), (0x4A, 1), (0xC2, 1), (0x0A, 2))
 OVERLONG: Final = 0x80  # protobuf also takes a tag with needless bytes
 
 
 def read(data: bytes, limits: DecodeLimits) -> Read:
-    """An ExportTraceServiceRequest.
+    """An ExportTraceServiceRequest. What of it can't be read is rejected alone.
 
-    Raises `UnfitBatch`: malformed, too_many_values, too_many_events, too_large, too_many_rejects.
+    Raises `UnfitBatch`: malformed, not_understood, too_many_values, too_many_events, too_large,
+    too_many_rejects.
     """
     _bound_values(data, limits)
     try:
-        request = Request.FromString(data)
+        groups = Request.FromString(data).resource_spans
+    except DecodeError:
+        return _read_apart(data, limits)
+    scopes = [group.scope_spans or group.instrumentation_library_spans for group in groups]
+    spans_of = [[scope.spans for scope in one] for one in scopes]
+    if not all(map(all, spans_of)) or not all(spans_of) or not spans_of:  # something may be there in disguise
+        return _read_apart(data, limits)
+    sizes = [sum(map(len, one)) for one in spans_of]
+    bound_events(sum(sizes), limits)
+    spans = [span for one in spans_of for scope in one for span in scope]
+    return _table(spans, [list(group.resource.attributes) for group in groups], sizes, limits)
+
+
+def pick(data: bytes, rows: Sequence[int]) -> Iterator[bytes]:
+    """As `Format.pick`: requests with one span, its scope and its resource."""
+    return picked(slots(data), rows)
+
+
+def _read_apart(data: bytes, limits: DecodeLimits) -> Read:
+    """Part by part: for exports that don't parse as a whole, and those with parts that seem to be empty."""
+    try:
+        apart = read_apart(slots(data), _read_span, limits)
     except DecodeError as error:
         raise UnfitBatch(UnfitReason.MALFORMED, f"not an ExportTraceServiceRequest: {error}"[:200]) from None
-    groups = [[scope.spans for scope in group.scope_spans] for group in request.resource_spans]
-    sizes = [sum(map(len, scopes)) for scopes in groups]
-    if sum(sizes) > limits.events:
-        raise UnfitBatch(UnfitReason.TOO_MANY_EVENTS, f"more than {limits.events} spans")
-    spans = [span for scopes in groups for scope in scopes for span in scope]
-    held = [span.attributes for span in spans]
-    resources = [group.resource.attributes for group in request.resource_spans]
+    return _table(apart.spans, apart.resources, apart.sizes, limits).moved(apart.places, apart.bad)
+
+
+def _read_span(data: bytes) -> Any:
+    try:
+        return Span.FromString(data)
+    except DecodeError as error:
+        raise Unread(RejectReason.BAD_FIELD, f"not a Span: {error}"[:200]) from None
+
+
+def _table(
+    spans: Sequence[Any], resources: Sequence[Sequence[bytes]], sizes: Sequence[int], limits: DecodeLimits
+) -> Read:
+    held = [list(span.attributes) for span in spans]
     if sum(map(len, held)) + sum(map(len, resources)) > limits.values:
         raise UnfitBatch(UnfitReason.TOO_MANY_VALUES, f"more than {limits.values} attributes")
-    return table(_columns(spans, list(map(list, held)), list(map(list, resources)), sizes), words, limits)
+    return table(_columns(spans, held, resources, sizes), words, limits)
 
 
 def _bound_values(data: bytes, limits: DecodeLimits) -> None:
@@ -51,7 +83,7 @@ def _bound_values(data: bytes, limits: DecodeLimits) -> None:
     if len(data) <= 2 * limits.values:
         return
     for tag, share in TAGS:
-        if data.count(tag) + data.count(tag | OVERLONG) > share * limits.values:
+        if sum(map(data.count, {tag, tag | OVERLONG})) > share * limits.values:
             raise UnfitBatch(UnfitReason.TOO_MANY_VALUES, f"more than {limits.values} messages")
 
 
@@ -76,7 +108,6 @@ def _columns(
         sizes=sizes,
         attributes=attributes,
         ids=ids,
-        sent=sent,
         start_ns=np.array([span.start_time_unix_nano for span in spans], np.uint64),
         end_ns=np.array([span.end_time_unix_nano for span in spans], np.uint64),
         kinds=np.array([span.kind for span in spans], np.int64),

@@ -20,12 +20,15 @@ from tasks.decoders.ids import Mask
 from tasks.decoders.reasons import RejectReason, UnfitReason
 from tasks.decoders.rows import bad_rows
 from tasks.decoders.times import MICROSECONDS
+from tasks.decoders.validate import ATTRIBUTES
 from tasks.events import EVENTS
 
 SERVICE: Final = "service.name"
 NO_SERVICE: Final = "unknown_service"  # what OpenTelemetry's resource conventions say of one without a name
 USERS: Final = ("user.id", "enduser.id")  # the first that a span has
 KINDS: Final = pa.array([None, "internal", "server", "client", "producer", "consumer"])
+NO_OPERATION: Final = "unknown_operation"  # of a span without a name, which OTLP says is an unknown one
+NOT_FINITE: Final = ("NaN", "Infinity", "-Infinity")  # how OpenTelemetry and proto3's JSON write them as text
 Codes = NDArray[np.int64]
 
 
@@ -37,7 +40,6 @@ class Spans:
     sizes: Sequence[int]  # spans of each resource
     attributes: Sequence[Sequence[bytes]]  # of each span
     ids: dict[str, tuple[Any, Mask | None]]  # fixed-size binary, and which are wrong
-    sent: dict[str, Any]  # the columns as they were sent where `ids` may hold null instead
     start_ns: NDArray[np.uint64]
     end_ns: NDArray[np.uint64]
     kinds: NDArray[np.int64]  # as OTLP numbers them
@@ -90,11 +92,12 @@ def table(spans: Spans, read: Callable[[Any], Words], limits: DecodeLimits) -> R
     named = words.named(SERVICE)[resource_codes]
     counts -= np.bincount(np.repeat(np.arange(len(counts)), counts)[named], minlength=len(counts))
     span_counts = np.fromiter(map(len, spans.attributes), np.int64, rows)
-    merged, row_of = _merged(resource_codes[~named], counts, resource_of, span_codes, span_counts, limits)
+    lent = resource_codes[~named]
+    merged, row_of, own = _merged(lent, counts, resource_of, span_codes, span_counts, limits)
     unread = np.zeros(rows, np.bool_)
     unread[row_of[~words.read[merged]]] = True
     user_id = _users(words, merged, row_of, rows)
-    attributes = _maps(words, merged, row_of, rows, limits)
+    attributes, lent_to = _maps(words, merged, row_of, own, rows, limits)
     _bound(int(np.asarray(pc.binary_length(services))[resource_of].sum()), limits)
     events = pa.table(
         {
@@ -106,10 +109,16 @@ def table(spans: Spans, read: Callable[[Any], Words], limits: DecodeLimits) -> R
             "user_id": user_id,
             "attributes": attributes,
             **spans.texts,
+            "operation": _operations(spans.texts["operation"]),
         }
     ).select(EVENTS.names)
     wrong = [*spans.wrong, (RejectReason.BAD_ATTRIBUTES, unread, "one of them can't be read")]
-    return Read.of(events.cast(EVENTS), bad_rows(events, wrong, spans.sent, limits))
+    return Read.of(events.cast(EVENTS), bad_rows(wrong, limits), lent_to)
+
+
+def _operations(names: Any) -> Any:
+    nameless = pc.equal(pc.binary_length(names).fill_null(0), 0)
+    return pc.if_else(nameless, NO_OPERATION, names) if pc.any(nameless).as_py() else names
 
 
 def _services(words: Words, counts: Codes, codes: Codes) -> Any:
@@ -127,8 +136,8 @@ def _merged(
     span_codes: Codes,
     span_counts: Codes,
     limits: DecodeLimits,
-) -> tuple[Codes, Codes]:
-    """Each span's attributes behind those of its resource, and the row that each belongs to."""
+) -> tuple[Codes, Codes, Mask]:
+    """Each span's attributes behind those of its resource: codes, whose each is, whether it is its own."""
     lead = counts[resource_of]
     if int(lead.sum()) + len(span_codes) > limits.values:  # a resource's count once for each of its spans
         raise UnfitBatch(UnfitReason.TOO_MANY_VALUES, f"more than {limits.values} attributes")
@@ -140,7 +149,7 @@ def _merged(
     merged[~from_resource] = span_codes
     firsts = (np.cumsum(counts) - counts)[resource_of]
     merged[from_resource] = resource_codes[(firsts[row_of] + place)[from_resource]]
-    return merged, row_of
+    return merged, row_of, ~from_resource
 
 
 def _users(words: Words, codes: Codes, row_of: Codes, rows: int) -> Any:
@@ -151,20 +160,26 @@ def _users(words: Words, codes: Codes, row_of: Codes, rows: int) -> Any:
     return words.values.take(pa.array(users, mask=users < 0))
 
 
-def _maps(words: Words, codes: Codes, row_of: Codes, rows: int, limits: DecodeLimits) -> Any:
-    """One value a key: the last, which is the span's own where its resource has one too."""
+def _maps(
+    words: Words, codes: Codes, row_of: Codes, own: Mask, rows: int, limits: DecodeLimits
+) -> tuple[Any, Codes | None]:
+    """One value a key: the last, which is the span's own where its resource has one too; and how many of each
+    row's are its resource's, None where nobody has so many that it matters.
+    """
     given = words.given[codes]
-    codes, row_of = codes[given], row_of[given]
+    codes, row_of, own = codes[given], row_of[given], own[given]
     key_codes = np.asarray(words.keys.dictionary_encode().indices)
     marks = row_of * max(1, len(words.keys)) + key_codes[codes]
     _, last = np.unique(marks[::-1], return_index=True)
     if len(last) < len(marks):
         kept = np.sort(len(marks) - 1 - last)
-        codes, row_of = codes[kept], row_of[kept]
+        codes, row_of, own = codes[kept], row_of[kept], own[kept]
     _bound(int(words.sizes[codes].sum()), limits)
     indices = pa.array(codes)
     counts = np.bincount(row_of, minlength=rows).astype(np.int32)
-    return from_parts(counts, words.keys.take(indices), words.values.take(indices))
+    many = len(counts) and counts.max() > ATTRIBUTES
+    lent = np.bincount(row_of[~own], minlength=rows).astype(np.int64) if many else None
+    return from_parts(counts, words.keys.take(indices), words.values.take(indices)), lent
 
 
 def _durations(start_ns: NDArray[np.uint64], end_ns: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ class RejectReason(StrEnum):
 
     NOT_JSON = "not_json"
     BAD_FIELD = "bad_field"
+    BAD_GROUP = "bad_group"
     BAD_UTF8 = "bad_utf8"
     BAD_EVENT_ID = "bad_event_id"
     BAD_TRACE_ID = "bad_trace_id"
@@ -34,5 +35,6 @@ class UnfitReason(StrEnum):
     TOO_MANY_EVENTS = "too_many_events"
     TOO_MANY_VALUES = "too_many_values"
     MALFORMED = "malformed"
+    NOT_UNDERSTOOD = "not_understood"
     BAD_SCHEMA = "bad_schema"
     TOO_MANY_REJECTS = "too_many_rejects"

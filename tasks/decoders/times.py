@@ -1,5 +1,6 @@
 """Times as text: RFC 3339 into microseconds since 1970."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -12,6 +13,9 @@ from tasks.decoders.ids import Mask
 MICROSECONDS: Final = pa.timestamp("us", tz="UTC")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
+SECOND_US: Final = 1_000_000
+# RFC 3339 writes a leap second as the 60th of its minute; it ends a day of UTC.
+_LEAP: Final = re.compile(r"^(.{16}):60(?!\d)")
 
 
 def rfc3339(texts: Any) -> tuple[Any, Mask | None]:
@@ -36,8 +40,11 @@ def _one_by_one(texts: Any) -> tuple[Any, Mask | None]:
 
 
 def _microseconds(text: str) -> int | None:
+    without, leaps = _LEAP.subn(r"\1:59", text)
     try:
-        moment = datetime.fromisoformat(text)
-        return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // MICROSECOND
+        moment = datetime.fromisoformat(without)
+        since_us = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // MICROSECOND
     except (ValueError, OverflowError):
         return None
+    since_us += leaps * SECOND_US
+    return None if leaps and since_us // SECOND_US % 86_400 else since_us

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.decoders.attributes import compact
+from tasks.decoders.attributes import compact, rows_of
 from tasks.decoders.ids import Mask
 from tasks.decoders.reasons import RejectReason
 from tasks.events import EVENTS
@@ -21,10 +21,13 @@ DURATION_END_US: Final = 2**53  # 285 years; beyond it a float no longer counts 
 NAME_BYTES: Final = 1_024  # service, operation, user id
 KIND_BYTES: Final = 64
 MESSAGE_BYTES: Final = 16 * 1_024
-ATTRIBUTES: Final = 128  # an event
+ATTRIBUTES: Final = 128  # an event's own; as many of its resource's
 KEY_BYTES: Final = 256
 VALUE_BYTES: Final = 16 * 1_024
 OUT_OF_TIME: Final = "not between 2000-01-01 and a day after it was accepted"
+OUT_OF_BOUNDS: Final = (
+    f"more than {ATTRIBUTES}, a key above {KEY_BYTES} bytes or a value above {VALUE_BYTES} bytes"
+)
 STATUS: Final = pa.array(["ok", "error"])
 TEXTS: Final = ("service", "operation", "kind", "status", "status_message", "user_id")
 
@@ -61,13 +64,16 @@ def normalised(table: pa.Table) -> pa.Table:
     return table
 
 
-def checks(table: pa.Table, accepted_at_us: NDArray[np.int64]) -> Iterator[Check]:
+def checks(
+    table: pa.Table, accepted_at_us: NDArray[np.int64], lent: NDArray[np.int64] | None = None
+) -> Iterator[Check]:
     """All that is wrong with the events of a `normalised` table, in the order in which it counts.
 
-    ``accepted_at_us`` is, event by event, when its batch was accepted.
+    ``accepted_at_us`` is, event by event, when its batch was accepted, ``lent`` as `Read.lent`.
     """
     in_time: _Rule = (RejectReason.BAD_TIME, OUT_OF_TIME, partial(_time, accepted_at_us=accepted_at_us))
-    for reason, detail, find in (*_IDS, in_time, *_REST):
+    attributes: _Rule = (RejectReason.BAD_ATTRIBUTES, OUT_OF_BOUNDS, partial(_attributes, lent=lent))
+    for reason, detail, find in (*_IDS, in_time, *_REST, attributes, _NUL):
         wrong = find(table)
         if wrong is not None and wrong.any():
             yield Check(reason, detail, wrong)
@@ -138,22 +144,16 @@ def _status(table: pa.Table) -> Mask | None:
     return None if pc.all(known).as_py() else ~np.asarray(known.to_numpy(zero_copy_only=False))
 
 
-def _attributes(table: pa.Table) -> Mask:
+def _attributes(table: pa.Table, lent: NDArray[np.int64] | None) -> Mask:
     attributes = column(table, "attributes")
     offsets = np.asarray(attributes.offsets)
     counts = np.diff(offsets)
-    wrong = counts > ATTRIBUTES
+    wrong = counts > ATTRIBUTES if lent is None else (counts - lent > ATTRIBUTES) | (lent > ATTRIBUTES)
     keys, values = attributes.keys, attributes.items
     long = (_lengths(keys, 0) > KEY_BYTES) | (_lengths(values, 0) > VALUE_BYTES)
     if long.any():
-        wrong |= _rows_of(long, offsets)
+        wrong |= rows_of(long, offsets)
     return np.asarray(wrong)
-
-
-def _rows_of(entries: Mask, offsets: NDArray[np.int32]) -> Mask:
-    """Which rows hold a marked entry."""
-    before = np.concatenate(([0], np.cumsum(entries)))
-    return np.asarray(before[offsets[1:]] > before[offsets[:-1]])
 
 
 def _nul(table: pa.Table) -> Mask | None:
@@ -166,7 +166,7 @@ def _nul(table: pa.Table) -> Mask | None:
     attributes = column(table, "attributes")
     for entries in (attributes.keys, attributes.items):
         if _holds_zero(entries):
-            wrong |= _rows_of(_with_nul(entries), np.asarray(attributes.offsets))
+            wrong |= rows_of(_with_nul(entries), np.asarray(attributes.offsets))
     return wrong
 
 
@@ -206,10 +206,5 @@ _REST: Final[tuple[_Rule, ...]] = (
         _sized("status_message", 0, MESSAGE_BYTES),
     ),
     (RejectReason.BAD_USER_ID, f"above {NAME_BYTES} bytes", _sized("user_id", 0, NAME_BYTES)),
-    (
-        RejectReason.BAD_ATTRIBUTES,
-        f"more than {ATTRIBUTES}, a key above {KEY_BYTES} bytes or a value above {VALUE_BYTES} bytes",
-        _attributes,
-    ),
-    (RejectReason.NUL_CHARACTER, "holds U+0000, which the database can't", _nul),
 )
+_NUL: Final[_Rule] = (RejectReason.NUL_CHARACTER, "holds U+0000, which the database can't", _nul)

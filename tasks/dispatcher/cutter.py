@@ -15,6 +15,8 @@ class Pending:
     accepted_at_us: int
     seen_at_s: float  # monotonic seconds when the dispatcher read it
     ends_chunk: bool  # the last message of a chunk of the stream
+    fingerprint: bytes  # of the message, 8 bytes
+    other_id: str = ""  # by which another release knows the batch, as `streams.other_id`
     discarded: bool = False
     unfit: str = ""  # why the message is no envelope; empty when it is one
 

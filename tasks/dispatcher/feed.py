@@ -2,11 +2,13 @@
 
 import time
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from streams import Chunk, Subscription, decode_envelope
+from streams import Chunk, Subscription, decode_envelope, other_id
 from streams.errors import UnfitMessage
+from streams.fingerprint import fingerprint_of_envelope, fingerprint_of_unfit
 from tasks.dispatcher.cutter import Pending
 
 
@@ -28,11 +30,13 @@ class Feed:
     customer_id: int
     slug: str
     epoch: int
+    generation: int
     next_offset: int  # the cursor in the database
     subscription: Subscription
     most_pending: int
     pending: deque[Pending] = field(default_factory=deque)
     pending_bytes: int = 0  # of the bodies of ``pending``, as sent
+    found: Collection[int] = ()  # windows that were in flight when the customer was opened
     in_flight: dict[int, Rung] = field(default_factory=dict)  # windows recorded and not yet deposited
     _held: list[Chunk] = field(default_factory=list)
 
@@ -88,6 +92,7 @@ def _pending(offset: int, message: memoryview, seen_at: float, ends_chunk: bool)
             accepted_at_us=0,
             seen_at_s=seen_at,
             ends_chunk=ends_chunk,
+            fingerprint=fingerprint_of_unfit(message),
             unfit=str(error),
         )
     return Pending(
@@ -98,5 +103,7 @@ def _pending(offset: int, message: memoryview, seen_at: float, ends_chunk: bool)
         accepted_at_us=envelope.accepted_at_us,
         seen_at_s=seen_at,
         ends_chunk=ends_chunk,
+        fingerprint=fingerprint_of_envelope(envelope),
+        other_id=other_id(envelope),
         discarded=envelope.discarded,
     )

@@ -2,12 +2,13 @@
 
 import dataclasses
 import threading
-import time
 from collections.abc import Callable
 
 import structlog
 from sqlalchemy import Engine
 
+from db.clock import now_us
+from db.engine import look
 from db.errors import Lost, Unavailable
 from db.pruning import prune
 from db.settings import DatabaseSettings
@@ -53,10 +54,12 @@ class Housekeeper:
         reached = ""
         while not self._stopping.wait(self._every_s):
             try:
+                with look(self._engine) as connection:
+                    at_us = now_us(connection)
                 pruned = prune(
                     self._engine,
                     self._settings,
-                    time.time_ns() // 1000,
+                    at_us,
                     after=reached,
                     most_customers=CUSTOMERS_A_ROUND,
                 )
@@ -72,4 +75,5 @@ class Housekeeper:
                     results=pruned.results,
                     quarantined=pruned.quarantined,
                     partitions=pruned.partitions,
+                    failed=pruned.failed,
                 )

@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 
 import db.leases
 import db.workers
+from db.clock import now_us
 
 
 def own_name() -> str:
@@ -97,7 +98,7 @@ class Leases:
 
     def _meet(self, connection: Connection, now: float) -> None:
         """Say that this dispatcher lives, and see which others do; those that do not are struck off."""
-        db.workers.beat(connection, db.workers.DISPATCHER + self.holder, time.time_ns() // 1000)
+        db.workers.beat(connection, db.workers.DISPATCHER + self.holder, now_us(connection))
         said = db.workers.dispatchers(connection)
         said.pop(self.holder, None)
         seen = {peer: self._peers.get(peer, (-1, now)) for peer in said}

@@ -1,6 +1,6 @@
 """What the broker says of a customer's queue: how many messages wait."""
 
-from amqp.exceptions import NotFound
+from amqp.exceptions import ChannelError
 from celery import Celery
 from kombu.connection import Connection
 
@@ -12,7 +12,7 @@ class Queues:
         self._connection: Connection = app.connection_for_write()
 
     def waiting(self, queue: str) -> int:
-        """Messages that no consumer holds; 0 for a queue that does not exist.
+        """Messages that no consumer holds; 0 for a queue that does not exist, or that may not be looked at.
 
         Raises kombu's OperationalError when the broker is away.
         """
@@ -20,7 +20,7 @@ class Queues:
         try:
             with self._connection.channel() as channel:
                 return int(channel.queue_declare(queue, passive=True).message_count)
-        except NotFound:
+        except ChannelError:
             return 0
 
     def close(self) -> None:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 import db.dispatch
-from db.dispatch import NewBatch, NewQuarantine, NewWindow
+from db.dispatch import Known, NewBatch, NewQuarantine, NewWindow
 from streams import Broker, Envelope, decode_envelope, raw
 from streams.errors import UnfitMessage
+from streams.fingerprint import fingerprint
 from tasks.dispatcher.cutter import Pending
 from tasks.dispatcher.feed import Feed
 
@@ -26,6 +27,7 @@ class Cut:
     discarded: Sequence[Pending]
     duplicates: int
     quarantined: Mapping[Pending, str]  # batch → reason
+    regained: Sequence[str]  # ids of fresh batches that are remembered as discarded
 
     @property
     def expired(self) -> int:
@@ -33,21 +35,25 @@ class Cut:
         return self.batches[0].offset - self.feed.next_offset
 
 
-def sort(feed: Feed, batches: Sequence[Pending], known: Mapping[str, bytes]) -> Cut:
-    """Tell fresh batches from repeats; ``known`` has the digests of the batch ids seen before."""
-    digests = dict(known)
+def sort(feed: Feed, batches: Sequence[Pending], known: Mapping[str, Known]) -> Cut:
+    """Tell fresh batches from repeats; ``known`` has the batch ids seen before.
+
+    A batch that was discarded, and comes again when its customer is no longer dropping, is fresh: its content
+    was never kept. The reverse is a repeat: its content was.
+    """
+    seen = dict(known)
     fresh: list[Pending] = []
     discarded: list[Pending] = []
     quarantined: dict[Pending, str] = {}
     duplicates = 0
     for batch in batches:
-        first_digest = digests.get(batch.batch_id)
+        first = _first(batch, seen)
         if batch.unfit:
             quarantined[batch] = NOT_AN_ENVELOPE
-        elif first_digest is None:
-            digests[batch.batch_id] = batch.digest
+        elif first is None or (first.discarded and not batch.discarded):
+            seen[batch.batch_id] = Known(batch.digest, batch.discarded)
             (discarded if batch.discarded else fresh).append(batch)
-        elif first_digest == batch.digest or batch.discarded:
+        elif first.digest == batch.digest or batch.discarded:
             duplicates += 1
         else:
             quarantined[batch] = REUSED
@@ -58,7 +64,16 @@ def sort(feed: Feed, batches: Sequence[Pending], known: Mapping[str, bytes]) -> 
         discarded=discarded,
         duplicates=duplicates,
         quarantined=quarantined,
+        regained=[batch.batch_id for batch in fresh if batch.batch_id in known],
     )
+
+
+def _first(batch: Pending, seen: Mapping[str, Known]) -> Known | None:
+    """What is remembered of the batch; under the id of another release only what had the same bytes."""
+    own, other = seen.get(batch.batch_id), seen.get(batch.other_id)
+    if other is not None and other.digest == batch.digest and (own is None or own.discarded):
+        return other
+    return own
 
 
 def quarantine_rows(broker: Broker, cut: Cut, *, now_us: int, deadline_s: float) -> list[NewQuarantine]:
@@ -67,7 +82,13 @@ def quarantine_rows(broker: Broker, cut: Cut, *, now_us: int, deadline_s: float)
         return []
     offsets = [batch.offset for batch in cut.quarantined]
     messages = broker.read(raw(cut.feed.slug), offsets[0], offsets[-1], deadline_s=deadline_s)
-    found = {message.offset: message.data for message in messages}
+    # Since the feed read it, the stream may have been replaced: other bytes are not this batch's.
+    due = {batch.offset: batch.fingerprint for batch in cut.quarantined}
+    found = {
+        message.offset: message.data
+        for message in messages
+        if due.get(message.offset) == fingerprint(message.data)
+    }
     return [
         _quarantine_row(batch, reason, found.get(batch.offset, memoryview(b"")), now_us)
         for batch, reason in cut.quarantined.items()
@@ -92,7 +113,13 @@ def _quarantine_row(batch: Pending, reason: str, message: memoryview, now_us: in
 
 
 def record(
-    connection: Connection, cut: Cut, quarantined: list[NewQuarantine], *, pipeline_version: int, now_us: int
+    connection: Connection,
+    cut: Cut,
+    quarantined: list[NewQuarantine],
+    *,
+    pipeline_version: int,
+    quarantine_daily_bytes: int,
+    now_us: int,
 ) -> int:
     """Book a cut and return its window's id; a window without fresh batches is recorded as deposited.
 
@@ -103,6 +130,8 @@ def record(
     feed, batches = cut.feed, cut.batches
     first, last = batches[0].offset, batches[-1].offset
     fresh = {batch.offset for batch in cut.fresh}
+    kept_ids = {batch.batch_id for batch in cut.fresh}
+    remembered = [batch for batch in cut.discarded if batch.batch_id not in kept_ids]
     accepted = [batch.accepted_at_us for batch in batches if batch.accepted_at_us] or [now_us]
     window_id = db.dispatch.record(
         connection,
@@ -120,6 +149,8 @@ def record(
             first_accepted_at=min(accepted),
             last_accepted_at=max(accepted),
             created_at=now_us,
+            generation=feed.generation,
+            fingerprints=b"".join(batch.fingerprint for batch in batches),
         ),
         batches=[
             NewBatch(
@@ -129,12 +160,15 @@ def record(
                 accepted_at=batch.accepted_at_us,
                 discarded=batch.discarded,
             )
-            for batch in (*cut.fresh, *cut.discarded)
+            for batch in (*cut.fresh, *remembered)
         ],
         duplicates=cut.duplicates,
         reused=quarantined,
         discarded=len(cut.discarded),
         expired=cut.expired,
+        edge=batches[-1].fingerprint,
+        regained=cut.regained,
+        quarantine_daily_bytes=quarantine_daily_bytes,
     )
     assert window_id is not None
     return window_id

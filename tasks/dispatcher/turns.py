@@ -26,7 +26,7 @@ class Turns:
     _company: dict[int, int] = field(default_factory=dict)
 
     def learn(self, customers: Mapping[int, Customer], processes: Mapping[str, int]) -> None:
-        """Customers by id, and the workers' processes by pool (`db.workers.processes`)."""
+        """Customers by id, and the workers' processes by pool (`db.workers.Attendance`)."""
         self.customers = customers
         self._processes = processes
 

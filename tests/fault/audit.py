@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bench import expected, lag, stored
 from bench.compare import compare
+from bench.encode import OTLP_FORMATS
 from tests.fault.installation import Installation
 from tests.fault.traffic import Stream, Traffic
 from tests.whole import ROOT, until
@@ -113,7 +114,7 @@ def _results(engine: Engine, stream: Stream) -> tuple[int, int, list[str]]:
     """Events missing, events too many, and every difference in words."""
     with engine.connect() as conn:
         customer = stored.customer_id(conn, stream.slug)
-        found = compare(stream.posted(), conn, customer)
+        found = compare(stream.posted(), conn, customer, otlp=stream.form in OTLP_FORMATS)
         there = stored.interactions(conn, customer).select("trace_id", there="events")
     wanted = expected.interactions(expected.counted(stream.posted())).select("trace_id", wanted="events")
     both = wanted.join(there, on="trace_id", how="full", coalesce=True).fill_null(0)

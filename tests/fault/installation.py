@@ -17,6 +17,7 @@ from sqlalchemy import Engine, create_engine, text
 import db.customers
 from deploy.local.processes import Process, of
 from tests.fault.points import BY_NAME
+from tests.receiver import listens_for_operators
 from tests.whole import ROOT, Whole, until
 
 RESTART_S = 0.5  # as `make run` waits before it starts again what has died
@@ -79,7 +80,9 @@ class Installation:
     def children(self, name: str) -> list[int]:
         """gunicorn's workers, Celery's prefork children."""
         pid = self.whole.processes[name].pid
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        # The receiver has one more, which serves the operators.
+        return [child for child in found if not listens_for_operators(child)]
 
     def arm(self, point: str, how: Signals) -> None:
         """The next process that reaches the point sends itself this signal."""
@@ -95,11 +98,13 @@ class Installation:
         until(file.exists, f"a process to reach {point}")
         return int(file.read_text())
 
-    def jump(self, seconds: int) -> None:
-        """Set the wall clock of all our processes so far forward; 0: back to the machine's."""
+    def jump(self, seconds: int, role: str = "") -> None:
+        """Set the wall clock of all our processes, or of those of one role as if on a host of their own,
+        so far forward; 0: back to the machine's.
+        """
         new = self.control / "new"
         new.write_text(str(seconds))
-        new.rename(self.control / "clock")
+        new.rename(self.control / (f"clock-{role}" if role else "clock"))
 
     def superseded(self, pid: int) -> None:
         """Wait until other dispatchers have all customers of this one, and have recorded windows since."""
@@ -198,7 +203,6 @@ def installed(
 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
     environment |= {"DATABASE_URL": database_url, "BROKER_URL": amqp_url, "STREAM_URL": stream_url} | settings
-    environment["SLUICE_HTTP_METRICS_FOLDER"] = str(folder / "metrics")
     whole = Whole(folder=folder, environment=environment, launcher=launcher)
     found = Installation(whole=whole, control=control, engine=create_engine(database_url, pool_pre_ping=True))
     try:

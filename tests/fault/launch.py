@@ -4,7 +4,8 @@
 
 CONTROL is a folder. A file ``armed-<point>`` in it holds a signal's name: the first process that reaches the
 point takes the file away, leaves its pid in ``fired-<point>`` and sends itself that signal. While a file
-``clock`` is there, the wall clock shows as many seconds more (or less) as it says. FAULT_RELEASE=later in the
+``clock`` is there, the wall clock shows as many seconds more (or less) as it says; a file ``clock-ROLE`` does
+so for the processes of that role alone, in addition. FAULT_RELEASE=later in the
 environment makes the process write what a later release might; FAULT_WITHOUT takes a mechanism out of it.
 Forks inherit all of it.
 """
@@ -34,7 +35,7 @@ Wrap = Callable[[ModuleType], None]
 def main(arguments: list[str]) -> None:
     control, role, flag, module, *rest = arguments
     assert flag == "-m", "usage: python -m tests.fault.launch CONTROL ROLE -m MODULE ARGUMENT…"
-    _plant_clock(Path(control) / "clock")
+    _plant_clock(Path(control) / "clock", Path(control) / f"clock-{role}")
     plans: dict[str, list[Wrap]] = {}
     for point in POINTS:
         if point.role == role:
@@ -111,15 +112,16 @@ def _wrapped(function: Callable[..., Any], point: Point, control: Path) -> Calla
     return call
 
 
-def _plant_clock(jump: Path) -> None:
+def _plant_clock(*jumps: Path) -> None:
     """Before anything of ours is imported, so that everybody who asks for the time asks here."""
     plain, plain_ns = time.time, time.time_ns
 
     def seconds() -> int:
-        try:
-            return int(jump.read_text())
-        except (OSError, ValueError):
-            return 0
+        total = 0
+        for jump in jumps:
+            with suppress(OSError, ValueError):
+                total += int(jump.read_text())
+        return total
 
     time.time = lambda: plain() + seconds()
     time.time_ns = lambda: plain_ns() + seconds() * 1_000_000_000

@@ -22,7 +22,8 @@ def _dispatch_without_comparing(module: ModuleType) -> None:
     dispatch: Any = module
     table = dispatch.dispatch
     anywhere = dispatch.update(table).where(table.c.customer_id == dispatch.bindparam("of"))
-    moved = anywhere.values(next_offset=dispatch.bindparam("after"), **dispatch._MORE)
+    edge = dispatch.bindparam("new_edge")
+    moved = anywhere.values(next_offset=dispatch.bindparam("after"), edge=edge, **dispatch._MORE)
     # Parameters are compared with themselves only: the caller gives them all.
     dispatch._MOVE = moved.where(
         dispatch.bindparam("in_epoch") == dispatch.bindparam("in_epoch"),
@@ -45,8 +46,8 @@ def _dispatch_without_known_ids(module: ModuleType) -> None:
 
 def _never_ring_again(module: ModuleType) -> None:
     """A chain that is lost stays lost."""
-    dispatcher: Any = module
-    dispatcher.Dispatcher._ring_stale = lambda *_: None
+    doorbells: Any = module
+    doorbells.Doorbells.ring_stale = lambda *_: None
 
 
 def _deposit_without_ledger(module: ModuleType) -> None:
@@ -71,6 +72,6 @@ MUTANTS: Mapping[str, Mapping[str, Wrap]] = {
     "confirm": {"streams.waiting": _answer_without_confirm},
     "compare-and-set of the dispatch": {"db.dispatch": _dispatch_without_comparing},
     "memory of batch ids": {"db.dispatch": _dispatch_without_known_ids},
-    "ringing again": {"tasks.dispatcher.dispatcher": _never_ring_again},
+    "ringing again": {"tasks.dispatcher.doorbells": _never_ring_again},
     "ledger of the deposits": {"tasks.deposit": _deposit_without_ledger},
 }

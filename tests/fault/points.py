@@ -61,14 +61,14 @@ POINTS: tuple[Point, ...] = (
     Point(
         name="ring-before",
         role="dispatcher",
-        target="tasks.dispatcher.dispatcher:ring",
+        target="tasks.dispatcher.doorbells:ring",
         when="before",
         says="a window is committed and its chain not sent",
     ),
     Point(
         name="ring-after",
         role="dispatcher",
-        target="tasks.dispatcher.dispatcher:ring",
+        target="tasks.dispatcher.doorbells:ring",
         when="after",
         says="a chain was sent and nothing remembered of it",
     ),

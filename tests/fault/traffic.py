@@ -2,6 +2,7 @@
 
 import secrets
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from bench.replay import Slice, batch_of
 from bench.spans import generate
 
 SPANS = 60_000
+SPANS_PER_S = 100.0
+FIRST_US = time.time_ns() // 1000 - int(SPANS / SPANS_PER_S * 1e6)  # one for all threads
 BATCH = 40
 EVENTS_PER_S = 400.0
 SENT_AS = (("arrow", "zstd"), ("otlp", "gzip"))
@@ -25,8 +28,8 @@ RETRY = Retry(give_up_after_s=120.0, first_wait_s=0.1, longest_wait_s=2.0, timeo
 
 @cache
 def spans() -> pa.Table:
-    """What every customer's agents post, from its beginning."""
-    return generate(SPANS, seed=23, spans_per_s=100.0, odd=Oddities())
+    """What every customer's agents post, from its beginning: spans of the last minutes, as agents send."""
+    return generate(SPANS, seed=23, first_start_us=FIRST_US, spans_per_s=SPANS_PER_S, odd=Oddities())
 
 
 @dataclass(kw_only=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local import rabbitmq as local_rabbitmq
 from deploy.local.rabbitmq import RabbitNode
 from tests import receiver as receivers
 from tests.receiver import Home, Receiver
@@ -25,3 +26,11 @@ def home(
 def receiver(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
     with receivers.running(tmp_path_factory.mktemp("receiver"), home.environment) as receiver:
         yield receiver
+
+
+@pytest.fixture
+def mortal_node(tmp_path: Path) -> Iterator[RabbitNode]:
+    """A broker of the test's own, to be frozen and stopped."""
+    folder = tmp_path / "rabbitmq"
+    yield local_rabbitmq.start(folder, name="mortal")
+    local_rabbitmq.stop(folder)

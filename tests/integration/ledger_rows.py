@@ -16,6 +16,7 @@ from db.engine import begin
 from db.quarantine import NewQuarantine
 
 NOW_US = 1_700_000_000_000_000
+DAILY_BYTES = 1 << 20  # in quarantine
 Outcome = TypeVar("Outcome")
 
 
@@ -85,6 +86,7 @@ def record(engine: Engine, customer: Customer, epoch: int, first: int, last: int
         "reused": (),
         "discarded": 0,
         "expired": 0,
+        "quarantine_daily_bytes": DAILY_BYTES,
     }
     with begin(engine) as conn:
         window_id = dispatch.record(conn, customer_id=customer.id, epoch=epoch, **values | changes)

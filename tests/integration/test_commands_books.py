@@ -96,6 +96,14 @@ def test_books_that_balance_say_where_each_batch_is(home: Home, agreed: str) -> 
     assert (shown.exit_code, agreed in shown.stdout) == (Exit.OK, True)
 
 
+def test_books_that_were_stopped_go_on_at_a_customer(home: Home, slug: str) -> None:
+    for name in ("a", "b", "c"):
+        home.add(f"{slug}-{name}")
+    document = flask_json(home, "books", "--results", "--from", f"{slug}-b")
+    mine = [one["customer"] for one in document["customers"] if one["customer"].startswith(slug)]
+    assert mine == [f"{slug}-b", f"{slug}-c"]
+
+
 def test_verify_finds_nothing_where_stream_and_ledger_agree(home: Home, agreed: str) -> None:
     result = flask(home, "verify", agreed)
     assert (result.exit_code, "agrees with the ledger" in result.stdout) == (Exit.OK, True)

@@ -119,6 +119,8 @@ def test_a_stage_is_routed_and_brought_back(home: Home, slug: str) -> None:
     assert flask(home, "customers", "route", slug, "decode").exit_code == Exit.OK
     assert flask_json(home, "customers", "show", slug)["routes"] == {}
     assert flask(home, "customers", "route", slug, "bake", "fast").exit_code == Exit.USAGE
+    own = f"customer-{slug}"
+    assert flask(home, "customers", "route", slug, "decode", own).exit_code == Exit.OK
 
 
 def test_rotating_prints_a_new_key_once(home: Home, slug: str) -> None:
@@ -169,3 +171,18 @@ def test_a_database_that_is_away_is_one_line_and_its_own_exit_code(home: Home) -
     assert result.exit_code == Exit.UNAVAILABLE
     assert "secret" not in result.stderr
     assert RETENTION
+
+
+@pytest.mark.parametrize(
+    "queue",
+    [
+        *("raw.demo-a", "processed.demo-a", "amq.gen-x", "worker@host.celery.pidbox", "celeryev.x", ""),
+        *("shared", "customer-demo-a", "customer-", "Decode", "decode-", "de code", "d" * 101, "d\x00"),
+    ],
+)
+def test_a_route_to_what_is_no_queue_of_the_customers_is_refused(home: Home, slug: str, queue: str) -> None:
+    home.add(slug)
+    said = flask(home, "customers", "route", slug, "decode", queue)
+    assert said.exit_code == Exit.REFUSED
+    shown = json.loads(flask(home, "customers", "show", slug, "--json").stdout)
+    assert shown["routes"] == {}

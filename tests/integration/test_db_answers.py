@@ -6,6 +6,7 @@ from sqlalchemy import Engine
 from db import lag, quarantine, quarantine_acts, receipts
 from db.engine import begin, read
 from tests.integration.ledger_rows import (
+    DAILY_BYTES,
     NOW_US,
     add_customer,
     claim,
@@ -55,7 +56,7 @@ def test_a_receipt_follows_a_batch_from_dispatch_to_deposit(engine: Engine, slug
         before = receipts.find(conn, customer.id, "batch-3")
     rejected = [new_quarantine(3, row=row, window_id=window_id, reason="bad_id") for row in (1, 5)]
     with begin(engine) as conn:
-        quarantine.add(conn, customer.id, rejected)
+        quarantine.add(conn, customer.id, rejected, daily_bytes=DAILY_BYTES)
     deposit(engine, customer, 0, [deposited(window_id, kept=5, rejected=2)], NOW_US + 9)
     with read(engine) as conn:
         after = receipts.find(conn, customer.id, "batch-3")
@@ -84,7 +85,7 @@ def test_a_receipt_tells_quarantined_discarded_and_reused_apart(engine: Engine, 
     )
     with begin(engine) as conn:
         unfit = new_quarantine(1, window_id=window_id, reason="bad_encoding")
-        quarantine.add(conn, customer.id, [unfit])
+        quarantine.add(conn, customer.id, [unfit], daily_bytes=DAILY_BYTES)
     deposit(engine, customer, 0, [deposited(window_id, kept=5, quarantined=1)])
     with read(engine) as conn:
         found = [receipts.find(conn, customer.id, f"batch-{n}") for n in range(3)]
@@ -105,9 +106,9 @@ def test_quarantine_is_listed_newest_first_by_pages_and_shown_with_its_bytes(
             new_quarantine(n, reason="odd" if n % 2 else "even", detail="nul \0 here", bytes=data)
             for n in range(6)
         ]
-        quarantine.add(conn, one.id, rows)
-        quarantine.add(conn, other.id, [new_quarantine(99)])
-        quarantine.add(conn, other.id, [])
+        quarantine.add(conn, one.id, rows, daily_bytes=DAILY_BYTES)
+        quarantine.add(conn, other.id, [new_quarantine(99)], daily_bytes=DAILY_BYTES)
+        quarantine.add(conn, other.id, [], daily_bytes=DAILY_BYTES)
     with read(engine) as conn:
         page = quarantine.listing(conn, one.id, limit=2)
         rest = quarantine.listing(conn, one.id, before_id=page[-1].id)
@@ -135,7 +136,9 @@ def test_odd_batch_ids_are_remembered_as_they_are(engine: Engine, slug: str, bat
 def test_a_row_is_either_replayed_or_discarded(engine: Engine, slug: str) -> None:
     customer = add_customer(engine, slug)
     with begin(engine) as conn:
-        quarantine.add(conn, customer.id, [new_quarantine(offset) for offset in range(2)])
+        quarantine.add(
+            conn, customer.id, [new_quarantine(offset) for offset in range(2)], daily_bytes=DAILY_BYTES
+        )
         second, first = (row.id for row in quarantine.listing(conn, customer.id))
         quarantine_acts.begin_replay(conn, {first: "replay-1"}, NOW_US)
         assert quarantine_acts.discard(conn, [first, second]) == [second]

@@ -16,6 +16,7 @@ from db.pruning import delete_windows
 from db.settings import DatabaseSettings
 from db.windows import Part
 from tests.integration.ledger_rows import (
+    DAILY_BYTES,
     NOW_US,
     add_customer,
     at_once,
@@ -133,7 +134,7 @@ def test_an_open_window_is_neither_folded_nor_deleted(engine: Engine, slug: str)
     with begin(engine) as conn:
         assert fold(conn, customer.id) == 2
         assert books.ledger(conn, customer.id).kept == 8
-        assert delete_windows(conn, customer.id, NOW_US + 1, 10) == 2
+        assert delete_windows(conn, customer.id, NOW_US + 1, 10) == 1, "all but the newest"
 
 
 def test_folding_beside_records_and_deposits_loses_none(engine: Engine, slug: str) -> None:
@@ -176,6 +177,7 @@ def test_a_window_that_commits_late_under_a_low_id_is_not_missed(postgresql_url:
                 reused=(),
                 discarded=0,
                 expired=0,
+                quarantine_daily_bytes=DAILY_BYTES,
             )
             assert low is not None
             with begin(engine) as conn:
@@ -203,8 +205,9 @@ def test_what_does_not_balance_is_named(engine: Engine, slug: str) -> None:
     deposit(engine, customer, 0, [replace(deposited(window_id, kept=5), decoded=6)])
     with begin(engine) as conn:
         conn.execute(update(tables.dispatch).values(batches=7))
-        batches, events = books.ledger(conn, customer.id).differences()
+        batches, offsets, events = books.ledger(conn, customer.id).differences()
     assert batches.startswith("7 batches passed, but 5 booked")
+    assert offsets == "the cursor moved from 0 to 5, but 7 batches passed"
     assert events.startswith("6 events decoded, but 5 booked")
 
 

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from sqlalchemy import Engine, select
 
-from db import customers, keys, pipelines, tables, workers
+from db import customers, keys, pipelines, tables
 from db.engine import begin, read
 from db.errors import BadSlug, Refusal, SlugTaken, TooManyKeys
 from tests.integration.ledger_rows import add_customer, at_once
@@ -143,18 +143,3 @@ def test_a_pipeline_that_was_never_put_is_a_lookup_error(engine: Engine, slug: s
         pipelines.latest(conn, customer.id)
     with pytest.raises(LookupError), read(engine) as conn:
         pipelines.get(conn, customer.id, 1)
-
-
-def test_only_workers_that_were_seen_lately_count(engine: Engine) -> None:
-    with begin(engine) as conn:
-        workers.beat(conn, "shared", 100, queues=["customer-a", "customer-b"], processes=2)
-        workers.beat(conn, "shared too", 100, queues=["customer-b"], processes=3)
-        workers.beat(conn, workers.DISPATCHER + "x", 100)
-        workers.beat(conn, "old", 10, queues=["customer-c"], dedicated=True, processes=4)
-        workers.beat(conn, "own", 10, queues=["customer-d"], dedicated=True, processes=4)
-        workers.beat(conn, "own", 100, queues=["customer-a", "customer-e"], dedicated=True, processes=8)
-        workers.beat(conn, "own too", 100, queues=["customer-a"], dedicated=True, processes=1)
-        workers.beat(conn, "left", 100, queues=["customer-f"], dedicated=True, processes=1)
-        workers.leave(conn, "left")
-        found = workers.processes(conn, 50)
-        assert found == {workers.SHARED: 5, "customer-a": 9, "customer-e": 8}

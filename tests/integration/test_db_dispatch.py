@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from sqlalchemy import Engine
 
-from db import books, dispatch, quarantine, windows
+from db import books, dispatch, generations, quarantine, windows
 from db.dispatch import LostLease
 from db.engine import begin, read
 from tests.integration.ledger_rows import (
@@ -28,7 +28,7 @@ def test_a_record_moves_the_cursor_and_remembers_the_batches(engine: Engine, slu
         known = dispatch.known(conn, customer.id, ["batch-1", "batch-7"])
         window = windows.get(conn, window_id)
     assert (position.next_offset, position.batches) == (3, 3)
-    assert known == {"batch-1": (1).to_bytes(32, "big")}
+    assert known == {"batch-1": ((1).to_bytes(32, "big"), False)}
     assert window is not None
     assert (window.state, window.first_offset, window.last_offset, window.rings) == ("dispatched", 0, 2, 1)
 
@@ -144,16 +144,37 @@ def test_counts_that_contradict_the_batches_are_refused(engine: Engine, slug: st
         record(engine, customer, epoch, 0, 2, next_offset_after=0)
 
 
-def test_a_shorter_stream_starts_a_new_generation(engine: Engine, slug: str) -> None:
+def test_a_generation_begins_with_what_open_windows_lost_booked_as_expired(engine: Engine, slug: str) -> None:
     customer = add_customer(engine, slug)
     epoch = claim(engine, customer)
-    record(engine, customer, epoch, 0, 9)
+    whole = record(engine, customer, epoch, 0, 9)
     with begin(engine) as conn:
-        dispatch.restart(conn, customer_id=customer.id, epoch=epoch, before=10, after=4)
+        begun = generations.begin(
+            conn,
+            customer_id=customer.id,
+            epoch=epoch,
+            kind="cut",
+            before=10,
+            after=4,
+            edge=b"e" * 8,
+            now_us=7,
+        )
         position = dispatch.position(conn, customer.id)
-    assert (position.next_offset, position.generation, position.batches) == (4, 1, 10)
+        window = windows.get(conn, whole)
+        ledger = books.ledger(conn, customer.id)
+    assert (position.next_offset, position.generation, position.batches, position.expired) == (4, 1, 10, 6)
+    assert (begun.generation, begun.expired, begun.cursor_before) == (1, 6, 10)
+    assert window is not None
+    assert (window.state, window.batches, window.skipped) == ("dispatched", 4, list(range(4, 10)))
+    assert ledger.differences() == []
+    with begin(engine) as conn:
+        assert set(dispatch.known(conn, customer.id, [f"batch-{at}" for at in range(10)])) == {
+            f"batch-{at}" for at in range(4)
+        }
     with pytest.raises(LostLease), begin(engine) as conn:
-        dispatch.restart(conn, customer_id=customer.id, epoch=epoch, before=10, after=4)
+        generations.begin(
+            conn, customer_id=customer.id, epoch=epoch, kind="cut", before=10, after=4, edge=None, now_us=7
+        )
 
 
 def test_batch_ids_of_one_customer_are_unknown_to_another(engine: Engine, slug: str) -> None:

@@ -25,6 +25,7 @@ from db.pruning import delete_results, prune
 from db.results import prepare, write_events, write_interactions, write_rollups
 from db.settings import DatabaseSettings
 from tests.integration.ledger_rows import (
+    DAILY_BYTES,
     NOW_US,
     add_customer,
     claim,
@@ -108,7 +109,8 @@ def test_old_windows_go_and_open_ones_stay(engine: Engine, slug: str) -> None:
     still_open = accepted(engine, customer, epoch, 3, NOW_US)
     deposit(engine, customer, 0, [deposited(one, kept=4) for one in done])
     assert prune(engine, SETTINGS, NOW_US + 29 * DAY_US).windows == 0
-    assert prune(engine, SETTINGS, NOW_US + 31 * DAY_US, most_rows=2).windows == 3
+    # One of them stays, to tell the stream by (`test_reconciling`).
+    assert prune(engine, SETTINGS, NOW_US + 31 * DAY_US, most_rows=1).windows == 2
     with read(engine) as conn:
         ledger = books.ledger(conn, customer.id)
         assert [one.id for one in windows.open(conn, customer.id)] == [still_open]
@@ -133,10 +135,13 @@ def test_rounds_of_a_few_customers_come_to_everybody(engine: Engine, slug: str) 
 def test_window_ids_are_not_given_again_after_pruning(engine: Engine, slug: str) -> None:
     customer = add_customer(engine, slug)
     epoch = claim(engine, customer)
-    first = accepted(engine, customer, epoch, 0, NOW_US)
-    deposit(engine, customer, 0, [deposited(first)])
-    prune(engine, SETTINGS, NOW_US + 31 * DAY_US)
-    assert accepted(engine, customer, epoch, 1, NOW_US) > first
+    first, newest = (accepted(engine, customer, epoch, offset, NOW_US) for offset in (0, 1))
+    deposit(engine, customer, 0, [deposited(one) for one in (first, newest)])
+    # The newest stays: it tells the stream from another one of its name.
+    assert prune(engine, SETTINGS, NOW_US + 31 * DAY_US).windows == 1
+    with read(engine) as conn:
+        assert windows.get(conn, newest) is not None
+    assert accepted(engine, customer, epoch, 2, NOW_US) > newest
 
 
 def test_a_replays_id_is_remembered_while_its_row_may_be_sent_again(engine: Engine, slug: str) -> None:
@@ -148,7 +153,7 @@ def test_a_replays_id_is_remembered_while_its_row_may_be_sent_again(engine: Engi
         record(engine, customer, epoch, offset, offset, batches=batches)
     with begin(engine) as conn:
         kept = [new_quarantine(90 + place, created_at=NOW_US) for place in range(3)]
-        quarantine.add(conn, customer.id, kept)
+        quarantine.add(conn, customer.id, kept, daily_bytes=DAILY_BYTES)
         ids = [row.id for row in reversed(quarantine.listing(conn, customer.id))]
         under_way, twice, once = ids
         quarantine_acts.begin_replay(conn, dict(zip(ids, names.values(), strict=True)), NOW_US)
@@ -176,7 +181,7 @@ def test_quarantined_rows_go_after_their_time_and_the_books_know(engine: Engine,
     done = record(engine, customer, epoch, 0, 3, window=window, batches=batches, reused=whole)
     with begin(engine) as conn:
         events = [new_quarantine(3, row=row, window_id=done, created_at=NOW_US) for row in range(4)]
-        quarantine.add(conn, customer.id, events)
+        quarantine.add(conn, customer.id, events, daily_bytes=DAILY_BYTES)
         newest = quarantine.listing(conn, customer.id)[0].id
         quarantine_acts.begin_replay(conn, {newest: "replay-1"}, NOW_US)
         quarantine_acts.finish_replay(conn, [newest], NOW_US + 50 * DAY_US)
@@ -214,7 +219,7 @@ def test_a_quarantined_row_stays_as_long_as_its_batch_id_is_remembered(engine: E
 
 
 def test_results_past_the_retention_go_and_the_books_know(engine: Engine, slug: str) -> None:
-    now = now_us()
+    now = now_us(engine)
     short, long = add_customer(engine, f"{slug}-a"), add_customer(engine, f"{slug}-b")
     with begin(engine) as conn:
         customers.set_retention(conn, short.id, 10)
@@ -233,7 +238,7 @@ def test_results_past_the_retention_go_and_the_books_know(engine: Engine, slug: 
 
 
 def test_pruning_results_waits_for_a_deposit_that_is_under_way(postgresql_engine: Engine, slug: str) -> None:
-    engine, now = postgresql_engine, now_us()
+    engine, now = postgresql_engine, now_us(postgresql_engine)
     customer = add_customer(engine, slug)
 
     def delete() -> int:
@@ -254,7 +259,7 @@ def test_pruning_results_waits_for_a_deposit_that_is_under_way(postgresql_engine
 
 
 def test_a_partition_past_everybodys_retention_is_dropped(postgresql_engine: Engine, slug: str) -> None:
-    engine, now = postgresql_engine, now_us()
+    engine, now = postgresql_engine, now_us(postgresql_engine)
     customer = add_customer(engine, slug)
     old = [now - days * DAY_US for days in (0, 100, 100)]
     write(engine, customer, 1, old, each=2)
@@ -262,14 +267,16 @@ def test_a_partition_past_everybodys_retention_is_dropped(postgresql_engine: Eng
         customers.set_retention(conn, customer.id, 30)
     assert prune(engine, SETTINGS, now).partitions == 2
     with read(engine) as conn:
-        assert [one.table for one in partitions.made(conn)] == ["events", "rollups"]
+        left = partitions.made(conn)
+        assert {one.table for one in left} == {"events", "rollups"}
+        assert min(one.after for one in left) > datetime.fromtimestamp(now / 1e6, UTC).date()
         found = books.results(conn, customer.id)
     assert (found.interactions, found.rollups) == (6, 6)
     assert rows(engine, tables.events, customer) == 1
 
 
 def test_late_rows_of_a_dropped_day_are_taken_and_pruned_again(postgresql_engine: Engine, slug: str) -> None:
-    engine, now = postgresql_engine, now_us()
+    engine, now = postgresql_engine, now_us(postgresql_engine)
     customer = add_customer(engine, slug)
     with begin(engine) as conn:
         customers.set_retention(conn, customer.id, 30)

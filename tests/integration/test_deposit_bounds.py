@@ -60,9 +60,11 @@ def test_a_deposit_takes_no_more_unfit_bytes_than_two_hand_overs_and_a_window(
     kept: list[int] = []
     add = db.quarantine.add
 
-    def counted(conn: Connection, customer_id: int, rows: Sequence[NewQuarantine]) -> None:
+    def counted(
+        conn: Connection, customer_id: int, rows: Sequence[NewQuarantine], *, daily_bytes: int
+    ) -> list[NewQuarantine]:
         kept.append(sum(len(row.bytes) for row in rows))
-        add(conn, customer_id, rows)
+        return add(conn, customer_id, rows, daily_bytes=daily_bytes)
 
     monkeypatch.setattr(db.quarantine, "add", counted)
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import socket
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -133,8 +134,16 @@ def test_any_bytes_are_answered_or_hung_up_on(
     sent = b"\r\n".join([first, *lines, b"", b""]) + body
     answers = said(receiver, sent)
     harmless(answers)
-    for document in re.findall(rb"application/problem\+json.*?\r\n\r\n(\{.*?\})", answers, re.DOTALL):
+    for document in problem_documents(answers):
         assert json.loads(document)["type"].startswith("/problems/")
+
+
+def problem_documents(answers: bytes) -> Iterator[bytes]:
+    """As long as their heads say: a detail may quote what was sent, braces and all."""
+    for begin in re.finditer(rb"application/problem\+json.*?\r\n\r\n", answers, re.DOTALL):
+        length = re.search(rb"Content-Length: (\d+)", answers[: begin.end()].rpartition(b"HTTP/1.1 ")[2])
+        assert length is not None
+        yield answers[begin.end() : begin.end() + int(length[1])]
 
 
 def test_the_receiver_is_well_after_all_that(receiver: Receiver, key: str) -> None:

@@ -87,7 +87,11 @@ ABOUT_A_CUSTOMER = {
     "customers pause": [change("{me}")],
     "customers resume": [change("{me}")],
     "customers rotate-key": [change("{me}"), change("{me}"), change("{me} --key-file {folder}/key")],
-    "customers route": [change("{me} decode customer-{other}"), change("{me} decode")],
+    "customers route": [
+        Attempt(words="{me} decode customer-{other}", code=Exit.REFUSED),
+        change("{me} decode {me}-decode"),
+        change("{me} decode"),
+    ],
     "customers show": [Attempt(words="{me}"), Attempt(words="{me} --json")],
     "lag": [Attempt(words="--customer {me}"), Attempt(words="--customer {me} --json")],
     "pipeline set": [change("{me} -", stdin='{"steps": [{"step": "compose"}]}')],
@@ -112,10 +116,13 @@ ABOUT_A_CUSTOMER = {
         Attempt(words="{me} {batch}", code=Exit.NOT_FOUND),
         Attempt(words="{me} {other}-waits", code=Exit.NOT_FOUND),
     ],
+    "ring": [change("{me}")],
     "verify": [Attempt(words="{me}"), Attempt(words="{me} --json")],
 }
 OPERATORS_OWN = {
     "customers list": "names everybody",
+    "queues list": "names queues that no customer uses",
+    "queues remove": "removes one of them",
     "quarantine show": "takes the id of a row, whoever's it is",
     "watch": "shows the busiest of all",
 }
@@ -185,7 +192,6 @@ REQUESTS = {
     ],
     ("GET", "/healthz"): [Request()],
     ("GET", "/readyz"): [Request()],
-    ("GET", "/metrics"): [Request(), Request(path="/metrics?customer={other}")],
 }
 
 
@@ -202,9 +208,11 @@ def test_every_route_is_covered(application: Any) -> None:
 def test_a_key_reads_and_changes_nothing_of_another_customer(
     home: Home, receiver: Receiver, mine: Filled, theirs: Filled, method: str, rule: str
 ) -> None:
+    receiver.post(theirs.key, NDJSON)
     before = everything(home, theirs.customer)
     for request in REQUESTS[method, rule]:
         own = everything(home, mine.customer)
+        assert theirs.customer.slug in receiver.metrics(), "its name is known here, and could be given away"
         for verb in (method, "OPTIONS"):
             answer = _send(receiver, verb, rule, request, mine, theirs)
             assert answer.status_code in (request.statuses if verb == method else (200, 204, 404))
@@ -224,15 +232,19 @@ def test_a_key_reads_and_changes_nothing_of_another_customer(
 def test_no_other_path_or_method_answers_with_what_is_anothers(
     home: Home, receiver: Receiver, mine: Filled, theirs: Filled, method: str
 ) -> None:
-    before = everything(home, theirs.customer)
     other = theirs.customer.slug
+    receiver.post(theirs.key, NDJSON)
+    before = everything(home, theirs.customer)
     for path in (
+        *("/metrics", "/metrics/", "/metrics?customer=" + other, "//metrics", "/v1/../metrics"),
         *(f"/v1/customers/{other}", f"/v1/batches/{theirs.batch_id}", f"/v1/quarantine/{other}"),
         *(f"/{raw(other)}", f"/{processed(other)}", "/v1/../v1/batches/" + theirs.batch_id),
     ):
         answer = receiver.client.request(method, receiver.url + path, headers=_key(mine))
         assert answer.status_code in (404, 405, 501)
         assert theirs.secret.encode() not in answer.content
+        if other not in path:
+            assert other.encode() not in answer.content
     assert everything(home, theirs.customer) == before
 
 

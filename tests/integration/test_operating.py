@@ -114,3 +114,52 @@ def test_a_stage_that_is_routed_elsewhere_is_done_by_the_workers_there(
     whole.start("layer", "-Q", f"layer-{slug}", "-n", f"layer-{slug}@%h", role="worker")
     until(lambda: settled(whole, slug), "balanced books")
     assert scalar(engine, "SELECT sum(events) FROM interactions") == 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_windows_whose_customer_is_routed_back_do_not_wait_in_the_old_queue(
+    tmp_path: Path, rabbitmq: RabbitNode, database_url: str, engine: Engine, slug: str
+) -> None:
+    urls = {"database_url": database_url, "amqp_url": rabbitmq.amqp_url, "stream_url": rabbitmq.stream_url}
+    with running(tmp_path, SLUICE_TASK_STALE_AFTER_S="3600", **urls) as whole:
+        whole.kill("worker", signal.SIGTERM)
+        key = whole.add_customer(slug)
+        whole.flask("customers", "route", slug, "decode", f"{slug}-decode")
+        accepted(whole, key)
+        until(
+            lambda: scalar(engine, "SELECT count(*) FROM windows WHERE state = 'dispatched'") == 1,
+            "a window that was rung to the old queue",
+        )
+        whole.flask("customers", "route", slug, "decode")
+        until(lambda: "windows_rung_again" in whole.log("dispatcher"), "its doorbell in the new queue")
+        whole.start("worker", "-n", f"again-{slug}@%h", "-Q", f"customer-{slug}")
+        until(lambda: settled(whole, slug), "balanced books")
+        left = json.loads(whole.flask("queues", "list", "--json").stdout)["queues"]
+        old = {"queue": f"{slug}-decode", "customers": [slug], "messages": 1, "consumers": 0}
+        assert left == [old], "nobody uses the old queue, where the first doorbell still lies"
+        whole.flask("queues", "remove", f"{slug}-decode")
+        assert json.loads(whole.flask("queues", "list", "--json").stdout) == {"queues": []}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_customers_windows_are_rung_by_hand(
+    tmp_path: Path, rabbitmq: RabbitNode, database_url: str, engine: Engine, slug: str
+) -> None:
+    urls = {"database_url": database_url, "amqp_url": rabbitmq.amqp_url, "stream_url": rabbitmq.stream_url}
+    with (
+        running(tmp_path, SLUICE_TASK_STALE_AFTER_S="3600", **urls) as whole,
+        kombu.Connection(rabbitmq.amqp_url) as connection,
+    ):
+        whole.kill("worker", signal.SIGTERM)
+        key = whole.add_customer(slug)
+        accepted(whole, key)
+        until(lambda: _purged(connection, f"customer-{slug}"), "a doorbell to lose")
+        whole.start("worker", "-n", f"again-{slug}@%h", "-Q", f"customer-{slug}")
+        assert "rung within 10 s: 1" in whole.flask("ring", slug).stderr
+        until(lambda: settled(whole, slug), "balanced books")
+
+
+def _purged(connection: kombu.Connection, queue: str) -> int:
+    with contextlib.suppress(NotFound), connection.channel() as channel:
+        return int(channel.queue_purge(queue))
+    return 0

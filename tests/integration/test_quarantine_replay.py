@@ -1,84 +1,30 @@
 """Replaying what is in quarantine: each row once, wherever the command dies and however many run at once."""
 
 import contextlib
+import gzip
+import hashlib
+import json
 import os
 import secrets
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from db.clock import now_us
 from deploy.local.rabbitmq import RabbitNode
+from streams import raw
 from tests import receiver
 from tests.commands import flask, flask_json
+from tests.envelopes import envelope
 from tests.integration.test_whole import event, ndjson
-from tests.receiver import Home
-from tests.whole import ROOT, Whole, running, until
+from tests.live import EACH, MINE, Live
+from tests.unit import decode_samples as samples
+from tests.whole import running, until
 from webapp.commands.exits import Exit
-
-MINE = "customer_id = (SELECT id FROM customers WHERE slug = :slug)"
-EACH = 3
-"""Events in a batch."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Live:
-    """All processes, and this process's own view of their database and broker."""
-
-    whole: Whole
-    home: Home
-
-    def add(self, slug: str) -> str:
-        return self.home.add(slug)
-
-    def books(self, slug: str, *options: str) -> Any:
-        """The customer's books, which have to balance."""
-        document = flask_json(self.home, "books", "--customer", slug, *options)
-        assert document["balanced"] is True, document
-        return document["customers"][0]
-
-    def settled(self, slug: str) -> Any:
-        """The books once nothing is in flight, with the result tables; the stream proves them."""
-        until(lambda: self.books(slug)["in_flight"] == 0, f"all of {slug} to be deposited")
-        proof = flask(self.home, "verify", slug)
-        assert proof.exit_code == Exit.OK, proof.stdout
-        return self.books(slug, "--results")
-
-    def quarantined(self, slug: str) -> list[dict[str, Any]]:
-        """Newest first."""
-        rows = flask_json(self.home, "quarantine", "list", "--customer", slug)["quarantine"]
-        assert isinstance(rows, list)
-        return rows
-
-    def scalar(self, statement: str, **values: Any) -> Any:
-        with self.home.engine.connect() as connection:
-            return connection.execute(text(statement), values).scalar()
-
-    def events(self, slug: str) -> int:
-        """Events that the customer's interactions stand for."""
-        return int(self.scalar(f"SELECT coalesce(sum(events), 0) FROM interactions WHERE {MINE}", slug=slug))
-
-    def refused_batches(self, slug: str, count: int) -> None:
-        """That many good batches in quarantine, and one deposited: all came under one batch id."""
-        key = self.add(slug)
-        for _ in range(count + 1):
-            body = ndjson(*(event(secrets.token_hex(16)) for _ in range(EACH)))
-            assert self.whole.post_batch(key, body, Idempotency_Key="one").status == 202
-        books = self.settled(slug)
-        assert (books["deposited"], books["quarantined"]) == (1, count)
-
-    def halted(self, place: str, when: str, name: str, *words: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.halted", place, when, name, *words],
-            cwd=ROOT,
-            env=receiver.bare_environment() | dict(self.home.environment),
-        )
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -127,6 +73,52 @@ def test_a_replayed_batch_is_deposited_once_and_its_receipt_leads_there(live: Li
     assert (again.exit_code, receipt["replays"][1] in again.stderr) == (Exit.OK, True)
 
 
+def test_a_resend_with_the_right_content_type_counts(live: Live, slug: str) -> None:
+    key, body = live.add(slug), ndjson(*(event(secrets.token_hex(16)) for _ in range(EACH)))
+    wrong = {"Content_Type": "application/vnd.apache.arrow.stream"}
+    for headers in (wrong, {}, {}, wrong):
+        assert live.whole.post_batch(key, body, **headers).status == 202
+    books = live.settled(slug)
+    assert (books["quarantined"], books["deposited"], books["duplicates"]) == (1, 1, 2)
+    assert live.events(slug) == EACH
+
+
+def test_a_retry_that_meets_a_receiver_of_another_release_counts_once(live: Live, slug: str) -> None:
+    key = live.add(slug)
+    bodies = [ndjson(*(event(secrets.token_hex(16)) for _ in range(EACH))) for _ in range(2)]
+    at_us = now_us(live.home.engine)
+    former = [envelope(slug, hashlib.sha256(body).hexdigest(), body, accepted_at_us=at_us) for body in bodies]
+    live.home.broker.publish(raw(slug), former[0], deadline_s=30)
+    for _ in range(2):
+        for body in bodies:
+            assert live.whole.post_batch(key, body).status == 202
+        live.settled(slug)
+    live.home.broker.publish(raw(slug), former[1], deadline_s=30)
+    until(lambda: live.books(slug)["in_stream"] == 6, "the last one to be in the stream")
+    books = live.settled(slug)
+    assert (live.events(slug), books["deposited"], books["duplicates"]) == (2 * EACH, 2, 4)
+
+
+def test_a_replay_as_what_the_bytes_really_are_is_deposited_once(live: Live, slug: str) -> None:
+    key, body = live.add(slug), ndjson(*(event(secrets.token_hex(16)) for _ in range(EACH)))
+    wrong = {"Content_Type": "application/vnd.apache.arrow.stream"}
+    assert live.whole.post_batch(key, gzip.compress(body), **wrong).status == 202
+    live.settled(slug)
+    [row] = live.quarantined(slug)
+    said = ("--id", str(row["id"]), "--as", "ndjson", "--encoding", "gzip")
+    assert flask(live.home, "quarantine", "replay", "--customer", slug, *said[2:]).exit_code == Exit.USAGE
+    words = ("quarantine", "replay", "--customer", slug, *said, "--why", "mislabelled")
+    assert live.halted("streams.broker:Broker.publish_all", "after", "SIGKILL", *words).wait(60) != 0
+    # What it was said to be when it was published stands, whatever is said of it after that.
+    assert replay(live, slug, "--id", str(row["id"]), "--as", "json")["batches"] == 1
+    assert replay(live, slug, *said)["batches"] == 0
+    books = live.settled(slug)
+    assert (live.events(slug), books["deposited"], books["duplicates"]) == (EACH, 1, 1)
+    assert [one["format"] for one in live.quarantined(slug)] == ["arrow"]
+    shown = flask(live.home, "quarantine", "show", str(row["id"])).stdout
+    assert "as ndjson; encoded as gzip; mislabelled" in shown
+
+
 def test_what_fails_again_is_a_new_row_and_its_reason_stands(live: Live, slug: str) -> None:
     key = live.add(slug)
     future = event(secrets.token_hex(16), started_at="2199-01-01T00:00:00Z")
@@ -139,6 +131,25 @@ def test_what_fails_again_is_a_new_row_and_its_reason_stands(live: Live, slug: s
     rows = live.quarantined(slug)
     assert sorted(row["state"] for row in rows) == ["kept", "kept", "replayed", "replayed"]
     assert len({(row["reason"], row["accepted_at"]) for row in rows}) == 2
+
+
+def test_a_rejected_span_is_replayed_as_the_span_that_came_and_fails_for_the_same_reason(
+    live: Live, slug: str
+) -> None:
+    key, export = live.add(slug), json.loads(samples.otlp_json(samples.otlp(samples.table(3))))
+    span = export["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
+    span["attributes"] = [{"key": "half", "value": {"intValue": "12.5"}}]
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    assert live.whole.post("/v1/traces", json.dumps(export).encode(), headers).status == 200
+    live.settled(slug)
+    assert replay(live, slug)["events"] == 1
+    books = live.settled(slug)
+    assert (live.events(slug), books["rejected"]) == (2, 2)
+    kinds = {(row["format"], row["reason"], row["row"]) for row in live.quarantined(slug)}
+    assert kinds == {("otlp-json", "bad_attributes", 0)}
+    assert live.scalar(f"SELECT count(DISTINCT bytes) FROM quarantine WHERE {MINE}", slug=slug) == 1
+    stored = live.scalar(f"SELECT bytes FROM quarantine WHERE {MINE} LIMIT 1", slug=slug)
+    assert json.loads(bytes(stored))["resourceSpans"][0]["scopeSpans"][0]["spans"] == [span]
 
 
 def test_an_event_that_is_taken_now_is_deposited_and_counted_as_rejected_before(

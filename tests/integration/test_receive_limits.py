@@ -15,12 +15,12 @@ import pytest
 from google.rpc import code_pb2, status_pb2  # type: ignore[import-untyped] # it ships none
 
 import db.usage
+from db.clock import today
 from db.engine import read
 from tests import receiver as receivers
 from tests.commands import flask, flask_json
 from tests.receiver import DEADLINE_S, Home, Receiver, until
 from webapp.commands.exits import Exit
-from webapp.usage import today
 
 BODY = b'{"event": 1}\n'
 SETTINGS = {"SLUICE_HTTP_WORKERS": "3", "SLUICE_HTTP_KEY_FRESH_S": "1"}
@@ -163,7 +163,7 @@ def test_a_change_takes_effect_without_a_restart_and_can_be_seen(
     assert f"bytes_per_second of {slug}: 1 → none" in lifted.stderr
     until(lambda: receiver.post(key, BODY).status_code == 202, "the limit to be lifted", deadline_s=10)
     assert flask_json(home, "customers", "show", slug)["batches_per_second"] == 9
-    lines = receiver.get("/metrics").text.splitlines()
+    lines = receiver.metrics().splitlines()
     assert f'sluice_http_limit{{customer="{slug}",limit="batches_per_second"}} 9.0' in lines
     assert any(
         line.startswith(f'sluice_http_limited_total{{customer="{slug}",limit="bytes_per_second"}}')
@@ -188,7 +188,7 @@ def test_a_quota_counts_what_was_accepted_over_restarts_and_receivers(
 
     def written() -> int:
         with read(home.engine) as connection:
-            return db.usage.total(connection, customer_id, today())
+            return db.usage.total(connection, customer_id, today(connection))
 
     until(lambda: written() == 100, "the count to be written")
     assert flask_json(home, "customers", "show", slug)["bytes_today"] == 100

@@ -121,12 +121,27 @@ def test_success_is_an_empty_response_in_the_requests_type(
     if content_type == PROTOBUF:
         assert ExportTraceServiceResponse.FromString(answer.content) == ExportTraceServiceResponse()
     [envelope] = home.envelopes(slug)
-    assert envelope.batch_id == hashlib.sha256(body).hexdigest()
+    said = b" otlp-protobuf " if content_type == PROTOBUF else b" otlp-json "
+    assert envelope.batch_id == hashlib.sha256(hashlib.sha256(body).digest() + said).hexdigest()
+
+
+@pytest.mark.parametrize("how", ["a length of none", "chunks"])
+def test_an_export_without_spans_is_a_success_of_which_nothing_is_kept(
+    receiver: Receiver, home: Home, slug: str, how: str
+) -> None:
+    key = home.add(slug)
+    body = iter([b""]) if how == "chunks" else b""
+    answer = receiver.post(key, body, "/v1/traces", content_type=PROTOBUF)
+    assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, PROTOBUF, b"")
+    assert receiver.post(None, b"", "/v1/traces", content_type=PROTOBUF).status_code == 401
+    assert receiver.post(key, b"", "/v1/traces", content_type=JSON).status_code == 400
+    assert home.envelopes(slug) == []
+    assert f'customer="{slug}"' not in receiver.metrics()
 
 
 REFUSED = {
     "no key": (None, b"x", {}, 401, code_pb2.UNAUTHENTICATED),
-    "empty": ("key", b"", {}, 400, code_pb2.INVALID_ARGUMENT),
+    "empty": ("key", b"", {"content_encoding": "gzip"}, 400, code_pb2.INVALID_ARGUMENT),
     "encoding": ("key", b"x", {"content_encoding": "lzma"}, 415, code_pb2.INVALID_ARGUMENT),
     "large": ("key", b"x" * (4 * 1024 * 1024 + 1), {}, 413, code_pb2.INVALID_ARGUMENT),
 }

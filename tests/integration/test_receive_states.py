@@ -9,6 +9,7 @@ import pytest
 import db.customers
 import db.usage
 from db import keys
+from db.clock import today
 from db.engine import begin, read
 from deploy.local import postgres as local_postgres
 from deploy.local.postgres import PostgresServer
@@ -16,7 +17,6 @@ from deploy.local.rabbitmq import RabbitNode
 from tests import receiver as receivers
 from tests.conftest import migrate
 from tests.receiver import Home, Receiver, until
-from webapp.usage import today
 
 BODY = b'{"event": 1}\n'
 FRESH_S = 3.0
@@ -127,6 +127,6 @@ def test_keys_that_were_seen_are_served_while_the_database_is_away(
 
         def used() -> int:
             with read(home.engine) as connection:
-                return db.usage.total(connection, customer_id, today())
+                return db.usage.total(connection, customer_id, today(connection))
 
         until(lambda: used() >= 2 * len(BODY), "the count of what was let in meanwhile")

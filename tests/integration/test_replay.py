@@ -3,14 +3,16 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Engine, text
 
 from bench.oddities import Oddities
-from bench.spans import generate
+from bench.spans import SCHEMA, generate
 from deploy.local.rabbitmq import RabbitNode
 from tests.whole import ROOT, Whole, running, until
 
@@ -22,8 +24,32 @@ SENT_AS = (("arrow", "zstd"), ("ndjson", "gzip"), ("json", "br"), ("otlp", "gzip
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("spans") / "spans.parquet"
-    pq.write_table(generate(SPANS, seed=11, spans_per_s=100.0, odd=Oddities()), path)
+    pq.write_table(_said(generate(SPANS, seed=11, spans_per_s=100.0, odd=Oddities())), path)
     return path
+
+
+def _said(spans: pa.Table) -> pa.Table:
+    """The spans with kinds, users and secrets as agents say them, and some that they should not say."""
+    kinds = cycle(("Server", "client", None, "", "broker"))
+    more = cycle(
+        (
+            [("user.id", "u-1"), ("password", "hunter2"), ("note", "ä")],
+            [("enduser.id", "e-2"), ("http.request.header.authorization", "x")],
+            [("user.id", ""), ("enduser.id", "e-3")],
+            [("url", "?t=eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0."), ("user.id", "u-4"), ("user.id", "u-5")],
+            [],
+            [],
+            [("k8s.pod.name", "")],
+        )
+    )
+    pairs = [[*(own or ()), *next(more)] for own in spans["attributes"].to_pylist()]
+    columns = {
+        "kind": pa.array([next(kinds) for _ in pairs], pa.string()),
+        "attributes": pa.array(pairs, SCHEMA.field("attributes").type),
+    }
+    for name, column in columns.items():
+        spans = spans.set_column(spans.schema.get_field_index(name), name, column)
+    return spans
 
 
 @pytest.fixture
@@ -77,10 +103,13 @@ def test_the_same_batches_sent_again_change_nothing_and_a_planted_difference_is_
         first = "(SELECT min(started_at) FROM interactions)"
         conn.execute(text(f"UPDATE interactions SET errors = errors + 7 WHERE started_at = {first}"))
         conn.execute(text("DELETE FROM rollups WHERE minute = (SELECT min(minute) FROM rollups)"))
+        one = "(window_id, position) = (SELECT window_id, position FROM events ORDER BY 1, 2 LIMIT 1)"
+        conn.execute(text(f"UPDATE events SET kind = 'planted' WHERE {one}"))
     done = _replay(whole, file, slug)
     assert done.returncode == 1
     assert "interactions: 1 differences" in done.stdout
     assert ": errors is 7, not 0" in done.stdout
+    assert "kind='planted'" in done.stdout
     assert "is missing" in done.stdout
 
 

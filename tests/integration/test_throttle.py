@@ -1,6 +1,7 @@
 """A customer's throttle bounds the events a second that are dispatched, and only that customer's."""
 
 import secrets
+import signal
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,11 @@ def test_a_throttle_paces_one_customer_until_it_is_lifted(
         tmp_path, database_url=database_url, amqp_url=rabbitmq.amqp_url, stream_url=rabbitmq.stream_url
     ) as whole:
         slow, free = f"{slug}-a", f"{slug}-b"
+        # A throttle reaches a dispatcher within seconds; this one is not to know the customer without it.
+        whole.kill("dispatcher", signal.SIGTERM)
         keys = [whole.add_customer(one) for one in (slow, free)]
         whole.flask("customers", "limit", slow, "--events-per-second", str(RATE))
+        whole.start("dispatcher")
         for _ in range(BATCHES):
             body = ndjson(*(event(secrets.token_hex(16)) for _ in range(EVENTS)))
             for key in keys:

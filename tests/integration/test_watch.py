@@ -11,7 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, insert
 
+import db.customers
+from db.clock import today
+from db.engine import begin
+from db.tables import quarantine_days
 from deploy.local import ports
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker, StreamSettings, raw
@@ -72,6 +77,29 @@ def test_a_batch_that_waits_for_dispatch_is_lag_and_has_an_age(
             [row] = next(said)["customers"] or [row]
         assert row["lag_batches"] == 1
         assert 3_600 <= row["lag_s"] < 3_700
+
+
+def test_a_customer_whose_quarantine_is_full_for_today_is_named(
+    environment: dict[str, str], engine: Engine, slug: str
+) -> None:
+    subprocess.run(flask("customers", "add", slug), cwd=ROOT, env=environment, check=True, timeout=DEADLINE_S)
+    with begin(engine) as conn:
+        customer = db.customers.get(conn, slug)
+        assert customer is not None
+        full = {"bytes": 1_000, "withheld": 2, "withheld_bytes": 602}
+        conn.execute(insert(quarantine_days).values(customer_id=customer.id, day=today(conn), **full))
+    with watching(environment) as said:
+        assert next(look["withheld"] for look in said if look["problem"] is None) == {slug: 2}
+    text = subprocess.Popen(
+        flask("watch", "--every", "0.3"), cwd=ROOT, env=environment, stdout=subprocess.PIPE
+    )
+    try:
+        assert text.stdout is not None
+        wanted = f"{slug}: today's quarantine is full, 2 rows are only in the raw stream".encode()
+        assert any(wanted in line for line in text.stdout)
+    finally:
+        text.kill()
+        text.communicate()
 
 
 def test_a_broker_that_is_away_is_said_and_the_watch_goes_on(environment: dict[str, str], slug: str) -> None:

@@ -6,11 +6,14 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+from hypothesis import given, strategies as st
 
 from bench import expected
 from bench.compare import LISTED, Differences, histograms_differ, rows_differ
 from bench.spans import SCHEMA
+from pipelines.steps import REDACTED_KEYS
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 T0 = 1_700_000_040_000_000  # the start of a minute
@@ -67,6 +70,27 @@ def test_a_rollup_counts_its_minute_by_hand() -> None:
         (T0, "SELECT orders", "error", 1, 300, 300, 300),
         (T0 + 60_000_000, "/a/cafe/b", "ok", 1, 7, 7, 7),
     ]
+
+
+def test_an_otlp_span_says_kind_and_user_in_its_own_way() -> None:
+    spans = [
+        _span(1, 11, None, 0, 1) | {"kind": "Server", "attributes": [("user.id", "a"), ("user.id", "b")]},
+        _span(1, 12, None, 0, 1) | {"kind": "broker", "attributes": [("enduser.id", "c"), ("user.id", "")]},
+        _span(1, 13, None, 0, 1) | {"kind": "", "attributes": None},
+    ]
+    table = pa.Table.from_pylist(spans, SCHEMA)
+    as_otlp = expected.counted(table, otlp=True).sort("event_id").select("kind", "user_id")
+    assert as_otlp.rows() == [("server", "b"), (None, "c"), (None, None)]
+    otherwise = expected.counted(table).sort("event_id").select("kind", "user_id")
+    assert otherwise.rows() == [("server", None), ("broker", None), ("", None)]
+    [interaction] = expected.interactions(expected.counted(table, otlp=True))["user_id"]
+    assert interaction == "c"
+
+
+def test_kept_events_hide_their_secrets_and_have_each_key_once() -> None:
+    pairs = [("b", "1"), ("password", "x"), ("b", "2"), ("a", "Bearer 0123456789")]
+    kept = expected.kept(_counted(_span(1, 11, None, 0, 1, status="error") | {"attributes": pairs}))
+    assert kept["attributes"].to_list() == ['{"a": "[redacted]", "b": "2", "password": "[redacted]"}']
 
 
 def test_percentiles_are_of_the_nearest_rank() -> None:
@@ -168,3 +192,38 @@ def test_a_percentile_that_is_a_bucket_off_is_named() -> None:
 def test_a_histogram_that_lost_an_event_is_named() -> None:
     [sentence] = histograms_differ(EXACT, _rollup({"73": 97, "80": 3}, 101))
     assert sentence.endswith("the histogram holds 100 events, not 101")
+
+
+# Letters beyond ASCII that fold to s and k, too.
+WORDS = [
+    "secret",
+    "\N{LATIN SMALL LETTER LONG S}ecret",
+    "token",
+    "to\N{KELVIN SIGN}en",
+    "to\N{KELVIN SIGN}ens",
+]
+WORDS += [
+    "cookies",
+    "access",
+    "api",
+    "key",
+    "keys",
+    "hash",
+    "value",
+    "usage",
+    "input",
+    "banner",
+    "1",
+    "é",
+    "s",
+]
+WORDS += ["izer", "-", "_", ".", ":", " ", "\n"]
+NAMES = st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).map("".join)
+
+
+@given(names=st.lists(NAMES, min_size=20, max_size=20))
+def test_the_second_opinion_hides_the_names_that_redact_hides(names: list[str]) -> None:
+    keys = [name + number for name in names for number in ("", ".x")]
+    hidden = pc.match_substring_regex(pa.array(keys), pattern=REDACTED_KEYS).to_pylist()
+    found = [expected.redacted([(key, "x")])[key] == "[redacted]" for key in keys]
+    assert found == hidden

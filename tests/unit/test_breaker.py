@@ -43,7 +43,7 @@ def test_more_than_half_of_the_minute_has_to_fail_for_one_reason(
 
 
 def reject(batch: int, row: int, reason: RejectReason = RejectReason.BAD_TIME) -> Reject:
-    return Reject(batch=batch, row=row, reason=reason, detail="", data=b"")
+    return Reject(batch=batch, row=row, reason=reason, detail="", format="ndjson", data=b"")
 
 
 def test_a_batch_fails_when_more_than_half_of_its_events_are_rejected_for_one_reason() -> None:

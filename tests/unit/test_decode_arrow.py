@@ -125,7 +125,6 @@ def test_a_needed_column_that_is_missing_is_a_bad_schema(name: str) -> None:
         ("started_at", pa.array([1.5] * 60)),
         ("duration_us", pa.array(["1"] * 60)),
         ("service", pa.array([1] * 60)),
-        ("service", pa.array([b"\xff"] * 60)),
         ("attributes", pa.array([1] * 60)),
         ("attributes", pa.array([{"a": {"b": "c"}}] * 60)),
     ],
@@ -148,7 +147,7 @@ def test_a_wrong_id_rejects_its_event_and_keeps_what_was_sent() -> None:
     decoded = decode(raw(ipc(with_column(EVENTS, "trace_id", pa.array(ids))), "arrow"))
     assert (decoded.counts, reasons(decoded)) == ([58], ["bad_trace_id", "bad_trace_id"])
     assert [reject.row for reject in decoded.rejects] == [58, 59]
-    assert b'"trace_id":"short"' in decoded.rejects[0].data
+    assert pa.ipc.open_stream(decoded.rejects[0].data).read_all()["trace_id"].to_pylist() == ["short"]
 
 
 def test_attributes_that_are_no_json_object_reject_their_event() -> None:

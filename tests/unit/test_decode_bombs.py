@@ -127,6 +127,35 @@ def json_that_compresses() -> bytes:
     return ipc(repeated(4_000, attributes=pa.array(['{"a":[' + "[]," * 5_000 + "[]]}"] * 4_000)), "zstd")
 
 
+def one_bad_text(body: bytes) -> bytes:
+    """The same stream, but that the operation of its first row is not UTF-8."""
+    place = body.index(b"GET /things/0")
+    return body[:place] + b"\xff" + body[place + 1 :]
+
+
+def views_of_one_text() -> bytes:
+    """Many rows that look at the same megabyte."""
+    view = struct.pack("<i4sii", MIB, b"xxxx", 0, 0) * 200_000
+    buffers = [None, pa.py_buffer(view), pa.py_buffer(b"x" * MIB)]
+    return ipc(repeated(200_000, status_message=pa.Array.from_buffers(pa.string_view(), 200_000, buffers)))
+
+
+def dictionaries_without_number() -> bytes:
+    """Lists of millions of words, whose dictionaries are more than their indices can number."""
+    words = [pa.array([f"{part}-{word}" for word in range(100)]) for part in range(2)]
+    codes = pa.array(np.zeros(12_000_000, np.int8))
+    lists = [
+        pa.ListArray.from_arrays(
+            pa.array([0, len(codes)], pa.int32()),
+            pa.StructArray.from_arrays(
+                [pa.DictionaryArray.from_arrays(codes, each)] * 2, names=["key", "value"]
+            ),
+        )
+        for each in words
+    ]
+    return ipc(pa.concat_tables(repeated(1, attributes=each) for each in lists))
+
+
 def many_attributes_for_many_spans() -> bytes:
     """A thousand attributes of a resource, times its spans."""
     made = ExportTraceServiceRequest()
@@ -176,6 +205,15 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "words over and over": ("arrow", words_over_and_over, "too_many_values"),
     "wide words in every column": ("arrow", wide_words_in_every_column, "bad_schema"),
     "JSON in a dictionary": ("arrow", json_in_a_dictionary, "too_many_values"),
+    "one word for all rows, and one bad text": ("arrow", lambda: one_bad_text(wide_words()), "bad_schema"),
+    "views of one text": ("arrow", views_of_one_text, "bad_schema"),
+    "views of one text, and one bad text": ("arrow", lambda: one_bad_text(views_of_one_text()), "bad_schema"),
+    "dictionaries without number": ("arrow", dictionaries_without_number, "too_many_values"),
+    "an array of strings that nothing parts": (
+        "json",
+        lambda: b"[" + b'""' * (LIMIT // 2) + b"]",
+        "too_many_values",
+    ),
     "JSON that compresses": ("arrow", json_that_compresses, "too_many_values"),
     "many attributes for many spans": ("otlp-protobuf", many_attributes_for_many_spans, "too_many_values"),
     "the same in JSON": ("otlp-json", many_attributes_for_many_spans_in_json, "too_many_values"),
@@ -200,6 +238,14 @@ def dense_objects() -> bytes:
     return samples.ndjson(samples.one())[:-3] + b"," + attributes.encode() + b"}}"
 
 
+def scopes_of_one_resource() -> bytes:
+    """A resource with many attributes, and many scopes of one span; the last is none."""
+    attributes = ",".join(f'{{"key":"{number}"}}' for number in range(5_000))
+    scopes = '{"spans":[{}]},' * 90_000 + "none"
+    group = f'{{"resource":{{"attributes":[{attributes}]}},"scopeSpans":[{scopes}]}}'
+    return f'{{"resourceSpans":[{group}]}}'.encode()
+
+
 def dense_spans() -> bytes:
     return b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + b"{}," * 490_000 + b"{}]}]}]}"
 
@@ -209,6 +255,7 @@ def dense_spans() -> bytes:
     [
         ("ndjson", dense_objects),
         ("otlp-json", dense_spans),
+        ("otlp-json", scopes_of_one_resource),
         ("otlp-protobuf", lambda: spans_of_nothing(b"\x12\x00", 99_000)),
     ],
 )

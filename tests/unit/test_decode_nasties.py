@@ -58,8 +58,6 @@ JSON_VALUES = {
     "values deeper than Python can read": ("attributes", f'{{"a":{deep(100_000)}}}', "not_json"),
     "an integer of 5,000 digits": ("attributes", f'{{"a":{"1" * 5_000}}}', "bad_field"),
 }
-# An element of an array that can't be skipped, since nobody knows where it ends, costs the whole array.
-UNSKIPPABLE = {"not_json": "malformed"}
 
 
 @pytest.mark.parametrize(("field", "value", "outcome"), JSON_VALUES.values(), ids=JSON_VALUES.keys())
@@ -67,12 +65,42 @@ UNSKIPPABLE = {"not_json": "malformed"}
 def test_a_nasty_json_value_costs_its_event_at_most(field: str, value: str, outcome: str, form: str) -> None:
     nasty = json.dumps(samples.one() | {field: "@"}).replace('"@"', value).encode()
     good = json.dumps(samples.one()).encode()
-    lines = form == "ndjson"
-    body = good + b"\n" + nasty if lines else b"[" + good + b"," + nasty + b"]"
-    expected = outcome if lines else UNSKIPPABLE.get(outcome, outcome)
-    assert became(body, form) == expected
-    if expected not in ("malformed", "too_many_rejects", KEPT):
+    body = good + b"\n" + nasty if form == "ndjson" else b"[" + good + b"," + nasty + b"]"
+    assert became(body, form) == outcome
+    if outcome not in ("too_many_rejects", KEPT):
         assert decode(raw(body, form)).counts == [1]
+
+
+# What is no JSON, with every bracket and quote where it belongs.
+NO_JSON = {
+    "a lone surrogate": '"\\ud83d"',
+    "half of a pair": '["\\ud83d\\u0041"]',
+    "an unknown escape": '"\\x41"',
+    "a line break in a string": '"a\nb"',
+    "Python's words": "[True, None]",
+    "no numbers": "[NaN, -Infinity, 01, .5]",
+    "a comma too many": '{"a": [1, 2,],}',
+    "words without quotes": "{a: b}",
+    "deeper than a parser goes": deep(2_000),
+}
+
+
+@pytest.mark.parametrize("value", NO_JSON.values(), ids=NO_JSON.keys())
+@pytest.mark.parametrize("field", ["service", "attributes", "nobody reads this"])
+@pytest.mark.parametrize("form", ["ndjson", "json"])
+def test_what_is_no_json_costs_its_event_and_no_neighbour(value: str, field: str, form: str) -> None:
+    good = json.dumps(samples.one())
+    bad = json.dumps(samples.one() | {field: "@"}).replace('"@"', value)
+    if form == "ndjson":
+        bad = bad.replace("\n", "\t")  # a line break is where the next line begins
+    events = [good, bad, good, bad, good]
+    body = "\n".join(events) if form == "ndjson" else "[" + ",\n".join(events) + "]"
+    decoded = decode(raw(body.encode(), form))
+    assert (decoded.counts, decoded.unfit) == ([3], {})
+    assert set(samples.reasons(decoded)) <= {"not_json", "bad_field"}  # whichever is seen first
+    assert [reject.row for reject in decoded.rejects] == [1, 3]
+    kept = bad.encode() if form == "ndjson" else f"[{bad}]".encode()
+    assert [reject.data for reject in decoded.rejects] == [kept] * 2
 
 
 NOT_UTF8 = {"no UTF-8": b"\xff\xfe", "overlong": b"\xc0\x80", "half a surrogate": b"\xed\xa0\x80"}

@@ -107,7 +107,7 @@ ARROW = {
         "bad_schema",
     ),
     "an unknown column of a very deep type": (deep_type(2_000), "malformed"),
-    "text that is not UTF-8": (column("service", pa.array([b"\xff", b"ok"])), "bad_schema"),
+    "text that is not UTF-8": (column("service", pa.array([b"\xff", b"ok"])), "bad_utf8"),
     "NUL": (column("service", pa.array(["\0", "ok"])), "nul_character"),
     "a time that microseconds can't say": (
         column("started_at", pa.array([2**62, 2**62], pa.timestamp("s"))),

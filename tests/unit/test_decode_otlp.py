@@ -180,7 +180,8 @@ def test_a_span_in_json_of_the_wrong_shape_is_rejected_alone() -> None:
     spans[1] = {"name": 5}
     decoded = decode(raw(json.dumps(document).encode(), "otlp-json"))
     assert (decoded.counts, reasons(decoded)) == ([29], ["bad_field"])
-    assert (decoded.rejects[0].row, decoded.rejects[0].data) == (4, b'{"name": 5}')
+    assert decoded.rejects[0].row == 4
+    assert b'"spans":[{"name": 5}]' in decoded.rejects[0].data
 
 
 def test_json_takes_numbers_for_times_and_names_for_enums() -> None:

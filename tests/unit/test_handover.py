@@ -2,6 +2,7 @@
 
 import struct
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,7 +23,14 @@ HEADER = Header(
     dropped={"rule": 1},
     rejects=[
         RejectRow(
-            offset=1, batch_id="b", accepted_at_us=5, row=0, reason="bad_time", detail="nul \0", data=b"\0"
+            offset=1,
+            batch_id="b",
+            accepted_at_us=5,
+            row=0,
+            reason="bad_time",
+            detail="nul \0",
+            data=b"\0",
+            format="otlp-json",
         )
     ],
     unfit=[UnfitRow(offset=2, reason="malformed", detail="é")],
@@ -37,6 +45,13 @@ def test_what_is_packed_is_unpacked() -> None:
     header, tables = unpack(PACKED)
     assert header == HEADER
     assert tables["events"].equals(EVENTS)
+
+
+def test_a_reject_of_a_release_that_did_not_name_its_format_is_a_line_of_json() -> None:
+    packed: Any = msgspec.msgpack.decode(PACKED)
+    del packed[0]["rejects"][0]["format"]
+    header, _ = peek(msgspec.msgpack.encode(packed))
+    assert header.rejects[0].format == "ndjson"
 
 
 @given(st.binary(max_size=200))

@@ -1,11 +1,15 @@
 """The steps, each by examples that a reader can check with the page."""
 
 import json
+import re
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from bench import expected
 from pipelines import DEFAULT, parse
 from tasks.events import EVENTS
 from tasks.processors import Processed, process
@@ -126,6 +130,24 @@ def test_operations_that_become_one_are_rolled_up_as_one() -> None:
 )
 def test_secrets_leave_the_attributes(key: str, value: str | None, kept: str | None) -> None:
     assert attributes_after({"step": "redact"}, ROW | {"attributes": [(key, value)]}) == [[(key, kept)]]
+
+
+def names_on_the_page() -> list[tuple[str, str]]:
+    """The names of attributes in the table under *redact*, and whether their values are hidden or shown."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "pipeline.md").read_text()
+    rows = re.findall(r"^\| (`.+`) \| (hidden|shown) \|$", page, re.MULTILINE)
+    return [(name, said) for names, said in rows for name in re.findall(r"`([^`]+)`", names)]
+
+
+@pytest.mark.parametrize(("name", "said"), names_on_the_page())
+def test_whole_words_of_an_attributes_name_say_whether_it_is_hidden(name: str, said: str) -> None:
+    kept = "x" if said == "shown" else "[redacted]"
+    assert attributes_after({"step": "redact"}, ROW | {"attributes": [(name, "x")]}) == [[(name, kept)]]
+    assert expected.redacted([(name, "x")]) == {name: kept}
+
+
+def test_the_page_has_names_of_both_kinds() -> None:
+    assert min(Counter(said for _, said in names_on_the_page()).values()) > 20
 
 
 def test_redaction_is_seen_by_the_steps_behind_it() -> None:

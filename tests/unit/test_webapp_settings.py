@@ -40,3 +40,10 @@ def test_a_stream_must_hold_two_segments_or_it_never_shrinks(monkeypatch: pytest
     monkeypatch.setenv("SLUICE_RETENTION_RAW_SEGMENT_BYTES", "1500000")
     with pytest.raises(Misconfigured, match="two of its segments"):
         retention_settings()
+
+
+def test_what_is_for_operators_is_reached_from_this_host_alone_unless_it_is_set_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SLUICE_HTTP_METRICS_BIND", raising=False)
+    assert http_settings().metrics_bind.partition(":")[0] == "127.0.0.1"

@@ -9,7 +9,7 @@ import yaml
 from flask import Flask
 from prometheus_client import REGISTRY
 
-from webapp import create_app
+from webapp import create_app, problems
 from webapp.commands.exits import Exit
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -32,6 +32,20 @@ def test_the_openapi_document_has_exactly_the_routes_there_are(app: Flask) -> No
         for method in (rule.methods or set()) - ANSWERED_BY_FLASK
     }
     assert described == routes
+
+
+def test_nginx_passes_exactly_the_paths_there_are(app: Flask) -> None:
+    text = (DOCS.parent / "deploy" / "nginx" / "nginx.conf").read_text()
+    assert text.count("proxy_pass") == 1
+    (found,) = re.findall(r"location ~ (\S+) \{[^}]*proxy_pass", text)
+    passed = re.compile(found)
+    slugs = set(problems.PROBLEMS)
+    paths = {rule.rule.replace("<slug>", slug) for rule in app.url_map.iter_rules() for slug in sorted(slugs)}
+    assert all(passed.search(path) for path in paths)
+    alternatives = set(found.removeprefix("^/(").removesuffix(")$").split("|"))
+    assert len(alternatives) == len({rule.rule for rule in app.url_map.iter_rules()})
+    for path in ("/", "/metrics", "/v1/batches/metrics", "/metrics/v1/batches", "/healthz/metrics"):
+        assert not passed.search(path)
 
 
 def commands(group: click.Group, *path: str) -> set[str]:

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from flask import Flask
 
-from webapp.commands import books, customers, lag, limits, pipeline, quarantine, receipt, verify, watch
+from webapp.commands import (
+    books,
+    customers,
+    lag,
+    limits,
+    pipeline,
+    quarantine,
+    queues,
+    receipt,
+    ring,
+    verify,
+    watch,
+)
 
 
 def register(app: Flask) -> None:
     """Add every command to `flask`."""
     customers.group.add_command(limits.command)
-    for group in (customers.group, pipeline.group, quarantine.group):
+    for group in (customers.group, pipeline.group, quarantine.group, queues.group):
         app.cli.add_command(group)
-    for command in (books.command, lag.command, receipt.command, verify.command, watch.command):
-        app.cli.add_command(command)
+    for module in (books, lag, receipt, ring, verify, watch):
+        app.cli.add_command(module.command)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
+from collections.abc import Mapping, Sequence
 
 import click
 from flask.cli import with_appcontext
 
 import db.customers
 from db.books import Held
-from db.engine import read
-from webapp.books import Books, books
+from db.customers import Customer
+from db.engine import connect, read
+from db.settings import DatabaseSettings
+from streams import Broker
+from webapp.books import Books, books, books_with_results
 from webapp.commands import world
 from webapp.commands.exits import Command, Exit
+from webapp.commands.generations import told
 from webapp.commands.tables import Cell, show
 
 
@@ -21,21 +27,27 @@ from webapp.commands.tables import Cell, show
 @click.option("--customer", "slug", help="Only this one.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @click.option("--results", is_flag=True, help="Add up the result tables too: reads every row, takes minutes.")
+@click.option("--from", "from_slug", default="", help="Go on at this customer.")
 @click.pass_context
 @with_appcontext
-def command(context: click.Context, slug: str | None, as_json: bool, results: bool) -> None:
+def command(context: click.Context, slug: str | None, as_json: bool, results: bool, from_slug: str) -> None:
     """Does every batch and every event add up? Exit 1 when not.
 
     The database is read at one moment, each stream's end right after it: what came in between is in flight.
+    With --results that is a moment for each customer; when it is stopped it says where --from goes on.
     """
     engine = world.parts().engine
     if slug is not None:
         customers = [world.customer(slug)]
     else:
         with read(engine) as connection:
-            customers = db.customers.everyone(connection)
+            everyone = sorted(db.customers.everyone(connection), key=lambda one: one.slug)
+        customers = [one for one in everyone if one.slug >= from_slug]
     with world.broker() as broker:
-        found = books(engine, broker, customers, deadline_s=world.BROKER_DEADLINE_S, with_results=results)
+        if results:
+            found = _with_results(broker, customers)
+        else:
+            found = books(engine, broker, customers, deadline_s=world.BROKER_DEADLINE_S)
     differences = {one.customer.slug: one.differences() for one in found}
     balanced = not any(differences.values())
     if as_json:
@@ -44,6 +56,26 @@ def command(context: click.Context, slug: str | None, as_json: bool, results: bo
     else:
         _print(found, differences)
     context.exit(Exit.OK if balanced else Exit.DIFFERS)
+
+
+def _with_results(broker: Broker, customers: Sequence[Customer]) -> list[Books]:
+    # It takes two connections at once, which the pool of an application may not have.
+    engine, found = connect(DatabaseSettings(), pooled=False), list[Books]()
+    bar = click.progressbar(
+        length=len(customers), label="added up", file=sys.stderr, hidden=not sys.stderr.isatty()
+    )
+    try:
+        with bar:
+            for one in books_with_results(engine, broker, customers, deadline_s=world.BROKER_DEADLINE_S):
+                found.append(one)
+                bar.update(1)
+    except BaseException:  # an interrupt, too; it goes on its way
+        if len(found) < len(customers):
+            reached = customers[len(found)].slug
+            click.echo(f"\nstopped: go on with `flask books --results --from {reached}`", err=True)
+        _say(found, {one.customer.slug: one.differences() for one in found}, err=True)
+        raise
+    return found
 
 
 def _document(one: Books, differences: list[str]) -> dict[str, object]:
@@ -56,6 +88,8 @@ def _document(one: Books, differences: list[str]) -> dict[str, object]:
         "undispatched": one.undispatched,
         "gone_undispatched": one.gone_undispatched,
         "cursor_beyond_end": one.cursor_beyond_end,
+        "quarantine_days": dataclasses.asdict(one.quarantine_days),
+        "generations": [dataclasses.asdict(each) for each in one.past],
     }
     if one.results is not None:
         document["results"] = dataclasses.asdict(one.results)
@@ -98,14 +132,28 @@ def _print(found: list[Books], differences: dict[str, list[str]]) -> None:
             ["in quarantine of", "events", "= kept", "+ replayed", "+ discarded", "+ pruned"],
             [[slug, results.rejected.total, *_parts(results.rejected)] for slug, results in held],
         )
+    _say(found, differences)
+
+
+def _say(found: Sequence[Books], differences: Mapping[str, Sequence[str]], *, err: bool = False) -> None:
+    """What the tables do not show, and what does not add up."""
     for one in found:
         slug = one.customer.slug
         if one.gone_undispatched:
             click.echo(
-                f"{slug}: retention removed {one.gone_undispatched:,} batches before they were dispatched"
+                f"{slug}: retention removed {one.gone_undispatched:,} batches before they were dispatched",
+                err=err,
             )
+        if (days := one.quarantine_days).withheld:
+            click.echo(
+                f"{slug}: {days.withheld:,} rows of quarantine were over their days' budgets;"
+                f" {days.withheld_bytes:,} bytes are in the raw stream only, while it keeps them",
+                err=err,
+            )
+        for each in one.past:
+            click.echo(f"{slug}: {told(each)}", err=err)
         for sentence in differences[slug]:
-            click.echo(f"{slug}: {sentence}")
+            click.echo(f"{slug}: {sentence}", err=err)
 
 
 def _parts(held: Held) -> list[Cell]:

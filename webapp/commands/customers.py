@@ -11,8 +11,11 @@ import click
 
 import db.breaker
 import db.customers
+import db.quarantine_budget
+import db.routes
 import db.usage
 from db import keys
+from db.clock import today
 from db.customers import Customer, Stage, State
 from db.engine import begin, read
 from webapp.books import stream_ends
@@ -22,7 +25,6 @@ from webapp.commands.tables import show as show_table
 from webapp.customers import create
 from webapp.keyfiles import KeyFile
 from webapp.settings import retention_settings
-from webapp.usage import today
 
 group = Group("customers", help="Add customers and say what may come from them.")
 
@@ -73,8 +75,13 @@ def show(slug: str, as_json: bool) -> None:
     """One customer's state, limits, pipeline and routes, and its breaker."""
     customer = world.customer(slug)
     with read(world.parts().engine) as connection:
-        used = db.usage.total(connection, customer.id, today())
-    document = _document(customer) | {"bytes_today": used}
+        used = db.usage.total(connection, customer.id, today(connection))
+        quarantined = db.quarantine_budget.spent(connection, customer.id, day=today(connection))
+    document = _document(customer) | {
+        "bytes_today": used,
+        "quarantine_bytes_today": quarantined.bytes,
+        "quarantine_withheld_today": quarantined.withheld,
+    }
     if as_json:
         click.echo(json.dumps(document))
         return
@@ -137,7 +144,7 @@ def route(slug: str, stage: Stage, queue: str | None) -> None:
     """Send one stage's tasks to QUEUE; without QUEUE, back to customer-SLUG."""
     customer = world.customer(slug)
     with begin(world.parts().engine) as connection:
-        db.customers.set_route(connection, customer.id, stage, queue)
+        db.routes.route(connection, customer, stage, queue)
     click.echo(f"{stage} of {slug} goes to {queue or f'customer-{slug}'}, within 10 s", err=True)
 
 

@@ -47,6 +47,7 @@ def _option(words: str, help_text: str) -> Callable[[click.decorators.FC], click
 @_option("concurrent", "Requests under way at a time.")
 @_option("daily-bytes", "Bytes of bodies as sent, accepted from midnight to midnight UTC.")
 @_option("events-per-second", "Events dispatched; what comes faster waits in the stream.")
+@_option("quarantine-daily-bytes", "Kept in quarantine; `none`: as many as all have.")
 @with_appcontext
 def command(
     slug: str,
@@ -55,6 +56,7 @@ def command(
     concurrent: int | str | None,
     daily_bytes: int | str | None,
     events_per_second: int | str | None,
+    quarantine_daily_bytes: int | str | None,
 ) -> None:
     """Change the limits that are given and leave the others; `none` lifts one."""
     asked: dict[Limit, int | str | None] = {
@@ -63,6 +65,7 @@ def command(
         "concurrent_requests": concurrent,
         "daily_bytes": daily_bytes,
         "events_per_second": events_per_second,
+        "quarantine_daily_bytes": quarantine_daily_bytes,
     }
     changes = {
         name: value if isinstance(value, int) else None for name, value in asked.items() if value is not None

@@ -13,11 +13,13 @@ import click
 import db.customers
 import db.quarantine
 import db.quarantine_acts
+from db.customers import Customer
 from db.engine import read
 from db.quarantine import Quarantined, State
 from webapp.commands import quarantine_acts, world
 from webapp.commands.exits import Ended, Exit, Group
 from webapp.commands.tables import Cell, show as show_table
+from webapp.quarantine_bytes import GONE, Withheld
 
 group = Group("quarantine", help="Batches and events that could not be taken.")
 for command in (quarantine_acts.replay, quarantine_acts.export, quarantine_acts.discard):
@@ -59,17 +61,28 @@ def show(row_id: int, as_bytes: bool) -> None:
     with read(world.parts().engine) as connection:
         found = db.quarantine.show(connection, row_id)
         notes = db.quarantine_acts.notes(connection, row_id)
-    if found is None:
+        owner = found and db.customers.by_id(connection, found[0].customer_id)
+    if found is None or owner is None:
         raise Ended(Exit.NOT_FOUND, f"there is no row {row_id} in quarantine")
     row, data = found
     if as_bytes:
-        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.write(data if row.withheld is None else _fetched(owner, row))
         return
     for name, value in dataclasses.asdict(row).items():
         click.echo(f"{name.replace('_', ' '):<18} {'-' if value is None else value}")
-    click.echo(f"{'begins with':<18} {data[:200]!r}")
+    begins = "its bytes are in the raw stream only" if row.withheld is not None else repr(data[:200])
+    click.echo(f"{'begins with':<18} {begins}")
     for note in notes:
         click.echo(f"{note.act:<18} {_time(note.noted_at)} by {note.who}{note.why and ': '}{note.why}")
+
+
+def _fetched(owner: Customer, row: Quarantined) -> bytes:
+    """Bytes that are only in the raw stream. Raises Ended when they are gone from it."""
+    with world.broker() as broker:
+        data = Withheld(broker, owner.slug, deadline_s=world.BROKER_DEADLINE_S).fetch(row)
+    if data is None:
+        raise Ended(Exit.NOT_FOUND, GONE)
+    return data
 
 
 def _row(owner: str, row: Quarantined) -> list[Cell]:
@@ -79,7 +92,7 @@ def _row(owner: str, row: Quarantined) -> list[Cell]:
         *(
             None if row.row is None else str(row.row),
             str(row.stream_offset),
-            row.size,
+            row.size if row.withheld is None else f"{row.withheld:,} in stream",
             _time(row.created_at),
             row.state,
         ),

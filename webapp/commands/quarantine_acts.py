@@ -22,13 +22,17 @@ from db.engine import read
 from db.quarantine import Extent, Quarantined, Selection, State
 from db.quarantine_acts import REPLAYABLE
 from streams.errors import Unavailable
+from webapp import reception
 from webapp.commands import world
 from webapp.commands.dates import Time
 from webapp.commands.exits import Command, Ended, Exit
+from webapp.quarantine_bytes import Withheld
 from webapp.quarantine_export import export as write_export
 from webapp.quarantine_slices import Progress, discard as discard_rows
-from webapp.replay import Replay
+from webapp.replay import CONTENT_TYPES, Replay, Said
 
+ENCODINGS = {"identity": ""} | {name: name for name in reception.ENCODINGS.values() if name}
+"""What --encoding says to the envelope's word."""
 NAMED = 20
 """So many skipped rows are named for people; `--json` has all."""
 
@@ -41,6 +45,11 @@ class Chosen:
     reason: str | None
     since: int | None
     ids: tuple[int, ...]
+
+    def need_rows(self) -> None:
+        """Raises UsageError unless something but the customer is said: this is not for all that there is."""
+        if self.reason is None and self.since is None and not self.ids:
+            raise click.UsageError("say which rows: --reason, --since or --id")
 
     def rows(self, *states: State) -> tuple[Customer, Selection, Extent]:
         """The rows in these states. Raises Ended for an id of another customer, or in another state."""
@@ -98,13 +107,18 @@ why_optional = click.option("--why", default="", help="Kept in the note.")
 @_choosing
 @by_default
 @why_optional
+@click.option("--as", "form", type=click.Choice(list(CONTENT_TYPES)), help="What the bytes really are.")
+@click.option("--encoding", type=click.Choice(list(ENCODINGS)), help="How they are really encoded.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @with_appcontext
-def replay(chosen: Chosen, by: str, why: str, as_json: bool) -> None:
+def replay(chosen: Chosen, by: str, why: str, form: str | None, encoding: str | None, as_json: bool) -> None:
     """Send quarantined batches and events through again, each once.
 
     May be interrupted and repeated, and run twice at once. What fails again becomes a new row.
     """
+    said = Said(format=form, content_encoding=None if encoding is None else ENCODINGS[encoding])
+    if said != Said():
+        chosen.need_rows()
     customer, selection, there = chosen.rows(*REPLAYABLE)
     with world.broker() as broker:
         # Before any row is marked; and only a connection tells how large a message may be.
@@ -117,6 +131,7 @@ def replay(chosen: Chosen, by: str, why: str, as_json: bool) -> None:
             by=by,
             why=why,
             deadline_s=world.BROKER_DEADLINE_S,
+            said=said,
         )
         try:
             with _bar(there.rows, "replayed") as progress:
@@ -138,8 +153,11 @@ def export(chosen: Chosen, by: str, why: str, folder: Path) -> None:
     customer, selection, there = chosen.rows("kept", "replaying", "replayed")
     engine = world.parts().engine
     try:
-        with _bar(there.rows, "exported") as progress:
-            rows = write_export(engine, customer, selection, folder, by=by, why=why, progress=progress)
+        with world.broker() as broker, _bar(there.rows, "exported") as progress:
+            withheld = Withheld(broker, customer.slug, deadline_s=world.BROKER_DEADLINE_S)
+            rows = write_export(
+                engine, customer, selection, folder, withheld, by=by, why=why, progress=progress
+            )
     except OSError as error:
         raise Ended(Exit.REFUSED, f"{folder} cannot be written: {error.strerror}") from error
     click.echo(f"exported {rows:,} rows of {customer.slug} to {folder}", err=True)
@@ -153,16 +171,14 @@ def export(chosen: Chosen, by: str, why: str, folder: Path) -> None:
 @with_appcontext
 def discard(chosen: Chosen, by: str, why: str, yes: bool) -> None:
     """Delete the bytes of rows for good; the rows stay for the books, with a note of who and why."""
-    if chosen.reason is None and chosen.since is None and not chosen.ids:
-        raise click.UsageError("say which rows: --reason, --since or --id")
+    chosen.need_rows()
     customer, selection, there = chosen.rows("kept")
     question = f"Delete {there.size:,} bytes in {there.rows:,} rows of {customer.slug} for good?"
     if there.rows and not yes and not _confirmed(question):
         raise Ended(Exit.REFUSED, "nothing was discarded")
+    engine = world.parts().engine
     with _bar(there.rows, "discarded") as progress:
-        rows = discard_rows(
-            world.parts().engine, selection, by=by, why=why, at_us=now_us(), progress=progress
-        )
+        rows = discard_rows(engine, selection, by=by, why=why, at_us=now_us(engine), progress=progress)
     click.echo(f"discarded {rows:,} rows of {customer.slug}", err=True)
 
 

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Engine
 
 import db.customers
 import db.lag
-from db.clock import now_us
+import db.quarantine_budget
+from db.clock import now_us, today
 from db.customers import Customer
 from db.engine import read
 from db.errors import Unavailable as DatabaseUnavailable
@@ -65,29 +66,47 @@ class Row:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """The busiest customers by slug, how many are left out, and what is wrong with broker or database.
+
+    `withheld`: by slug, the rows of today's quarantine whose bytes were over its budget.
+    """
+
+    customers: list[Row] = field(default_factory=list)
+    left_out: int = 0
+    problem: str | None = None
+    withheld: dict[str, int] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Watch:
     engine: Engine
     broker: Broker
     _began_s: float = field(default_factory=time.monotonic)
 
-    def look(self) -> tuple[list[Row], int]:
-        """The busiest customers, by slug, and how many are left out.
+    def look(self) -> Seen:
+        """The busiest customers now.
 
         Raises db.errors.Unavailable, streams.errors.Unavailable.
         """
         with read(self.engine) as connection:
             everyone = db.customers.everyone(connection)
             chosen = everyone if len(everyone) <= SHOWN else _busiest(connection, everyone)
+            withheld = db.quarantine_budget.withheld_on(connection, today(connection))
         # Right after the start nothing is as old as that yet.
         over_s = min(OVER_S, max(4.0, time.monotonic() - self._began_s))
         found = lags(self.engine, self.broker, chosen, seconds=over_s, deadline_s=DEADLINE_S)
-        return sorted(map(Row.of, found), key=lambda row: row.slug), len(everyone) - len(chosen)
+        return Seen(
+            customers=sorted(map(Row.of, found), key=lambda row: row.slug),
+            left_out=len(everyone) - len(chosen),
+            withheld={one.slug: withheld[one.id] for one in everyone if one.id in withheld},
+        )
 
 
 def _busiest(connection: Connection, everyone: list[Customer]) -> list[Customer]:
     """Those with the most batches in flight, then with the most events deposited."""
-    known = db.lag.lag(connection, now_us(), seconds=OVER_S)
+    known = db.lag.lag(connection, now_us(connection), seconds=OVER_S)
     work = {lag.customer_id: (lag.batches, lag.deposited_events) for lag in known}
     return sorted(everyone, key=lambda one: work.get(one.id, (0, 0)), reverse=True)[:SHOWN]
 
@@ -106,20 +125,19 @@ def command(as_json: bool, every: float) -> None:
 
 
 def _show(watch: Watch, as_json: bool) -> None:
-    rows: list[Row] = []
-    left_out, problem = 0, None
     try:
-        rows, left_out = watch.look()
+        seen = watch.look()
     except DatabaseUnavailable:
-        problem = DATABASE_AWAY
+        seen = Seen(problem=DATABASE_AWAY)
     except BrokerUnavailable:
-        problem = BROKER_AWAY
+        seen = Seen(problem=BROKER_AWAY)
     if as_json:
-        found = {"customers": [asdict(row) for row in rows], "left_out": left_out, "problem": problem}
-        click.echo(json.dumps(found))
+        click.echo(json.dumps(asdict(seen)))
         return
     headers = ["customer", "state", "batches/s", "events/s", "lag", "behind s", "p50 s", "p99 s", "p99.9 s"]
-    show_table([*headers, "balanced"], [list(asdict(row).values()) for row in rows])
-    if problem or left_out:
-        click.echo(problem or f"and {left_out} more")
+    show_table([*headers, "balanced"], [list(asdict(row).values()) for row in seen.customers])
+    if seen.problem or seen.left_out:
+        click.echo(seen.problem or f"and {seen.left_out} more")
+    for slug, rows in sorted(seen.withheld.items()):
+        click.echo(f"{slug}: today's quarantine is full, {rows:,} rows are only in the raw stream")
     click.echo()

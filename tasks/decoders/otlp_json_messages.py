@@ -1,0 +1,92 @@
+"""OTLP's trace messages in JSON, as far as they become events; a field that is null is as good as none."""
+
+import msgspec
+
+Number = int | float | str  # 64-bit numbers: proto3's JSON takes them as numbers and as text
+
+
+class Camel(msgspec.Struct, rename="camel"):
+    """Named in lowerCamelCase."""
+
+
+class Status(Camel):
+    """OTLP's Status; ``code`` is a number or its enum's name."""
+
+    message: str | None = None
+    code: int | str | None = None
+
+
+class Span(Camel):
+    """OTLP's Span as far as it becomes an event; attributes wait as bytes until each distinct one is read."""
+
+    trace_id: str | None = None
+    span_id: str | None = None
+    parent_span_id: str | None = None
+    name: str | None = None
+    kind: int | str | None = None
+    start_time_unix_nano: Number | None = None
+    end_time_unix_nano: Number | None = None
+    attributes: list[msgspec.Raw] | None = None
+    status: Status | None = None
+
+
+class Resource(Camel):
+    """OTLP's Resource."""
+
+    attributes: list[msgspec.Raw] | None = None
+
+
+class Scope(Camel):
+    """OTLP's ScopeSpans, and the InstrumentationLibrarySpans that came before it."""
+
+    spans: list[Span] | None = None
+
+
+class Group(Camel):
+    """OTLP's ResourceSpans."""
+
+    resource: Resource | None = None
+    scope_spans: list[Scope] | None = None
+    instrumentation_library_spans: list[Scope] | None = None  # read where there are no scope_spans
+
+    @property
+    def scopes(self) -> list[Scope]:
+        """Those that count."""
+        return self.scope_spans or self.instrumentation_library_spans or []
+
+
+class Request(Camel):
+    """OTLP's ExportTraceServiceRequest."""
+
+    resource_spans: list[Group] | None = None
+
+
+class AnyValue(Camel):
+    """OTLP's AnyValue: one of its fields, or none."""
+
+    string_value: str | None = None
+    bool_value: bool | None = None
+    int_value: Number | None = None
+    double_value: Number | None = None  # "NaN", "Infinity"
+    array_value: "ArrayValue | None" = None
+    kvlist_value: "KeyValueList | None" = None
+    bytes_value: str | None = None  # base64
+
+
+class ArrayValue(Camel):
+    """OTLP's ArrayValue."""
+
+    values: list[AnyValue] | None = None
+
+
+class KeyValue(Camel):
+    """OTLP's KeyValue."""
+
+    key: str | None = None
+    value: AnyValue | None = None
+
+
+class KeyValueList(Camel):
+    """OTLP's KeyValueList."""
+
+    values: list[KeyValue] | None = None

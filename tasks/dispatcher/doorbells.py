@@ -1,0 +1,77 @@
+"""Ringing windows: when they are recorded, and again when their deposit is overdue."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import structlog
+from amqp.exceptions import ChannelError
+from celery import Celery
+from sqlalchemy import Engine
+
+import db.engine
+import db.windows
+from db.clock import now_us
+from db.customers import Customer
+from db.routes import leading_to
+from tasks.chains import ring
+from tasks.dispatcher.feed import Feed, Rung
+from tasks.dispatcher.queue_depth import Queues
+from tasks.queues import PREFIX
+from tasks.settings import TaskSettings
+
+log = structlog.get_logger("dispatcher")
+
+FIRST_RING_S = 5.0  # windows found in flight at the start are rung after this: were they ever rung?
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doorbells:
+    """Sends the chains of windows. Raises kombu's OperationalError when the broker is away."""
+
+    app: Celery
+    engine: Engine
+    queues: Queues
+    settings: TaskSettings
+
+    def found(self, window_ids: Iterable[int]) -> dict[int, Rung]:
+        """Windows that were in flight before, to be rung soon."""
+        since = time.monotonic() - self.settings.stale_after_s + FIRST_RING_S
+        return dict.fromkeys(window_ids, Rung(since))
+
+    def ring(self, customer: Customer, window_id: int) -> None:
+        try:
+            ring(self.app, window_id, customer.id, customer.slug, customer.routes)
+        except ChannelError as error:
+            # This customer's queue can't be used as it is: the others go on, this window is rung again later.
+            log.error("queue_refused", customer=customer.slug, detail=str(error)[:200])
+
+    def ring_stale(self, customer: Customer, feed: Feed) -> None:
+        """Ring windows again whose deposit is overdue, unless their doorbells still wait in the own queue."""
+        now = time.monotonic()
+        stale = [i for i, rung in feed.in_flight.items() if now - rung.at_s >= self._stale_after_s(rung)]
+        if stale and self._waiting(customer) < len(stale):
+            self._again(customer, feed, stale)
+
+    def ring_all(self, customer: Customer, feed: Feed) -> None:
+        """Ring all windows in flight: their customer's routes changed."""
+        if feed.in_flight:
+            self._again(customer, feed, sorted(feed.in_flight))
+
+    def _waiting(self, customer: Customer) -> int:
+        """Doorbells in the own queue; when no stage goes there, nobody consumes what a route left in it."""
+        own = PREFIX + customer.slug
+        return self.queues.waiting(own) if own in leading_to(customer) else 0
+
+    def _again(self, customer: Customer, feed: Feed, window_ids: list[int]) -> None:
+        now = time.monotonic()
+        for window_id in window_ids:
+            self.ring(customer, window_id)
+            feed.in_flight[window_id] = Rung(now, feed.in_flight[window_id].again + 1)
+        with db.engine.begin(self.engine) as connection:
+            db.windows.rung(connection, window_ids, now_us(connection))
+        log.warning("windows_rung_again", customer=feed.slug, windows=len(window_ids), first=window_ids[0])
+
+    def _stale_after_s(self, rung: Rung) -> float:
+        longest = max(self.settings.stale_after_s, float(self.settings.task_time_limit_s))
+        return min(self.settings.stale_after_s * 2.0 ** min(rung.again, 10), longest)

@@ -1,0 +1,42 @@
+"""The floors that the benchmark measures beside Sluice do their work."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.slow import Agent, answers, head
+from tests.whole import ROOT, free_port, until
+
+
+def test_the_empty_handler_takes_bodies_that_come_with_their_head_and_later(tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "empty.log"
+    command = ["-m", "gunicorn", "-c", "python:bench.floors.empty", "bench.floors.empty:app"]
+    settings = {
+        "SLUICE_HTTP_BIND": f"127.0.0.1:{port}",
+        "SLUICE_HTTP_METRICS_BIND": f"127.0.0.1:{free_port()}",
+    }
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *command], cwd=ROOT, env=os.environ | settings, stdout=output, stderr=output
+        )
+    try:
+
+        def answered() -> bool:
+            assert process.poll() is None, log.read_text()
+            try:
+                with Agent(port) as agent:
+                    agent.sendall(head(None, "Content-Length: 2") + b"{}")
+                    return answers(agent, 1) == [202]
+            except ConnectionError:
+                return False
+
+        until(answered, "an answer of the empty handler")
+        with Agent(port) as agent:
+            agent.sendall(head(None, "Content-Length: 200000"))
+            for _ in range(20):
+                agent.sendall(b"x" * 10_000)
+            assert answers(agent, 1) == [202]
+    finally:
+        process.terminate()
+        process.wait(60)

@@ -1,0 +1,114 @@
+"""nginx as deploy/ has it: what it refuses itself a page can read as it reads the receiver's refusals."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from deploy.local import ports
+from tests import nginx
+from tests.receiver import Home, Receiver
+from tests.slow import Agent, crowd, head
+
+BODY = b'{"event": 1}\n'
+ORIGIN = "https://shop.example"
+
+
+@pytest.fixture(scope="module")
+def port(nginx_program: str, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with nginx.running(nginx_program, tmp_path_factory.mktemp("nginx"), receiver.port) as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def alone(nginx_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Where no receiver is behind it."""
+    with nginx.running(nginx_program, tmp_path_factory.mktemp("nginx"), ports.free(1)[0]) as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def key(home: Home) -> str:
+    return home.add("behind-nginx")
+
+
+def readable(headers: httpx.Headers) -> bool:
+    """For a page of any origin; a header that comes twice is none to a browser."""
+    return headers.get_list("access-control-allow-origin") == ["*"] and headers.get_list(
+        "access-control-expose-headers"
+    ) == ["Retry-After"]
+
+
+def post(port: int, key: str | None, body: bytes, path: str = "/v1/batches") -> httpx.Response:
+    sent = {"content-type": "application/x-ndjson", "origin": ORIGIN}
+    if key is not None:
+        sent["authorization"] = f"Bearer {key}"
+    return httpx.post(
+        f"http://127.0.0.1:{port}{path}", content=body, headers=sent, timeout=60, trust_env=False
+    )
+
+
+def test_the_receivers_answers_pass_with_its_own_headers(port: int, key: str) -> None:
+    for who, status in ((key, 202), (None, 401)):
+        answer = post(port, who, BODY)
+        assert (answer.status_code, readable(answer.headers)) == (status, True)
+    asked = {"origin": ORIGIN, "access-control-request-method": "POST"}
+    preflight = httpx.options(
+        f"http://127.0.0.1:{port}/v1/traces", headers=asked, timeout=60, trust_env=False
+    )
+    assert (preflight.status_code, readable(preflight.headers)) == (200, True)
+    assert preflight.headers["access-control-allow-methods"] == "POST"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (head(None, "Content-Length: 99999999"), 413),
+        (head(None, path="/" + "a" * 40_000), 414),
+        (head(None, f"X-Long: {'a' * 40_000}"), 400),
+        (b"nonsense\r\n\r\n", 400),
+        (b"POST /v1/batches HTTP/1.1\r\nContent-Length: 2\r\n\r\n", 400),
+        (head(None, "Content-Length: 0", path="/nothing"), 404),
+    ],
+    ids=[
+        "a large body",
+        "a long request line",
+        "a long header",
+        "no request line",
+        "no host",
+        "another path",
+    ],
+)
+def test_a_page_may_read_what_nginx_refuses(port: int, request_: bytes, status: int) -> None:
+    with Agent(port) as agent:
+        agent.sendall(request_)
+        came = agent.recv(65536).lower()
+    assert came.startswith(f"http/1.1 {status} ".encode())
+    assert came.count(b"\r\naccess-control-allow-origin: *\r\n") == 1
+
+
+def test_a_page_may_read_when_to_come_again_after_too_many_at_once(port: int, key: str) -> None:
+    with crowd(port, 40) as agents:
+        for agent in agents:
+            agent.sendall(head(key, "Content-Length: 13"))
+        assert any(_refused(agent) for agent in reversed(agents))
+    assert post(port, key, BODY).status_code == 202
+
+
+def test_a_page_may_read_that_the_receiver_is_away(alone: int, key: str) -> None:
+    answer = post(alone, key, BODY)
+    assert (answer.status_code, answer.headers["retry-after"], readable(answer.headers)) == (503, "2", True)
+
+
+def _refused(agent: Agent) -> bool:
+    """Those of which nginx waits for the body have no answer."""
+    agent.settimeout(0.5)
+    try:
+        came = agent.recv(65536).lower()
+    except TimeoutError:
+        return False
+    assert came.startswith(b"http/1.1 429 ")
+    assert came.count(b"\r\nretry-after: 1\r\n") == 1
+    assert came.count(b"\r\naccess-control-allow-origin: *\r\n") == 1
+    assert came.count(b"\r\naccess-control-expose-headers: retry-after\r\n") == 1
+    return True

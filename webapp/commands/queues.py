@@ -1,0 +1,54 @@
+"""`flask queues …`: queues that no customer's route leads to any more."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import click
+
+import db.routes
+from db.engine import begin, read
+from webapp.commands import world
+from webapp.commands.exits import Ended, Exit, Group
+from webapp.commands.tables import show as show_table
+
+group = Group("queues", help="Find and remove queues that no customer uses any more.")
+
+
+@group.command("list")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def list_unused(as_json: bool) -> None:
+    """Queues left behind by routes: whose doorbells came there, how many wait, and how many consumers."""
+    with read(world.parts().engine) as connection:
+        unused = db.routes.unused(connection)
+    with world.broker() as broker:
+        found = broker.doorbells(list(unused))
+    slugs = {name: [customer.slug for customer in unused[name]] for name in found}
+    if as_json:
+        rows = [
+            {"queue": name, "customers": slugs[name], **dataclasses.asdict(found[name])} for name in found
+        ]
+        click.echo(json.dumps({"queues": rows}))
+        return
+    headers = ["queue", "customers", "messages", "consumers"]
+    show_table(
+        headers, [[name, " ".join(slugs[name]), one.messages, one.consumers] for name, one in found.items()]
+    )
+
+
+@group.command("remove")
+@click.argument("queue")
+def remove(queue: str) -> None:
+    """Remove a queue that `flask queues list` names; what is owed of it is rung in the queues used now."""
+    with begin(world.parts().engine) as connection:
+        customers = db.routes.unused(connection).get(queue)
+        if customers is None:
+            raise Ended(Exit.REFUSED, f"{queue} is used, or was never Sluice's; see `flask queues list`")
+        # First: if we die here, windows are rung once too often, and the ledger takes each once.
+        for customer in customers:
+            db.routes.ask_ring(connection, customer.id)
+    with world.broker() as broker:
+        if not broker.remove_doorbells(queue):
+            raise Ended(Exit.NOT_FOUND, f"the broker has no queue {queue}")
+    click.echo(f"queue {queue} is removed", err=True)

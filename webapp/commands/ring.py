@@ -1,0 +1,26 @@
+"""`flask ring`: a customer's windows, now."""
+
+from __future__ import annotations
+
+import click
+from flask.cli import with_appcontext
+
+import db.routes
+import db.windows
+from db.engine import begin
+from webapp.commands import world
+from webapp.commands.exits import Command, Ended, Exit
+
+
+@click.command("ring", cls=Command)
+@click.argument("slug")
+@with_appcontext
+def command(slug: str) -> None:
+    """Ring all open windows of a customer again, in the queues where its routes lead now."""
+    customer = world.customer(slug)
+    if customer.breaker_reason is not None:
+        raise Ended(Exit.REFUSED, f"the breaker of {slug} is open; `flask customers resume` rings, too")
+    with begin(world.parts().engine) as connection:
+        db.routes.ask_ring(connection, customer.id)
+        windows = len(db.windows.open_ids(connection, [customer.id]).get(customer.id, ()))
+    click.echo(f"open windows of {slug}, rung within 10 s: {windows}", err=True)

@@ -1,0 +1,30 @@
+"""What a request's head alone decides: asked by a server before it waits for a body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from webapp.body import Environ
+from webapp.problems import Problem, internal
+from webapp.reception import Decision, Format, Reception
+
+
+class Gate:
+    """Thread-safe. `paths`: what may be posted where."""
+
+    def __init__(self, reception: Reception, paths: Mapping[str, Mapping[str, Format]]) -> None:
+        self._reception = reception
+        self._paths = paths
+
+    def decide(self, environ: Environ) -> Decision | None:
+        """Admitted when the body is wanted, the Problem to answer, and None where the application answers
+        without a body. Blocks for the deadline of the key at most."""
+        formats = self._paths.get(environ["PATH_INFO"])
+        if formats is None or environ["REQUEST_METHOD"] != "POST":
+            return None
+        try:
+            return self._reception.admit(environ, formats)
+        except Problem as problem:
+            return problem
+        except Exception as error:
+            return internal(error)
