@@ -1,4 +1,4 @@
-"""`python -m operators.listener BIND MEMORY PARENT [ORIGIN [tls]]`, as `operators.process` starts it.
+"""`python -m operators.listener BIND SOCKET MEMORY PARENT ORIGIN TLS`, as `operators.process` starts it.
 
 GET /metrics, /healthz and /readyz. Connections are few, each ends after seconds, and the oldest gives way to
 the next: no slow reader keeps others from looking, and none touches the process that is looked at.
@@ -24,6 +24,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from operators.lines import Lines
 from operators.memory import Memory
+from operators.sockets import listen
 from operators.values import exposition
 
 CONNECTIONS = 8
@@ -37,19 +38,18 @@ log = structlog.get_logger(__name__)
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    allow_reuse_address = True
     daemon_threads = True
-    request_queue_size = 32
 
-    def __init__(self, bind: str, memory: Memory, parent: int, origin: str, *, tls: bool) -> None:
-        host, _, port = bind.rpartition(":")
-        host = host.strip("[]")
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    def __init__(
+        self, listening: socket.socket, memory: Memory, parent: int, origin: str, *, tls: bool
+    ) -> None:
         self.memory, self.origin, self.tls = memory, origin, tls
         self._parent = parent
         self._open: dict[Any, float] = {}
         self._lock = threading.Lock()
-        super().__init__((host, int(port)), _Handler)
+        super().__init__(listening.getsockname(), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listening
 
     def service_actions(self) -> None:
         """Between connections: hang up on those that are too old, and end with the parent."""
@@ -150,8 +150,11 @@ def _hang_up(connection: socket.socket) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Serve until the parent is gone. An address that is taken is tried again: by a release that is
-    started beside this one it is taken for a while."""
+    """Serve until the parent is gone, on the socket that it listens on.
+
+    SOCKET is empty when the parent could not have BIND. It is tried again here: by a release that this one
+    is started beside, it is taken for a while.
+    """
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -163,18 +166,24 @@ def main(arguments: list[str]) -> None:
     # The parent says when it ends: until then, its drain included, there is something to see.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    bind, memory, parent, origin, tls = (*arguments, "", "")[:5]
+    bind, inherited, memory, parent, origin, tls = arguments
+    listening = socket.socket(fileno=int(inherited)) if inherited else _bound(bind, int(parent))
+    server = _Server(listening, Memory.of(int(memory)), int(parent), origin, tls=bool(tls))
+    server.serve_forever(TURN_S)
+
+
+def _bound(bind: str, parent: int) -> socket.socket:
+    """The address, as soon as it can be had; ends with the parent."""
     told = False
-    while os.getppid() == int(parent):
+    while os.getppid() == parent:
         try:
-            server = _Server(bind, Memory.of(int(memory)), int(parent), origin, tls=tls == "tls")
+            return listen(bind)
         except OSError as error:
             if not told:
                 log.error("operators_address_unavailable", bind=bind, error=str(error))
             told = True
-            time.sleep(AGAIN_S)
-            continue
-        server.serve_forever(TURN_S)
+        time.sleep(AGAIN_S)
+    sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -84,6 +84,7 @@ def pre_fork(server: Arbiter, worker: Worker) -> None:
 
 def post_fork(server: Arbiter, worker: Worker) -> None:
     """Stay on it, and step back behind those who finish what was accepted before."""
+    _listener.leave()
     if _settings.pin:
         os.sched_setaffinity(0, {worker.core})
     step_back(_settings.nice)

@@ -52,6 +52,17 @@ def said(receiver: Receiver) -> str:
     return ""
 
 
+def test_who_finds_the_receiver_ready_finds_its_operators_address(home: Home, tmp_path: Path) -> None:
+    with receivers.running(tmp_path, home.environment, ready=False) as receiver:
+        address = ("127.0.0.1", receiver.operators_port)
+        with receivers.frozen(until(receiver.listener, "the listener")):
+            until(receiver.ready, "the receiver")
+            early = socket.create_connection(address, receivers.DEADLINE_S)
+        with early:
+            early.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert early.recv(64).startswith(b"HTTP/1.0 200")
+
+
 def test_it_comes_back_when_it_is_killed_and_goes_with_the_server(
     home: Home, slug: str, tmp_path: Path
 ) -> None:
