@@ -45,6 +45,22 @@ def test_no_body_is_asked_for_that_the_head_refuses(
     assert b"connection: close" in came.lower()
 
 
+def test_no_body_of_a_customer_who_is_blocked_is_asked_for(receiver: Receiver, home: Home, slug: str) -> None:
+    key = home.add(slug)
+    home.state(slug, "blocked")
+    came = said(receiver, head(key, "Content-Length: 13", "Expect: 100-continue"))
+    assert came.startswith(b"HTTP/1.1 403 ")
+
+
+def test_no_body_beyond_a_limit_is_asked_for(receiver: Receiver, home: Home, slug: str) -> None:
+    key = home.add(slug)
+    home.limit(slug, daily_bytes=1)
+    assert receiver.post(key, b"x").status_code == 202
+    came = said(receiver, head(key, "Content-Length: 13", "Expect: 100-continue"))
+    assert came.startswith(b"HTTP/1.1 429 ")
+    assert b"\r\nretry-after: " in came.lower()
+
+
 @pytest.mark.parametrize(
     ("line", "body"),
     [
