@@ -5,12 +5,16 @@ import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
+from xml.etree import ElementTree
 
 import pytest
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
+import db.tables
+import db.windows
 from webapp import problems
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,6 +117,17 @@ def test_every_problem_type_is_documented() -> None:
         )
     }
     assert rows == {slug: (kind.status, kind.title, kind.remedy) for slug, kind in kinds.items()}
+
+
+def drawn(name: str) -> set[str]:
+    """The texts of a drawing."""
+    root = ElementTree.parse(ROOT / "docs" / "drawings" / name).getroot()  # noqa: S314 - our own file
+    return {text.text or "" for text in root.iter("{http://www.w3.org/2000/svg}text")}
+
+
+def test_every_table_and_every_state_of_a_window_is_drawn() -> None:
+    assert not set(db.tables.metadata.tables) - drawn("tables.svg")
+    assert not set(get_args(db.windows.State)) - drawn("window.svg")
 
 
 def test_make_targets_that_the_docs_name_exist() -> None:
