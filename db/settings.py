@@ -26,9 +26,7 @@ class DatabaseSettings(BaseSettings):
         min_length=1,
         description="SQLAlchemy URL of the database, sqlite:///path or postgresql://user:password@host/name",
     )
-    pool_size: int = Field(
-        default=5, gt=0, le=200, description="connections that one process keeps open, count"
-    )
+    pool_size: int = Field(default=5, gt=0, le=200, description="connections that each process keeps open")
     pool_wait_s: float = Field(
         default=5, gt=0, le=600, description="longest wait for a free connection, seconds"
     )
@@ -45,7 +43,10 @@ class DatabaseSettings(BaseSettings):
         default=10, gt=0, le=600, description="longest wait for SQLite's lock, seconds"
     )
     remember_days: int = Field(
-        default=7, gt=0, le=365, description="how long batch ids are remembered, days of the stream's time"
+        default=7,
+        gt=0,
+        le=365,
+        description="days that batch ids are remembered, counted back from the newest dispatched batch",
     )
     windows_days: int = Field(
         default=30, gt=0, le=3650, description="how long windows are kept after their deposit, days"

@@ -24,21 +24,23 @@ class StreamSettings(BaseSettings):
         "rabbitmq-stream://guest:guest@127.0.0.1:5552/%2f",
         validation_alias="STREAM_URL",
         repr=False,
-        description="Where the stream listener is: rabbitmq-stream[+tls]://user:password@host:port/vhost; "
-        "of a cluster all of them, joined by semicolons.",
+        description="URL of the stream listener: "
+        "rabbitmq-stream[+tls]://user:password@host:port/vhost; for a cluster, the "
+        "URLs of all nodes, separated by semicolons.",
     )
     broker_url: str = Field(
         "amqp://guest:guest@127.0.0.1:5672//",
         validation_alias="BROKER_URL",
         repr=False,
-        description="AMQP URL of the same broker, of a cluster all of them, joined by semicolons; used to "
-        "read back what a declared stream really is.",
+        description="AMQP URL of the same broker; for a cluster, the URLs of all nodes, separated "
+        "by semicolons. Used to read the arguments of declared streams.",
     )
     frame_max: int = Field(
         128 * MIB,
         ge=MIB,
         le=1024 * MIB,
-        description="Largest frame offered to the broker, in bytes; the smaller of both sides counts.",
+        description="Largest frame offered to the broker, in bytes; the lower limit of client and "
+        "broker applies.",
     )
     heartbeat_s: int = Field(
         10,
@@ -58,13 +60,16 @@ class StreamSettings(BaseSettings):
     unconfirmed_bytes_per_stream: int = Field(
         8 * MIB,
         gt=0,
-        description="Bytes that may wait for their confirm per stream and process; bounds chunks too.",
+        description="Maximum unconfirmed bytes per stream and process; also limits the size of chunks.",
     )
     unconfirmed_bytes: int = Field(
-        64 * MIB, gt=0, description="Bytes that may wait for their confirm in one process, all streams."
+        64 * MIB, gt=0, description="Maximum unconfirmed bytes per process, over all streams."
     )
     publish_frame_bytes: int = Field(
-        MIB, ge=1024, description="Bytes after which a Publish frame is cut; a larger message goes alone."
+        MIB,
+        ge=1024,
+        description="Maximum size of a Publish frame, in bytes; a larger message is sent in a "
+        "frame of its own.",
     )
 
     @field_validator("url")

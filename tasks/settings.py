@@ -23,74 +23,91 @@ class TaskSettings(BaseSettings):
         pattern="^(classic|quorum)$",
         description="type of the customers' queues: classic or quorum",
     )
-    window_batches: int = Field(500, gt=0, le=10_000, description="most batches in a window")
-    window_bytes: int = Field(8 * MIB, gt=0, description="most bytes, as sent by the agents, in a window")
+    window_batches: int = Field(500, gt=0, le=10_000, description="maximum batches in a window")
+    window_bytes: int = Field(8 * MIB, gt=0, description="maximum bytes in a window, as sent by the agents")
     window_events: int = Field(
-        100_000, gt=0, description="events a window aims at, by the customer's own events per byte so far"
+        100_000,
+        gt=0,
+        description="target number of events in a window, estimated from the customer's events per "
+        "byte so far",
     )
     linger_ms: int = Field(
-        50, ge=1, le=5_000, description="milliseconds a quiet customer's batch waits for company"
+        50,
+        ge=1,
+        le=5_000,
+        description="milliseconds that the dispatcher waits for more batches before it cuts a "
+        "window; grows with the windows in flight and the busy customers",
     )
-    linger_max_ms: int = Field(
-        400, ge=1, le=60_000, description="milliseconds a batch waits for company when windows are in flight"
-    )
+    linger_max_ms: int = Field(400, ge=1, le=60_000, description="upper limit of that wait, in milliseconds")
     windows_per_process: int = Field(
         3,
         gt=0,
         le=100,
-        description="windows in flight for each process of the workers, shared by their busy customers",
+        description="maximum windows in flight for each worker process, shared by the busy customers",
     )
-    windows_in_flight: int = Field(32, gt=0, le=1_000, description="most windows in flight for one customer")
+    windows_in_flight: int = Field(
+        32, gt=0, le=1_000, description="maximum windows in flight for one customer"
+    )
     pending_batches: int = Field(
-        4_096, gt=0, description="batches of one customer that the dispatcher has read but not yet recorded"
+        4_096,
+        gt=0,
+        description="maximum batches of one customer that the dispatcher has read and not yet recorded",
     )
     stale_after_s: float = Field(
-        30.0, gt=0, description="seconds without deposit after which a window is rung again"
+        30.0, gt=0, description="seconds without a deposit after which a window's chain is sent again"
     )
     lease_stale_s: float = Field(
-        9.0, gt=0, le=60, description="seconds without a beat after which a customer's lease is taken over"
+        9.0,
+        gt=0,
+        le=60,
+        description="seconds without a beat after which another dispatcher takes over a customer's lease",
     )
     tick_s: float = Field(
-        2.0, gt=0, le=10, description="seconds between looks at customers, leases and stale windows"
+        2.0, gt=0, le=10, description="seconds between checks of customers, leases and stale windows"
     )
-    prune_every_s: float = Field(
-        60.0, gt=0, description="seconds between two rounds of forgetting what is old enough"
-    )
-    decompressed_bytes: int = Field(64 * MIB, gt=0, description="most bytes one batch may decompress to")
+    prune_every_s: float = Field(60.0, gt=0, description="seconds between two rounds of pruning")
+    decompressed_bytes: int = Field(64 * MIB, gt=0, description="maximum decompressed bytes of a batch")
     decompression_ratio: int = Field(
-        1_000, gt=0, description="most bytes out for a byte in when decompressing"
+        1_000, gt=0, description="maximum ratio of decompressed to compressed bytes"
     )
     decoded_bytes: int = Field(
-        256 * MIB, gt=0, description="most decompressed bytes in a window before it is cut in two"
+        256 * MIB,
+        gt=0,
+        description="maximum decompressed bytes of a window; above it the window is cut in two",
     )
     handover_bytes: int = Field(
         8 * MIB,
         gt=0,
-        description="most bytes handed from one stage to the next before the window is cut in two",
+        description="maximum bytes that a window hands from one stage to the next; above it the "
+        "window is cut in two",
     )
     quarantine_daily_bytes: int = Field(
         256 * MIB,
         gt=0,
-        description="most bytes of a customer kept in quarantine a day (UTC); what is beyond stays in the raw"
-        " stream only",
+        description="maximum bytes kept in quarantine for a customer and day (UTC); bytes beyond "
+        "it are in the raw stream only",
     )
-    deposit_windows: int = Field(16, gt=0, le=1_000, description="most windows merged into one deposit")
+    deposit_windows: int = Field(16, gt=0, le=1_000, description="maximum windows merged into one deposit")
     read_deadline_s: float = Field(20.0, gt=0, description="seconds a read from a stream may take")
     publish_deadline_s: float = Field(10.0, gt=0, description="seconds a publish may wait for its confirm")
     deliveries: int = Field(
         3,
         ge=2,
         le=100,
-        description="bad ends of its deliveries after which a window is cut, or its only batch refused",
+        description="deliveries that may end badly before a window is cut in two; of a single "
+        "batch: worker deaths before it is quarantined",
     )
     breaker_ratio: float = Field(
         0.5,
         gt=0,
         le=1,
-        description="share of a customer's batches of the last minute that may fail for one reason",
+        description="share of a customer's batches of the last minute; when more fail for one "
+        "reason, the breaker opens",
     )
     breaker_batches: int = Field(
-        20, gt=0, description="batches that have to fail for one reason before the breaker opens"
+        20,
+        gt=0,
+        description="minimum number of batches that must fail for one reason before the breaker opens",
     )
     processor_limit_s: int = Field(
         60, gt=0, description="seconds of processor time after which a task's process is killed"

@@ -21,56 +21,75 @@ class HttpSettings(BaseSettings):
 
     bind: str = Field("127.0.0.1:8080", description="address and port that gunicorn listens on")
     workers: int = Field(2, gt=0, le=256, description="gunicorn worker processes")
-    pin: bool = Field(True, description="each worker process stays on one processor core")
+    pin: bool = Field(True, description="pin each worker process to one processor core")
     nice: int = Field(
-        5, ge=0, le=19, description="niceness of the worker processes: what was accepted is finished first"
+        5,
+        ge=0,
+        le=19,
+        description="niceness of the worker processes, so that processing accepted batches comes first",
     )
     threads: int = Field(
-        32, gt=0, le=1024, description="threads per worker: requests that wait for a confirm at once"
+        32, gt=0, le=1024, description="threads per worker; each waits for one confirm at a time"
     )
     connections: int = Field(
-        10_000, gt=0, le=100_000, description="connections per worker, idle ones included"
+        10_000, gt=0, le=100_000, description="maximum connections per worker, including idle ones"
     )
     keepalive_s: int = Field(75, gt=0, le=3600, description="seconds that an idle connection is kept open")
     drain_s: float = Field(
         2.0, ge=0, le=600, description="seconds between readiness turning false and the listener closing"
     )
-    graceful_s: int = Field(30, gt=0, le=600, description="seconds that requests under way get to finish")
+    graceful_s: int = Field(
+        30, gt=0, le=600, description="seconds that running requests get to finish at shutdown"
+    )
     body_bytes: int = Field(4 * MIB, gt=0, le=64 * MIB, description="largest body as sent, in bytes")
     body_deadline_s: float = Field(
-        30.0, gt=0, le=600, description="seconds in which a body must have come whole"
+        30.0, gt=0, le=600, description="seconds within which the whole body must arrive"
     )
     body_rate: int = Field(
-        500, ge=0, le=1_000_000, description="bytes a second of a body that takes longer than 10 s; 0: any"
+        500,
+        ge=0,
+        le=1_000_000,
+        description="minimum bytes per second of a body that takes longer than 10 s; 0 switches "
+        "the check off",
     )
     bodies_bytes: int = Field(
         64 * MIB,
         gt=0,
         le=64 * GIB,
-        description="bytes of all bodies that are coming or wait for a thread, per worker",
+        description="maximum bytes per worker of bodies that are being received or wait for a thread",
     )
     publish_deadline_s: float = Field(
         5.0, gt=0, le=60, description="seconds to wait for the broker's confirm"
     )
-    retry_after_min_s: int = Field(1, gt=0, le=3600, description="least seconds that Retry-After asks for")
-    retry_after_max_s: int = Field(5, gt=0, le=3600, description="most seconds that Retry-After asks for")
-    key_fresh_s: float = Field(10.0, gt=0, le=10, description="seconds after which a key is looked up again")
+    retry_after_min_s: int = Field(1, gt=0, le=3600, description="minimum of Retry-After, in seconds")
+    retry_after_max_s: int = Field(5, gt=0, le=3600, description="maximum of Retry-After, in seconds")
+    key_fresh_s: float = Field(
+        10.0, gt=0, le=10, description="seconds after which a cached key is looked up again"
+    )
     key_wait_s: float = Field(
-        1.0, gt=0, le=30, description="seconds that a request waits for its key's look-up"
+        1.0, gt=0, le=30, description="maximum seconds that a request waits for the look-up of its key"
     )
-    keys_known: int = Field(20_000, gt=0, description="keys kept in memory by each worker")
-    keys_unknown: int = Field(20_000, gt=0, description="refused keys kept in memory by each worker")
+    keys_known: int = Field(20_000, gt=0, description="maximum valid keys cached by each worker")
+    keys_unknown: int = Field(20_000, gt=0, description="maximum refused keys cached by each worker")
     receivers: int = Field(
-        1, gt=0, le=1000, description="receivers that share each customer; each lets in its part of the rates"
+        1,
+        gt=0,
+        le=1000,
+        description="number of receivers that share the customers; each admits its share of the rate limits",
     )
-    cors_origin: str = Field("*", description="origin of the browsers that may post; empty: none")
+    cors_origin: str = Field(
+        "*", description="origin from which browsers may post; * for any, empty for none"
+    )
     metrics_bind: str = Field(
         "127.0.0.1:9464",
         pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):[0-9]{1,5}$",
-        description="address and port of what is for operators; never one that agents reach",
+        description="address and port of the operators' endpoints; agents must not be able to reach it",
     )
     metric_customers: int = Field(
-        100, gt=0, le=10_000, description="customers with metrics of their own; rest: other"
+        100,
+        gt=0,
+        le=10_000,
+        description="maximum customers with metrics of their own; all others are counted as `other`",
     )
 
     @model_validator(mode="after")
