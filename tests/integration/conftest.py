@@ -8,6 +8,7 @@ import pytest
 
 from deploy.local import rabbitmq as local_rabbitmq
 from deploy.local.rabbitmq import RabbitNode
+from streams import Broker, StreamSettings
 from tests import receiver as receivers
 from tests.receiver import Home, Receiver
 
@@ -26,6 +27,14 @@ def home(
 def receiver(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
     with receivers.running(tmp_path_factory.mktemp("receiver"), home.environment) as receiver:
         yield receiver
+
+
+@pytest.fixture
+def broker(rabbitmq: RabbitNode) -> Iterator[Broker]:
+    """A client of the broker that the tests share."""
+    broker = Broker(StreamSettings(url=rabbitmq.stream_url, broker_url=rabbitmq.amqp_url))
+    yield broker
+    broker.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import secrets
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from bench.leaderless import leaderless
 from deploy.local.rabbitmq import RabbitNode
-from streams import Broker, StreamSettings, raw
+from streams import Broker, raw
 from streams.errors import Unavailable
 from tests.envelopes import envelope
 from tests.integration.test_whole import event, ndjson
@@ -22,13 +21,6 @@ from tests.whole import running, until
 pytestmark = pytest.mark.timeout(600)
 CUSTOMERS = 50
 DEADLINE_S = 30.0
-
-
-@pytest.fixture
-def broker(rabbitmq: RabbitNode) -> Iterator[Broker]:
-    broker = Broker(StreamSettings(url=rabbitmq.stream_url, broker_url=rabbitmq.amqp_url))
-    yield broker
-    broker.close()
 
 
 def publish(broker: Broker, slugs: list[str], *, unfit: bool = False) -> None:

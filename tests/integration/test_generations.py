@@ -5,7 +5,6 @@ import json
 import secrets
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from sqlalchemy import Engine, text
 
 from db import workers
 from deploy.local.rabbitmq import RabbitNode
-from streams import Broker, StreamSettings, processed, raw
+from streams import Broker, processed, raw
 from tests.envelopes import envelope
 from tests.integration.test_whole import event, ndjson, scalar, settled
 from tests.whole import Whole, running, until
@@ -76,13 +75,6 @@ def cases() -> list[Case]:
             ("cut", "replaced"), yes_and_no, yes_and_no, yes_and_no
         )
     ]
-
-
-@pytest.fixture
-def broker(rabbitmq: RabbitNode) -> Iterator[Broker]:
-    broker = Broker(StreamSettings(url=rabbitmq.stream_url, broker_url=rabbitmq.amqp_url))
-    yield broker
-    broker.close()
 
 
 def message(slug: str, *, days_ago: int = 0) -> bytes:

@@ -11,7 +11,6 @@ from sqlalchemy import Engine
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker, raw
 from tests.integration.test_generations import (
-    broker,
     counted,
     cursor,
     dispatched,
@@ -24,7 +23,6 @@ from tests.integration.test_generations import (
 from tests.integration.test_whole import settled
 from tests.whole import running, until
 
-__all__ = ["broker"]
 pytestmark = pytest.mark.timeout(600)
 
 

@@ -1,7 +1,6 @@
 """A raw stream held against a ledger that an earlier revision wrote, which knew no fingerprints."""
 
 import time
-from collections.abc import Iterator
 
 import pytest
 from celery import Celery
@@ -11,8 +10,7 @@ import db.dispatch
 from db.engine import begin
 from db.pruning import prune
 from db.settings import DatabaseSettings
-from deploy.local.rabbitmq import RabbitNode
-from streams import Broker, StreamSettings, decode_envelope, raw
+from streams import Broker, decode_envelope, raw
 from streams.fingerprint import fingerprint
 from tasks.dispatcher.reconciling import Reconciler
 from tests.integration.ledger_rows import (
@@ -28,13 +26,6 @@ from tests.integration.test_generations import RETENTION, message, recreate
 
 BATCHES = 3
 DEADLINE_S = 30.0
-
-
-@pytest.fixture
-def broker(rabbitmq: RabbitNode) -> Iterator[Broker]:
-    broker = Broker(StreamSettings(url=rabbitmq.stream_url, broker_url=rabbitmq.amqp_url))
-    yield broker
-    broker.close()
 
 
 @pytest.mark.parametrize(("survive", "generation", "goes_on_at"), [(3, 0, 3), (2, 1, 2), (0, 1, 0)])

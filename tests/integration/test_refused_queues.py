@@ -1,8 +1,5 @@
 """A queue that the broker refuses stops its own customer; a worker that lost its queues has them again."""
 
-import secrets
-import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -14,30 +11,14 @@ import db.customers
 from bench.leaderless import evaluate
 from db.engine import begin
 from deploy.local.rabbitmq import RabbitNode
-from streams import Broker, StreamSettings, raw
-from tests.envelopes import envelope
-from tests.integration.test_whole import event, ndjson
+from streams import Broker
+from tests.integration.test_dispatch_isolation import publish
 from tests.whole import Whole, running, until
 
 pytestmark = pytest.mark.timeout(600)
 CUSTOMERS = 8
 QUEUES = 50  # the same worker consumes; of the others nothing comes
 DEADLINE_S = 30.0
-
-
-@pytest.fixture
-def broker(rabbitmq: RabbitNode) -> Iterator[Broker]:
-    broker = Broker(StreamSettings(url=rabbitmq.stream_url, broker_url=rabbitmq.amqp_url))
-    yield broker
-    broker.close()
-
-
-def publish(broker: Broker, slugs: list[str]) -> None:
-    """One batch of one event for each of them."""
-    for slug in slugs:
-        body, now_us = ndjson(event(secrets.token_hex(16))), time.time_ns() // 1000
-        message = envelope(slug, secrets.token_hex(8), body, accepted_at_us=now_us)
-        broker.publish(raw(slug), message, deadline_s=DEADLINE_S)
 
 
 def deposited(engine: Engine, slugs: list[str], events: int) -> bool:

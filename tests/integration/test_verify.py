@@ -1,6 +1,7 @@
 """`flask verify` over many slices: short transactions, windows that are split meanwhile, and going on."""
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -63,9 +64,15 @@ def split(home: Home, customer: Customer, first_offset: int) -> None:
         db.windows.split(connection, window.id, parts)
 
 
-def verified(home: Home, customer: Customer, *meanwhile: partial[None], from_offset: int = 0) -> Proof:
-    """After each slice the next of `meanwhile` is done."""
-    proof, left = Proof(), list(meanwhile)
+def verified(
+    home: Home,
+    customer: Customer,
+    *meanwhile: Callable[[], None],
+    proof: Proof | None = None,
+    from_offset: int = 0,
+) -> Proof:
+    """After each slice the next of `meanwhile` is done. `proof` is there when one of them raises."""
+    proof, left = Proof() if proof is None else proof, list(meanwhile)
 
     def progress(_done: int, _due: int) -> None:
         if left:
@@ -136,15 +143,7 @@ def test_a_verification_that_was_stopped_goes_on_where_it_was(home: Home, custom
 
     proof = Proof()
     with pytest.raises(Stopped):
-        verify(
-            home.engine,
-            home.broker,
-            customer,
-            proof,
-            remember_days=7,
-            deadline_s=30,
-            progress=lambda _done, _due: stop(),
-        )
+        verified(home, customer, stop, proof=proof)
     assert proof.reached == 3
     rest = flask_json(home, "verify", customer.slug, "--from", str(proof.reached))
     assert (rest["first_offset"], rest["read"], rest["differences"]) == (3, 9, [])
