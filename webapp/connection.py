@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
 import time
 from collections.abc import Callable
 from enum import Enum, auto
@@ -27,6 +28,11 @@ HEAD_BYTES = 32 * 1024
 EARLY_BYTES = 64 * 1024
 """A body of fewer bytes is taken in with its head; of a larger one the head is looked at first."""
 
+SEND_S = 1
+"""An answer of which no byte can be sent for so many seconds is given up. Answers are small: room for one is
+lacking only where an agent asks on and does not read."""
+
+_SEND = struct.pack("@ll", SEND_S, 0)  # a timeval
 _HEAD_END = b"\r\n\r\n"
 _READ_BYTES = 8192
 _BODY_READ_BYTES = 256 * 1024
@@ -109,6 +115,7 @@ class Connection(TConn):  # type: ignore[misc] # TConn has no types
         body_bytes: int,
     ) -> None:
         super().__init__(cfg, sock, address, server)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND)
         self._linger = linger
         self._body_bytes = body_bytes
         self._next = Next.HEAD
@@ -125,7 +132,7 @@ class Connection(TConn):  # type: ignore[misc] # TConn has no types
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of a body that is still coming."""
+        """Bytes of a body that is still coming, or waits for a thread."""
         return 0 if self._body is None else len(self._body.taken)
 
     def advance(self) -> Next:
@@ -172,7 +179,7 @@ class Connection(TConn):  # type: ignore[misc] # TConn has no types
 
     def arrived(self, body: Body) -> Body:
         """The request's body for the application."""
-        if self._body is None:
+        if self._body is None and self.decision is None:
             return body
         decision, self.decision = self.decision, None
         self._arrived = Arrived(body.reader, decision, self._cut)

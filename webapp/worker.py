@@ -24,7 +24,7 @@ from gunicorn.workers.gthread import (  # type: ignore[import-untyped] # the sam
 
 from webapp import unheard
 from webapp.bodies import Bodies
-from webapp.connection import Arrived, Connection, Next
+from webapp.connection import Connection, Next
 from webapp.problems import Problem
 from webapp.reception import Admitted, Decision
 
@@ -48,7 +48,8 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
 
     A connection that is closed after an answer must be read on for a moment, or the answer is lost with the
     reset that unread bytes cause (RFC 9112, 9.6). gthread does that in its main loop, which stands still
-    meanwhile: for 2 s when the agent sends nothing and does not hang up.
+    meanwhile: for 2 s when the agent sends nothing and does not hang up. An agent that asks on and reads no
+    answer holds a thread for `SEND_S`; gthread's thread waits for it without end.
 
     Where gunicorn itself ends TLS, a connection is gthread's own from its first byte.
     """
@@ -70,7 +71,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
         )
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Called in each round of the main loop."""
+        """Called when it may have to change: in each round while descriptors are short."""
         super().set_accept_enabled(enabled and time.monotonic() >= self._full_until)
 
     def accept(self, listener: socket.socket) -> None:
@@ -88,12 +89,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
             raise
         self.nr_conns += 1
         conn = Connection(
-            self.cfg,
-            sock,
-            address,
-            listener.getsockname(),
-            linger=self.linger,
-            body_bytes=self._body_bytes,
+            self.cfg, sock, address, listener.getsockname(), linger=self.linger, body_bytes=self._body_bytes
         )
         conn.data_ready = not self.cfg.is_ssl  # no thread need wait for a first byte
         self.enqueue_req(conn)
@@ -157,10 +153,14 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
             # It was sent when the body was wanted and had not come.
             req._expected_100_continue = False
         elif req._expected_100_continue:
-            decision = self._look_at(req, conn)
-            req.body = Arrived(req.body.reader, decision, None)
+            conn.decision = decision = self._look_at(req, conn)
+            req.body = conn.arrived(req.body)
             req._expected_100_continue = isinstance(decision, Admitted)
-        return super().handle_request(req, conn)
+        try:
+            return super().handle_request(req, conn)
+        except BlockingIOError:
+            # The answer could not be sent; this has gthread close the connection without more ado.
+            raise StopIteration from None
 
     def linger(self, conn: Connection) -> None:
         """Close a connection whose answer is sent when the agent has, or after 2 s, or 64 KiB."""

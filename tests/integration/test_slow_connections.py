@@ -5,6 +5,7 @@ import re
 import resource
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.receiver import DEADLINE_S, Home, Receiver, until
 
 BODY = b'{"event": 1}\n'
 ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+ASKING = b"GET /problems/unauthenticated HTTP/1.1\r\nHost: x\r\n\r\n"
 CLOSING = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 BEGUN = b"POST /v1/batches HTTP/1.1\r\nHost: x\r\nX-Slow: "
 
@@ -107,6 +109,36 @@ def test_a_body_that_nobody_reads_but_came_does_not_cost_its_connection(receiver
         for _ in range(10):
             agent.sendall(refused)
             assert answers(agent, 1) == [401]
+
+
+def test_agents_that_never_read_their_answers_keep_nobody_waiting(
+    home: Home, key: str, tmp_path: Path
+) -> None:
+    environment = {**home.environment, "SLUICE_HTTP_WORKERS": "1", "SLUICE_HTTP_THREADS": "2"}
+    asking = ASKING * 20_000
+    with receivers.running(tmp_path, environment) as receiver, contextlib.ExitStack() as stack:
+        for _ in range(2):
+            agent = stack.enter_context(socket.socket())
+            agent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            agent.connect(("127.0.0.1", receiver.port))
+            agent.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                agent.send(asking)
+        # Until the receiver has hung up, or waits for them to read.
+        until(lambda: rests(receiver.workers()[0]), "the receiver to have answered what it can")
+        assert receiver.post(key, BODY).status_code == 202
+
+
+def rests(pid: int) -> bool:
+    """Whether the process needs no processor for a second."""
+    before = processor_ticks(pid)
+    time.sleep(1)
+    return processor_ticks(pid) - before <= 2
+
+
+def processor_ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
 def test_agents_that_do_not_hang_up_keep_nobody_waiting(receiver: Receiver, key: str) -> None:
