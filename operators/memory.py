@@ -38,13 +38,11 @@ class Lane:
         at = self._end + _NAME.size + _padded(len(name))
         if at + _CELL.size > len(self._page):
             return None
-        _NAME.pack_into(self._page, self._end, len(name))
-        begin = self._end + _NAME.size
-        self._page[begin : begin + len(name)] = name
-        _CELL.pack_into(self._page, at, 0.0, 0.0)
+        self._write(self._end, _NAME.pack(len(name)) + name)
+        self._write(at, _CELL.pack(0.0, 0.0))
         # The entry is there from here on; if we die before, its bytes are written over.
         self._end = at + _CELL.size
-        _USED.pack_into(self._page, 0, self._end)
+        self._write(0, _USED.pack(self._end))
         self._cells[name] = at
         return at
 
@@ -55,7 +53,11 @@ class Lane:
 
     def set(self, cell: int, value: float, set_at_s: float = 0.0) -> None:
         """Change the number."""
-        _CELL.pack_into(self._page, cell, value, set_at_s)
+        self._write(cell, _CELL.pack(value, set_at_s))
+
+    def _write(self, at: int, data: bytes) -> None:
+        """In one copy: `pack_into` writes zeros first, and others read meanwhile."""
+        self._page[at : at + len(data)] = data
 
     def numbers(self) -> Iterator[tuple[bytes, float, float]]:
         """Name, number and when it was set of each; another process may be writing."""
@@ -91,7 +93,7 @@ class Memory:
         size = _HEAD.size + lanes * lane_bytes
         os.ftruncate(file, size)
         self._page = memoryview(mmap.mmap(file, size))
-        _HEAD.pack_into(self._page, 0, lanes, lane_bytes)
+        self._page[: _HEAD.size] = _HEAD.pack(lanes, lane_bytes)
         self._lanes, self._lane_bytes = lanes, lane_bytes
 
     def take(self) -> Lane | None:

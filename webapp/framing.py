@@ -29,12 +29,15 @@ class Framing:
 
 def framing(head: bytes) -> Framing | None:
     """Of a whole head; None for a request without a body, and for one that the parser will refuse."""
-    fields = _FIELDS.findall(head.lower())
+    head = head.lower()
+    fields = _FIELDS.findall(head)
     if not fields:
         return None
     lengths = [value.rstrip(b" \t") for name, value in fields if name == b"content-length"]
     codings = [value.rstrip(b" \t") for name, value in fields if name == b"transfer-encoding"]
     expects = any(name == b"expect" and value.rstrip(b" \t") == b"100-continue" for name, value in fields)
+    # An agent of HTTP/1.0 would take it for the answer (RFC 9110, 15.2).
+    expects = expects and not head.lstrip(b"\r\n").partition(b"\r\n")[0].endswith(b" http/1.0")
     if codings == [b"chunked"] and not lengths:
         return Framing(length=None, expects=expects)
     if len(lengths) == 1 and not codings and _LENGTH_FORM.fullmatch(lengths[0]) and int(lengths[0]):

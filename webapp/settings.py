@@ -78,7 +78,9 @@ class HttpSettings(BaseSettings):
         description="number of receivers that share the customers; each admits its share of the rate limits",
     )
     cors_origin: str = Field(
-        "*", description="origin from which browsers may post; * for any, empty for none"
+        "*",
+        pattern=r"^[!-~]*$",
+        description="origin from which browsers may post; * for any, empty for none",
     )
     metrics_bind: str = Field(
         "127.0.0.1:9464",
@@ -96,6 +98,12 @@ class HttpSettings(BaseSettings):
     def _retry_after_in_order(self) -> HttpSettings:
         if self.retry_after_min_s > self.retry_after_max_s:
             raise ValueError("retry_after_min_s must not be above retry_after_max_s")
+        return self
+
+    @model_validator(mode="after")
+    def _the_metrics_port_exists(self) -> HttpSettings:
+        if int(self.metrics_bind.rpartition(":")[2]) > 65_535:
+            raise ValueError("metrics_bind must name a port up to 65535")
         return self
 
     @model_validator(mode="after")

@@ -19,11 +19,15 @@ _KINDS = (
     (errors.ExpectationFailed, problems.UNKNOWN_EXPECTATION),
     (errors.ParseException, problems.BAD_REQUEST),
 )
+# Named like the others, and no fault of the request's.
+_OURS = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName, errors.ConfigurationProblem)
 _DETAIL_CHARACTERS = 200
 
 
 def problem_of(error: Exception) -> Problem:
     """What gunicorn's error means for the agent."""
+    if isinstance(error, _OURS):
+        return problems.internal(error)
     for kind, problem in _KINDS:
         if isinstance(error, kind):
             return Problem(problem, str(error)[:_DETAIL_CHARACTERS])

@@ -53,7 +53,7 @@ NAMES = {
         "base.Worker.log": "for warnings",
         "config.Config.is_ssl": "gunicorn itself ends TLS: connections are left to gthread",
     },
-    "webapp/worker.py webapp/connection.py webapp/unread.py": {
+    "webapp/connection.py webapp/unread.py": {
         "body.Body.reader": "what a body reads from; read directly to discard a small one",
     },
     "webapp/connection.py": {
@@ -98,6 +98,9 @@ NAMES = {
         "errors.LimitRequestHeaders": "answered head-too-large",
         "errors.UnsupportedTransferCoding": "answered unknown-transfer-coding",
         "errors.ExpectationFailed": "answered unknown-expectation",
+        "errors.InvalidResponseHeader": "answered internal: the header was ours",
+        "errors.InvalidResponseHeaderName": "the same",
+        "errors.ConfigurationProblem": "answered internal: the setting was ours",
         "util.write_nonblock(sock, data)": "sends a refusal without waiting for the agent",
     },
     "streams/connection.py": {

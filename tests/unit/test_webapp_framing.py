@@ -135,3 +135,10 @@ def test_a_counted_body_is_whole_at_its_length() -> None:
 )
 def test_a_head_says_where_its_body_ends(lines: bytes, expected: Framing | None) -> None:
     assert framing(b"POST / HTTP/1.1\r\nHost: x\r\n" + lines + b"\r\n") == expected
+
+
+@pytest.mark.parametrize(("version", "expects"), [(b"1.1", True), (b"1.0", False)])
+@pytest.mark.parametrize("before", [b"", b"\r\n"])
+def test_an_agent_of_http_1_0_waits_for_no_continue(version: bytes, expects: bool, before: bytes) -> None:
+    lines = [b"POST /v1/batches HTTP/" + version, b"Content-Length: 2", b"Expect: 100-continue", b"", b""]
+    assert framing(before + b"\r\n".join(lines)) == Framing(length=2, expects=expects)

@@ -18,6 +18,7 @@ def test_the_defaults_are_sound(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SLUICE_HTTP_THREADS", "many"),
         ("SLUICE_HTTP_KEY_FRESH_S", "3600"),
         ("SLUICE_HTTP_PUBLISH_DEADLINE_S", "-1"),
+        ("SLUICE_HTTP_CORS_ORIGIN", "https://a.example\r\nX: 1"),
     ],
 )
 def test_an_absurd_setting_is_named_with_the_remedy(
@@ -32,6 +33,12 @@ def test_an_absurd_setting_is_named_with_the_remedy(
 def test_retry_after_must_be_a_range(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUICE_HTTP_RETRY_AFTER_MIN_S", "9")
     with pytest.raises(Misconfigured, match="retry_after_min_s"):
+        http_settings()
+
+
+def test_the_metrics_port_must_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_HTTP_METRICS_BIND", "127.0.0.1:65536")
+    with pytest.raises(Misconfigured, match="metrics_bind"):
         http_settings()
 
 
