@@ -146,8 +146,49 @@ def test_every_make_target_says_what_it_does() -> None:
     assert phony == set(re.findall(r"^([a-z-]+):.*## \S", makefile, re.MULTILINE))
 
 
+LOGGING_ROOMS = ("webapp", "tasks", "streams", "operators", "db")
+
+
+def logged() -> set[str]:
+    """The events that our processes log as errors or warnings."""
+    return {
+        str(node.args[0].value)
+        for room in LOGGING_ROOMS
+        for path in (ROOT / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("log.error", "log.warning")
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+        and re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", str(node.args[0].value))
+    }
+
+
+def test_every_error_and_warning_in_the_logs_is_documented() -> None:
+    events = logged()
+    assert len(events) > 30  # or they are written in another way now
+    pages = "\n".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
+    assert not {event for event in events if f"`{event}`" not in pages}
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link into the page may name: its headings, by GitHub's rules."""
+    text = re.sub(r"^( *)```.*?^\1```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    found: set[str] = set()
+    for heading in re.findall(r"^#{1,6} +(.*?)[ #]*$", text, re.MULTILINE):
+        words = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
+        slug = re.sub(r"[^\w -]", "", words).replace(" ", "-")
+        same = (slug, *(f"{slug}-{number}" for number in range(1, 100)))
+        found.add(next(name for name in same if name not in found))
+    return found
+
+
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
-        if "://" not in link and not link.startswith("mailto:"):
-            assert (page.parent / link).exists(), f"{page.relative_to(ROOT)} links to {link}"
+    for link, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?", page.read_text()):
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        target = page.parent / link if link else page
+        assert target.exists(), f"{page.relative_to(ROOT)} links to {link}"
+        if anchor:
+            assert anchor in anchors(target), f"{page.relative_to(ROOT)} links to {link}#{anchor}"
