@@ -71,7 +71,7 @@ TABLE = {
     "pipelines.patterns": row(set(), {"pyarrow"}, pure=True),
     "operators": row(set(), EXPORTS),
     "tasks": row(
-        {"streams", "db", "pipelines", "operators"},
+        {"streams", "db", "pipelines"},
         {"celery", "kombu", "amqp", "sqlalchemy", "pyarrow", "msgspec", *PYDANTIC, *EXPORTS},
     ),
     "tasks.errors": row(set(), set(), pure=True),
