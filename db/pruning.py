@@ -158,8 +158,8 @@ def remembered_from(conn: Connection, customer_id: int, now_us: int, days: int) 
 def delete_windows(conn: Connection, customer_id: int, before_us: int, most_rows: int) -> int:
     """Delete windows that are folded and were made before that; returns how many.
 
-    The newest of them stays: when the stream loses all that came later, it tells what survives from another
-    stream. Parts tell nothing (`db.generations.recorded`).
+    The newest of them that was recorded stays: when the stream loses all that came later, it tells what
+    survives from another stream. Parts tell nothing (`db.generations.recorded`), and none stays.
     """
     upto = select(folded.c.upto_window_id).where(folded.c.customer_id == customer_id).scalar_subquery()
     old = select(windows.c.id, windows.c.parent_id).where(
@@ -167,7 +167,7 @@ def delete_windows(conn: Connection, customer_id: int, before_us: int, most_rows
     )
     some = old.order_by(windows.c.id).limit(most_rows + 1).subquery()
     newest = select(func.max(some.c.id)).where(some.c.parent_id.is_(None)).scalar_subquery()
-    gone = select(some.c.id).where(some.c.id < newest)
+    gone = select(some.c.id).where(or_(some.c.id < newest, some.c.parent_id.is_not(None)))
     return conn.execute(delete(windows).where(windows.c.id.in_(gone))).rowcount
 
 

@@ -1,15 +1,20 @@
-"""Windows: rung, delivered, split."""
+"""Windows: rung, delivered, split, forgotten."""
 
 from functools import partial
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
-from db import books, receipts, windows
+from db import books, receipts, tables, windows
+from db.customers import Customer
 from db.engine import begin, read
 from db.errors import LostRace
+from db.pruning import prune
+from db.settings import DatabaseSettings
 from db.windows import Part
 from tests.integration.ledger_rows import NOW_US, add_customer, at_once, claim, deposit, deposited, record
+
+MONTH_US = 31 * 86_400_000_000
 
 
 def parts(first: int, middle: int, last: int) -> list[Part]:
@@ -105,3 +110,30 @@ def test_yields_are_of_deposited_windows(engine: Engine, slug: str) -> None:
     with read(engine) as conn:
         assert windows.yields(conn) == {customer.id: (77, 10_000)}
         assert windows.open_ids(conn, [customer.id]) == {customer.id: {done + 1}}
+
+
+def in_parts(engine: Engine, customer: Customer, epoch: int, first: int) -> int:
+    """Record a window of four batches, split it into four and deposit these; returns its id."""
+    whole = record(engine, customer, epoch, first, first + 3)
+    single = [
+        Part(first_offset=at, last_offset=at, skipped=[], batches=1, bytes=1)
+        for at in range(first, first + 4)
+    ]
+    with begin(engine) as conn:
+        ids = windows.split(conn, whole, single)
+    deposit(engine, customer, first, [deposited(one, kept=1) for one in ids])
+    return whole
+
+
+def test_parts_are_forgotten_however_many_follow_the_newest_window(engine: Engine, slug: str) -> None:
+    customer = add_customer(engine, slug)
+    epoch = claim(engine, customer)
+    for round_ in range(2):
+        in_parts(engine, customer, epoch, 8 * round_)
+        newest = in_parts(engine, customer, epoch, 8 * round_ + 4)
+        prune(engine, DatabaseSettings(), NOW_US + MONTH_US, most_rows=2)
+        with read(engine) as conn:
+            mine = tables.windows.c.customer_id == customer.id
+            assert list(conn.execute(select(tables.windows.c.id).where(mine)).scalars()) == [newest]
+            ledger = books.ledger(conn, customer.id)
+        assert (ledger.kept, ledger.differences()) == (8 * round_ + 8, [])
