@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from db.errors import LostLease
 from db.tables import batches, customers, dispatch, generations, windows
-from db.windows import IS_OPEN, new_token
+from db.windows import IS_OPEN, new_token, open_ids
 
 Kind = Literal["cut", "replaced"]
 
@@ -160,17 +160,28 @@ def booked(conn: Connection, window_id: int, offset: int) -> tuple[str, bytes, i
 
 def lost(conn: Connection, customer_id: int, kind: Kind, from_offset: int) -> list[Lost]:
     """What the customer's open windows will have lost when a generation begins so; they are locked."""
-    mine = IS_OPEN, windows.c.customer_id == customer_id
-    query = select(windows.c.id, windows.c.first_offset, windows.c.last_offset, windows.c.skipped)
     found = []
-    # Locked, so that no deposit closes one of them until this is committed.
-    for row in conn.execute(query.where(*mine).order_by(windows.c.id).with_for_update()):
+    for row in _locked(conn, customer_id):
         skipped = set(row.skipped)
         lowest = row.first_offset if kind == "replaced" else max(row.first_offset, from_offset)
         offsets = [offset for offset in range(lowest, row.last_offset + 1) if offset not in skipped]
         if offsets:
             found.append(Lost(row.id, offsets))
     return found
+
+
+def _locked(conn: Connection, customer_id: int) -> Sequence[Row[int, int, int, Any]]:
+    """The customer's open windows by id, locked, so that nobody closes one of them until the commit.
+
+    PostgreSQL waits for a split that is under way, then leaves the window out and does not see its parts:
+    those are in the next statement's snapshot.
+    """
+    query = select(windows.c.id, windows.c.first_offset, windows.c.last_offset, windows.c.skipped)
+    mine = query.where(IS_OPEN, windows.c.customer_id == customer_id)
+    while True:
+        rows = conn.execute(mine.order_by(windows.c.id).with_for_update()).all()
+        if {row.id for row in rows} == open_ids(conn, [customer_id]).get(customer_id, set()):
+            return rows
 
 
 def begin(

@@ -1,18 +1,21 @@
 """Windows: rung, delivered, split, forgotten."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, text
 
-from db import books, receipts, tables, windows
+from db import books, generations, receipts, tables, windows
 from db.customers import Customer
-from db.engine import begin, read
+from db.engine import begin, connect, read
 from db.errors import LostRace
+from db.generations import Generation
 from db.pruning import prune
 from db.settings import DatabaseSettings
 from db.windows import Part
 from tests.integration.ledger_rows import NOW_US, add_customer, at_once, claim, deposit, deposited, record
+from tests.whole import until
 
 MONTH_US = 31 * 86_400_000_000
 
@@ -137,3 +140,41 @@ def test_parts_are_forgotten_however_many_follow_the_newest_window(engine: Engin
             assert list(conn.execute(select(tables.windows.c.id).where(mine)).scalars()) == [newest]
             ledger = books.ledger(conn, customer.id)
         assert (ledger.kept, ledger.differences()) == (8 * round_ + 8, [])
+
+
+def test_a_generation_takes_in_the_parts_of_a_split_that_is_under_way(postgresql_url: str, slug: str) -> None:
+    engine = connect(DatabaseSettings(url=postgresql_url), pooled=False)
+    customer = add_customer(engine, slug)
+    epoch = claim(engine, customer)
+    window_id = record(engine, customer, epoch, 0, 9)
+
+    def lose_all() -> Generation:
+        with begin(engine) as conn:
+            return generations.begin(
+                conn,
+                customer_id=customer.id,
+                epoch=epoch,
+                kind="replaced",
+                before=10,
+                after=0,
+                edge=None,
+                now_us=NOW_US,
+            )
+
+    def waits() -> bool:
+        query = (
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        with read(engine) as conn:
+            return conn.execute(text(query)).first() is not None
+
+    with ThreadPoolExecutor(1) as thread:
+        with begin(engine) as conn:
+            windows.split(conn, window_id, parts(0, 3, 9))
+            losing = thread.submit(lose_all)
+            until(waits, "the new generation to wait for the split")
+        assert losing.result(60).expired == 10
+    with read(engine) as conn:
+        assert windows.open(conn, customer.id) == []
+        ledger = books.ledger(conn, customer.id)
+    assert (ledger.expired, ledger.in_flight, ledger.differences()) == (10, 0, [])
