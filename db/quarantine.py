@@ -45,7 +45,7 @@ class Quarantined:
     `accepted_at`: when the batch came from its agent. `replayed_as`: the batch id under which it was sent
     again, last at `replayed_at`; None when it never was. Times are µs since 1970. `size` counts the bytes
     that are here, `withheld` those that were over the day's budget and are in the raw stream only, with their
-    `sha256` in hexadecimal digits; None when they are here.
+    `sha256` in hexadecimal digits; None when they are here, or were discarded.
     """
 
     id: int

@@ -72,9 +72,13 @@ def finish_replay(conn: Connection, row_ids: Sequence[int], now_us: int) -> None
 
 
 def discard(conn: Connection, row_ids: Sequence[int]) -> list[int]:
-    """Delete the bytes of those rows that are still *kept*, and return their ids. The books need the rows."""
+    """Delete the bytes of those rows that are still *kept*, and return their ids. The books need the rows.
+
+    What says where withheld bytes are goes too: nobody fetches them any more.
+    """
     mine = quarantine.c.id.in_(row_ids), quarantine.c.state == "kept"
-    change = update(quarantine).where(*mine).values(state="discarded", bytes=b"")
+    nothing = {"bytes": b"", "withheld": None, "sha256": None}
+    change = update(quarantine).where(*mine).values(state="discarded", **nothing)
     return list(conn.execute(change.returning(quarantine.c.id)).scalars())
 
 

@@ -135,6 +135,25 @@ def test_bytes_that_the_raw_stream_lost_are_said_to_be_gone_and_no_others_taken_
     assert index[0]["sha256"] == hashlib.sha256(BATCH).hexdigest()
 
 
+def test_the_bytes_of_a_discarded_row_are_not_fetched_from_the_raw_stream(
+    home: Home, held: str, tmp_path: Path
+) -> None:
+    ids = [str(one["id"]) for one in rows(home, held)]
+    words = ("--by", "ann", "--why", "test devices", "--yes")
+    flask(home, "quarantine", "discard", "--customer", held, "--id", ids[0], *words)
+    gone, *others = rows(home, held)
+    assert (gone["state"], gone["size"], gone["withheld"], gone["sha256"]) == ("discarded", 0, None, None)
+    assert [one["withheld"] for one in others] == [len(EVENT), len(GARBAGE)]
+    assert "in the raw stream" not in flask(home, "quarantine", "show", ids[0]).stdout
+    assert flask(home, "quarantine", "show", ids[0], "--bytes").stdout_bytes == b""
+    folder = tmp_path / "out"
+    flask(home, "quarantine", "export", "--customer", held, "--to", str(folder))
+    index = [json.loads(line) for line in (folder / "index.jsonl").read_text().splitlines()]
+    assert [str(line["id"]) for line in index] == ids[1:]
+    [one] = flask_json(home, "books", "--customer", held)["customers"]
+    assert (one["balanced"], one["quarantine_days"]["withheld"]) == (True, 3)
+
+
 def test_the_books_and_the_customer_say_what_was_withheld(home: Home, held: str) -> None:
     size = len(BATCH) + len(EVENT) + len(GARBAGE)
     [one] = flask_json(home, "books", "--customer", held)["customers"]
