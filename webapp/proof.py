@@ -46,6 +46,7 @@ class Covering:
         self._stretches = list(stretches)
         self._window_id: int | None = None  # reached in the first of the stretches that are left
         self._begun = False
+        self._pruned = False  # once it is so, it stays so
 
     def enter(self, connection: Connection, customer_id: int, last: int) -> Sequence[Span]:
         """The windows of the offsets from `proof.reached` to `last`, which are reached then."""
@@ -87,10 +88,15 @@ class Covering:
         return spans
 
     def _gap(self, connection: Connection, customer_id: int, first: int, last: int) -> None:
-        if not self._begun and db.coverage.windows_pruned(connection, customer_id):
+        if not self._begun and self._has_pruned(connection, customer_id):
             self._proof.unprovable += last - first + 1
         else:
             self._proof.differs(f"offsets {first} to {last} lie in no window")
+
+    def _has_pruned(self, connection: Connection, customer_id: int) -> bool:
+        """Whether windows are only remembered as sums; counts those that are there until it is so."""
+        self._pruned = self._pruned or bool(db.coverage.windows_pruned(connection, customer_id))
+        return self._pruned
 
     def _count(self, span: Span) -> None:
         self._begun = True

@@ -5,12 +5,15 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+from sqlalchemy import event
 
 import db.customers
 import db.generations
 import db.windows
 from db.customers import Customer
 from db.engine import begin, read
+from db.folding import fold
+from db.pruning import delete_windows
 from db.windows import Part
 from streams import raw
 from streams.errors import Unavailable
@@ -153,3 +156,26 @@ def test_a_verification_that_goes_on_behind_the_cursor_has_nothing_to_do(
     home: Home, customer: Customer
 ) -> None:
     assert flask(home, "verify", customer.slug, "--from", "4711").exit_code == Exit.OK
+
+
+def test_it_is_asked_once_whether_windows_are_pruned_for_all_gaps_before_the_first_window(
+    home: Home, customer: Customer
+) -> None:
+    with read(home.engine) as connection:
+        ids = [one.id for one in db.windows.open(connection, customer.id)]
+    ledger_rows.deposit(home.engine, customer, 0, [ledger_rows.deposited(one) for one in ids])
+    with begin(home.engine) as connection:
+        fold(connection, customer.id)
+        assert delete_windows(connection, customer.id, NOW_US, 10) == 2
+    asked: list[str] = []
+
+    def look(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        if statement.startswith("SELECT count(*)") and "FROM windows" in statement:
+            asked.append(statement)
+
+    event.listen(home.engine, "before_cursor_execute", look)
+    try:
+        proof = verified(home, customer)
+    finally:
+        event.remove(home.engine, "before_cursor_execute", look)
+    assert (proof.differences, proof.unprovable, len(asked)) == ([], 8, 1)
