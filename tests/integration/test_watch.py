@@ -1,5 +1,6 @@
 """`flask watch` against a real broker and both databases."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -15,12 +16,15 @@ from sqlalchemy import Engine, insert
 
 import db.customers
 from db.clock import today
+from db.customers import Customer
 from db.engine import begin
 from db.tables import quarantine_days
 from deploy.local import ports
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker, StreamSettings, raw
 from tests.envelopes import envelope
+from tests.integration.ledger_rows import add_customer
+from webapp.commands.watch import SHOWN
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 60.0
@@ -48,6 +52,28 @@ def watching(environment: dict[str, str]) -> Iterator[Iterator[dict[str, Any]]]:
     finally:
         process.kill()
         process.communicate()
+
+
+@contextmanager
+def printing(environment: dict[str, str]) -> Iterator[Iterator[list[str]]]:
+    """The lines that `flask watch` prints, look after look."""
+    process = subprocess.Popen(
+        flask("watch", "--every", "0.3"), cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        lines = (line.rstrip("\n") for line in process.stdout)
+        yield iter(lambda: list(itertools.takewhile(bool, lines)), [])
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def full_today(engine: Engine, customer: Customer) -> None:
+    """Two rows' bytes were over today's budget of quarantine."""
+    full = {"bytes": 1_000, "withheld": 2, "withheld_bytes": 602}
+    with begin(engine) as conn:
+        conn.execute(insert(quarantine_days).values(customer_id=customer.id, day=today(conn), **full))
 
 
 def publish(rabbitmq: RabbitNode, slug: str, accepted_at_us: int) -> None:
@@ -86,20 +112,26 @@ def test_a_customer_whose_quarantine_is_full_for_today_is_named(
     with begin(engine) as conn:
         customer = db.customers.get(conn, slug)
         assert customer is not None
-        full = {"bytes": 1_000, "withheld": 2, "withheld_bytes": 602}
-        conn.execute(insert(quarantine_days).values(customer_id=customer.id, day=today(conn), **full))
+    full_today(engine, customer)
     with watching(environment) as said:
         assert next(look["withheld"] for look in said if look["problem"] is None) == {slug: 2}
-    text = subprocess.Popen(
-        flask("watch", "--every", "0.3"), cwd=ROOT, env=environment, stdout=subprocess.PIPE
-    )
-    try:
-        assert text.stdout is not None
-        wanted = f"{slug}: today's quarantine is full, 2 rows are only in the raw stream".encode()
-        assert any(wanted in line for line in text.stdout)
-    finally:
-        text.kill()
-        text.communicate()
+    wanted = f"{slug}: today's quarantine is full, 2 rows are only in the raw stream"
+    with printing(environment) as looks:
+        assert any(wanted in look for look in looks)
+
+
+def test_customers_whose_quarantine_is_full_are_named_up_to_a_bound_and_the_others_counted(
+    environment: dict[str, str], engine: Engine, slug: str
+) -> None:
+    names = [f"{slug}-{number:02}" for number in range(SHOWN + 3)]
+    for name in names:
+        full_today(engine, add_customer(engine, name))
+    with watching(environment) as said:
+        assert next(look["withheld"] for look in said if look["problem"] is None) == dict.fromkeys(names, 2)
+    with printing(environment) as looks:
+        told = next(look for look in looks if any("quarantine is full" in line for line in look))
+    named = [line.split(":")[0] for line in told if "today's quarantine is full" in line]
+    assert (named, told[-1]) == (names[:SHOWN], "and 3 more whose quarantine is full")
 
 
 def test_a_broker_that_is_away_is_said_and_the_watch_goes_on(environment: dict[str, str], slug: str) -> None:

@@ -138,6 +138,8 @@ def _show(watch: Watch, as_json: bool) -> None:
     show_table([*headers, "balanced"], [list(asdict(row).values()) for row in seen.customers])
     if seen.problem or seen.left_out:
         click.echo(seen.problem or f"and {seen.left_out} more")
-    for slug, rows in sorted(seen.withheld.items()):
+    for slug, rows in sorted(seen.withheld.items())[:SHOWN]:
         click.echo(f"{slug}: today's quarantine is full, {rows:,} rows are only in the raw stream")
+    if len(seen.withheld) > SHOWN:
+        click.echo(f"and {len(seen.withheld) - SHOWN} more whose quarantine is full")
     click.echo()
