@@ -86,7 +86,7 @@ def prune(
     # First, since a dropped partition need not be deleted row by row.
     oldest = min((_kept_from(one, now_us) for one in customers), default=None)
     dropped = apart.do("old partitions", "", lambda: retired.drop(engine, oldest)) or 0
-    left = sorted((one for one in customers if one.slug > after), key=lambda one: one.slug)
+    left = [one for one in customers if one.slug > after]
     counts, reached = [], ""
     for at, one in enumerate(left):
         if at == most_customers or apart.failed >= MOST_FAILURES:

@@ -41,8 +41,7 @@ def command(context: click.Context, slug: str | None, as_json: bool, results: bo
         customers = [world.customer(slug)]
     else:
         with read(engine) as connection:
-            everyone = sorted(db.customers.everyone(connection), key=lambda one: one.slug)
-        customers = [one for one in everyone if one.slug >= from_slug]
+            customers = [one for one in db.customers.everyone(connection) if one.slug >= from_slug]
     with world.broker() as broker:
         if results:
             found = _with_results(broker, customers)
