@@ -9,6 +9,8 @@ from sqlalchemy import text
 
 import db.customers
 import db.deposits
+import db.dispatch
+import db.generations
 from db.deposits import DepositedWindow
 from db.dispatch import NewBatch
 from db.engine import begin, read
@@ -166,6 +168,28 @@ def test_books_that_do_not_balance_exit_1_and_say_why(home: Home, agreed: str, c
         assert connection.execute(text(BOOKS_FIND[case].format(slug=agreed))).rowcount == 1
     result = flask(home, "books", "--customer", agreed)
     assert (result.exit_code, f"{agreed}: " in result.stdout) == (Exit.DIFFERS, True)
+
+
+def test_a_cursor_that_moved_alone_is_found_in_a_later_generation_too(home: Home, agreed: str) -> None:
+    with begin(home.engine) as connection:
+        customer = db.customers.get(connection, agreed)
+        assert customer is not None
+        db.generations.begin(
+            connection,
+            customer_id=customer.id,
+            epoch=db.dispatch.position(connection, customer.id).epoch,
+            kind="cut",
+            before=8,
+            after=4,
+            edge=None,
+            now_us=NOW_US,
+        )
+    assert flask(home, "books", "--customer", agreed).exit_code == Exit.OK
+    with begin(home.engine) as connection:
+        connection.execute(text(BOOKS_FIND["the cursor moved alone"].format(slug=agreed)))
+    result = flask(home, "books", "--customer", agreed)
+    assert result.exit_code == Exit.DIFFERS
+    assert f"{agreed}: the cursor moved from 4 to 9, but 0 batches passed" in result.stdout
 
 
 RESULTS_DIFFER = {
