@@ -16,7 +16,7 @@ from db.engine import begin, connect, read
 from db.errors import Unavailable
 from db.pruning import prune
 from db.results import prepare, write_events
-from db.retired import detached, none_dropped
+from db.retired import detached, drop, none_dropped
 from db.settings import DatabaseSettings
 from streams import raw
 from tests.integration.ledger_rows import add_customer
@@ -156,16 +156,17 @@ def _next(first: date) -> date:
     return partitions.month("events", first).after
 
 
+def in_haste(engine: Engine) -> Engine:
+    """To the same database, whose statements may take a second."""
+    url = engine.url.render_as_string(hide_password=False)
+    return connect(DatabaseSettings(url=url, statement_timeout_s=1, lock_timeout_s=60), pooled=False)
+
+
 def test_results_are_added_up_for_longer_than_a_statement_may_take(
     engine: Engine, customer: Customer, home: Home
 ) -> None:
     home.broker.declare(raw(customer.slug), max_bytes=10**7, max_age_s=3600, segment_bytes=10**6)
-    hasty = connect(
-        DatabaseSettings(
-            url=engine.url.render_as_string(hide_password=False), statement_timeout_s=1, lock_timeout_s=60
-        ),
-        pooled=False,
-    )
+    hasty = in_haste(engine)
     lock = "LOCK TABLE interactions IN ACCESS EXCLUSIVE MODE"
     with held(engine, lock), pytest.raises(Unavailable), read(hasty) as conn:
         books.results(conn, customer.id)
@@ -185,3 +186,30 @@ def _waits(engine: Engine) -> bool:
     with read(engine) as conn:
         waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'interactions'::regclass AND NOT granted"
         return bool(conn.execute(text(waiting)).scalar_one())
+
+
+def test_a_detached_partition_is_counted_for_longer_than_a_statement_may_take(
+    engine: Engine, customer: Customer
+) -> None:
+    before = datetime.fromtimestamp(now_us(engine) / 1e6, UTC) - timedelta(days=KEPT_DAYS)
+    with begin(engine) as conn:  # as if whoever drops it had ended here
+        [name] = [
+            one.name for one in partitions.made(conn) if one.table == "rollups" and one.after <= before.date()
+        ]
+        conn.execute(text(f"ALTER TABLE rollups DETACH PARTITION {name}"))
+    with ThreadPoolExecutor(1) as thread:
+        with held(engine, f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE"):
+            dropping = thread.submit(drop, in_haste(engine), before)
+            until(lambda: dropping.done() or _waits_for_longer(engine), "the count to wait")
+        assert dropping.result(60) == 2
+    assert (left(engine), counted(engine, customer)) == ([], 4)
+
+
+def _waits_for_longer(engine: Engine) -> bool:
+    """Whether a statement has waited for a lock for longer than the hasty may take."""
+    waiting = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        " AND clock_timestamp() - query_start > interval '1.5 s'"
+    )
+    with read(engine) as conn:
+        return conn.execute(text(waiting)).first() is not None
