@@ -10,7 +10,7 @@ import pyarrow.ipc
 
 from tasks.decoders import ipc_types
 from tasks.decoders.arrow_columns import NO_ATTRIBUTES, NOT_UTF8, utf8
-from tasks.decoders.arrow_layouts import bound, compact, plain
+from tasks.decoders.arrow_layouts import bound, compact, ends_of, plain
 from tasks.decoders.attributes import either, rows_of, valid
 from tasks.decoders.contract import BadRow, DecodeLimits
 from tasks.decoders.ids import Mask
@@ -100,7 +100,7 @@ def _not_text(values: Any, kind: Any, most: int) -> Mask | None:
         kind = pa.list_(pa.struct([kind.key_field, kind.item_field]))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         inner = _not_text(values.values, kind.value_type, most)
-        return None if inner is None else rows_of(inner, np.asarray(values.offsets)) & valid(values)
+        return None if inner is None else rows_of(inner, ends_of(values)) & valid(values)
     loose = values.type in (pa.binary(), pa.large_binary(), pa.binary_view())
     return utf8(plain(values, most))[1] if loose and values.type != kind else None
 
@@ -109,4 +109,4 @@ def _null_keys(values: Any, kind: Any) -> Mask | None:
     if not pa.types.is_map(kind):
         return None
     keys = values.values.flatten()[0]
-    return rows_of(~valid(keys), np.asarray(values.offsets)) & valid(values) if keys.null_count else None
+    return rows_of(~valid(keys), ends_of(values)) & valid(values) if keys.null_count else None

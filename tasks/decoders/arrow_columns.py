@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.decoders import attributes as attribute_maps
-from tasks.decoders.arrow_layouts import Unfitting, bound, plain
+from tasks.decoders.arrow_layouts import Unfitting, bound, ends_of, plain
 from tasks.decoders.contract import DecodeLimits, UnfitBatch
 from tasks.decoders.ids import Mask, binary_ids, hex_ids
 from tasks.decoders.reasons import UnfitReason
@@ -149,7 +149,7 @@ def _is_pairs(kind: Any) -> bool:
 def _from_pairs(values: Any, keys: Any, items: Any, most: int) -> tuple[Any, Mask | None]:
     """Maps of a map's, or a list's, keys and items; which of them have a key that is null."""
     keys, items = _scalar_texts(keys, most), _scalar_texts(items, most)
-    offsets = np.asarray(values.offsets.cast(pa.int32()))
+    offsets = np.asarray(pa.array(ends_of(values)).cast(pa.int32()))
     wrong = None
     if keys.null_count:
         wrong = attribute_maps.rows_of(~attribute_maps.valid(keys), offsets) & attribute_maps.valid(values)

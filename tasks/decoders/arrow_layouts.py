@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 WIDE: Final = pa.int32()  # numbers all words that a batch can have
 WIDENING: Final = 4  # bytes for one
@@ -63,6 +64,16 @@ def plain(values: Any, most: int) -> Any:
     return values
 
 
+def ends_of(values: Any) -> NDArray[np.integer[Any]]:
+    """Where the entries of each row of lists or maps begin, and those of the last end.
+
+    Offsets of an array without rows may have no byte; what pyarrow reads of them is somebody else's.
+    """
+    if len(values):
+        return np.asarray(values.offsets)
+    return np.zeros(1, np.int64 if pa.types.is_large_list(values.type) else np.int32)
+
+
 def rebuilt(values: Any, leaf: Callable[[Any], Any]) -> Any:
     """The array with ``leaf`` of each array in it that is no struct, list or map."""
     kind = values.type
@@ -72,7 +83,7 @@ def rebuilt(values: Any, leaf: Callable[[Any], Any]) -> Any:
         return pa.StructArray.from_arrays(children, fields=fields, mask=values.is_null())
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind)):
         return leaf(values)
-    ends = np.asarray(values.offsets)
+    ends = ends_of(values)
     offsets, size = pa.array(ends - ends[0]), ends[-1] - ends[0]
     if pa.types.is_map(kind):
         keys, items = (rebuilt(half.slice(ends[0], size), leaf) for half in (values.keys, values.items))

@@ -58,7 +58,7 @@ def compacted(rows: Any, offsets: NDArray[np.int32], keys: Any, values: Any) -> 
     return from_parts(kept, keys.take(taken), values.take(taken))
 
 
-def rows_of(entries: NDArray[np.bool_], offsets: NDArray[np.int32]) -> NDArray[np.bool_]:
+def rows_of(entries: NDArray[np.bool_], offsets: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
     """Which rows ``offsets[i]:offsets[i + 1]`` hold a marked entry."""
     before = np.concatenate(([0], np.cumsum(entries)))
     return np.asarray(before[offsets[1:]] > before[offsets[:-1]])

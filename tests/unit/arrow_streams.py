@@ -49,6 +49,19 @@ def categories(prefix: str, rows: int) -> Any:
     return words.dictionary_encode().cast(pa.dictionary(pa.int8(), pa.string()))
 
 
+def without_offsets(kind: Any) -> Any:
+    """An array of lists or maps without rows, whose offsets have no byte: Arrow allows that."""
+    if pa.types.is_map(kind):
+        fields = [kind.key_field, kind.item_field]
+        entries = pa.StructArray.from_arrays([pa.array([], one.type) for one in fields], fields=fields)
+    else:
+        entries = pa.array([], kind.value_type)
+    made = {"map": pa.MapArray, "list": pa.ListArray, "large_list": pa.LargeListArray}[
+        str(kind).split("<")[0]
+    ]
+    return made.from_buffers(kind, 0, [None, pa.py_buffer(b"")], children=[entries])
+
+
 def broken_rows(rows: int, bad: int) -> dict[str, tuple[bytes, str]]:
     """Streams of so many events of which one can't be read, and the reason."""
     events = samples.table(rows)

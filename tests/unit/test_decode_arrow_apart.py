@@ -84,3 +84,54 @@ def test_each_record_batch_may_have_a_dictionary_that_fills_its_indices(shape: s
     assert "word-2-99" in (last if isinstance(last, str) else dict(last).values())
     again = decode(*[raw(one.data, "arrow") for one in decode(raw(body, "arrow", accepted_us=0)).rejects])
     assert samples.same(again.events, decoded.events)
+
+
+def stream(*batches: Any) -> bytes:
+    """Record batches as they are, also those without rows."""
+    sink = pa.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, batches[0].schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def empty(schema: Any) -> Any:
+    """A record batch without rows, in which offsets of lists and maps have no byte."""
+    columns = [
+        streams.without_offsets(kind)
+        if str(kind).startswith(("map", "list", "large_list"))
+        else pa.array([], kind)
+        for kind in schema.types
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def test_a_record_batch_without_rows_may_have_no_byte_of_offsets_where_dictionaries_are_widened() -> None:
+    parts = []
+    for seed in range(3):
+        words = streams.categories(f"word-{seed}", 100)
+        maps = streams.of_one_each(None, words, words)
+        parts += with_column(samples.table(100, seed), "attributes", maps).to_batches()
+    body = stream(*parts[:2], empty(parts[0].schema), parts[2])
+    assert pa.ipc.open_stream(body).read_all()["attributes"].chunk(2).buffers()[1].size == 0
+    decoded = decode(raw(body, "arrow"))
+    assert (decoded.counts, decoded.unfit, decoded.rejects) == ([300], {}, [])
+
+
+@pytest.mark.parametrize("kind", [pa.list_, pa.large_list])
+def test_a_list_without_rows_may_have_no_byte_of_offsets_where_rows_are_told_apart(kind: Any) -> None:
+    pairs = pa.StructArray.from_arrays(
+        [pa.array([], pa.string()), streams.without_offsets(kind(pa.int64()))], names=["key", "value"]
+    )
+    lists = pa.ListArray.from_arrays(pa.array([0] * (ROWS + 1), pa.int32()), pairs)
+    events = with_column(samples.table(ROWS), "operation", streams.texts(pa.string(), ROWS, BAD))
+    decoded = decode(raw(ipc(with_column(events, "attributes", lists)), "arrow"))
+    assert decoded.unfit[0].detail == f"attributes hold {kind(pa.int64())}"
+
+
+@pytest.mark.parametrize("kind", [pa.list_, pa.large_list])
+def test_a_stream_without_rows_may_have_no_byte_of_offsets(kind: Any) -> None:
+    pairs = pa.struct([("key", pa.string()), ("value", pa.string())])
+    events = with_column(samples.table(0), "attributes", pa.array([], kind(pairs)))
+    decoded = decode(raw(stream(empty(events.schema)), "arrow"))
+    assert (decoded.counts, decoded.unfit, decoded.rejects) == ([0], {}, [])
