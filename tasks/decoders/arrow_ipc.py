@@ -33,15 +33,20 @@ def read(data: bytes, limits: DecodeLimits) -> Read:
     Raises `UnfitBatch`: malformed, bad_schema, too_large, too_many_events, too_many_values,
     too_many_rejects.
     """
-    ipc_messages.bound(data, limits)
     try:
-        table = _known(data)
-        table.validate(full=True)
+        return _read_whole(data, limits)
     except Corrupt as error:
-        read = _read_apart(data, limits)
-        if read is None:
+        try:
+            return _read_apart(data, limits)
+        except Corrupt:
             raise UnfitBatch(UnfitReason.MALFORMED, f"not an Arrow IPC stream: {error}"[:200]) from None
-        return read
+
+
+def _read_whole(data: bytes, limits: DecodeLimits) -> Read:
+    """As `read`. Raises `Corrupt`, too, for what pyarrow refuses."""
+    ipc_messages.bound(data, limits)
+    table = _known(data)
+    table.validate(full=True)
     if table.schema.names == EVENTS.names and table.schema.types == EVENTS.types:
         return Read(table=table.cast(EVENTS))
     try:
@@ -58,20 +63,20 @@ def pick(data: bytes, rows: Sequence[int]) -> Iterator[bytes]:
     return (apart.written([(row, row + 1)]) for row in rows)
 
 
-def _read_apart(data: bytes, limits: DecodeLimits) -> Read | None:
-    """Row by row: for a stream with texts or maps that Arrow does not allow; None when it is not that."""
+def _read_apart(data: bytes, limits: DecodeLimits) -> Read:
+    """Row by row: for a stream with texts or maps that Arrow does not allow, in rows or in what no row uses.
+
+    Raises `UnfitBatch`, and `Corrupt` when it is not that.
+    """
     try:
         apart = _apart(data)
         bad = apart.bad(limits)
-        if not bad:
-            return None
-        places = np.delete(np.arange(apart.rows), [row.row for row in bad])
-        good = apart.written(runs_between([row.row for row in bad], apart.rows), limits.window_bytes)
-    except Corrupt:
-        return None
+        rows = [row.row for row in bad]
+        good = apart.written(runs_between(rows, apart.rows), limits.window_bytes)
     except Unfitting as error:
         raise UnfitBatch(UnfitReason.BAD_SCHEMA, str(error)) from None
-    return read(good, limits).moved(places.tolist(), bad)
+    places = np.delete(np.arange(apart.rows), rows)
+    return _read_whole(good, limits).moved(places.tolist(), bad)
 
 
 def _known(data: bytes) -> pa.Table:

@@ -78,19 +78,22 @@ def rebuilt(values: Any, leaf: Callable[[Any], Any]) -> Any:
     """The array with ``leaf`` of each array in it that is no struct, list or map."""
     kind = values.type
     if pa.types.is_struct(kind) and kind.num_fields:
-        children = [rebuilt(values.field(index), leaf) for index in range(kind.num_fields)]
+        children = [rebuilt(child, leaf) for child in values.flatten()]  # null where the struct is
         fields = [one.with_type(child.type) for one, child in zip(kind, children, strict=True)]
         return pa.StructArray.from_arrays(children, fields=fields, mask=values.is_null())
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind)):
         return leaf(values)
-    ends = ends_of(values)
-    offsets, size = pa.array(ends - ends[0]), ends[-1] - ends[0]
     if pa.types.is_map(kind):
+        ends = ends_of(values)
+        offsets, size = pa.array(ends - ends[0]), ends[-1] - ends[0]
         keys, items = (rebuilt(half.slice(ends[0], size), leaf) for half in (values.keys, values.items))
         made = pa.map_(kind.key_field.with_type(keys.type), kind.item_field.with_type(items.type))
         return pa.MapArray.from_arrays(offsets, keys, items, type=made, mask=values.is_null())
-    inner = rebuilt(values.values.slice(ends[0], size), leaf)
+    # Without the entries of rows that are null. `flatten` reads the offsets of no rows, too.
+    inner = rebuilt(values.flatten() if len(values) else values.values[:0], leaf)
+    ends = np.concatenate(([0], np.cumsum(pc.list_value_length(values).fill_null(0))))
     made = (pa.list_ if pa.types.is_list(kind) else pa.large_list)(kind.value_field.with_type(inner.type))
+    offsets = pa.array(ends, pa.int32() if pa.types.is_list(kind) else pa.int64())
     return type(values).from_arrays(offsets, inner, type=made, mask=values.is_null())
 
 

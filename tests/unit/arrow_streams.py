@@ -62,6 +62,26 @@ def without_offsets(kind: Any) -> Any:
     return made.from_buffers(kind, 0, [None, pa.py_buffer(b"")], children=[entries])
 
 
+def unused_bytes(rows: int, bad: int) -> dict[str, tuple[str, Any]]:
+    """Columns in which no row has the bytes that are no UTF-8; the row where they would be is null or not."""
+    keys, wrong = pa.array(["key"] * rows), texts(pa.string(), rows, bad)
+    coded = pa.DictionaryArray.from_arrays(pa.array(range(rows), pa.int8()), wrong)
+    null = pa.array([row == bad for row in range(rows)])
+    ends = pa.array(range(rows + 1), pa.int32())
+    entries = of_one_each(["key", "value"], keys, wrong).values
+    other = pa.array([0 if row == bad else row for row in range(rows)], pa.int8())
+    fields = [pa.field("a", pa.string(), nullable=False), pa.field("b", pa.string())]
+    made = {
+        f"{values.type} under a null map": pa.MapArray.from_arrays(ends, keys, values, mask=null)
+        for values in (wrong, coded, texts(pa.large_string(), rows, bad), texts(pa.string_view(), rows, bad))
+    }
+    made["under a null list"] = pa.ListArray.from_arrays(ends, entries, mask=null)
+    made["under a null large list"] = pa.LargeListArray.from_arrays(ends.cast(pa.int64()), entries, mask=null)
+    made["under a null struct"] = pa.StructArray.from_arrays([wrong, keys], fields=fields, mask=null)
+    columns = {name: ("attributes", column) for name, column in made.items()}
+    return columns | {"a dictionary's word": ("service", pa.DictionaryArray.from_arrays(other, wrong))}
+
+
 def broken_rows(rows: int, bad: int) -> dict[str, tuple[bytes, str]]:
     """Streams of so many events of which one can't be read, and the reason."""
     events = samples.table(rows)

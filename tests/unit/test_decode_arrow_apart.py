@@ -135,3 +135,33 @@ def test_a_stream_without_rows_may_have_no_byte_of_offsets(kind: Any) -> None:
     events = with_column(samples.table(0), "attributes", pa.array([], kind(pairs)))
     decoded = decode(raw(stream(empty(events.schema)), "arrow"))
     assert (decoded.counts, decoded.unfit, decoded.rejects) == ([0], {}, [])
+
+
+UNUSED = streams.unused_bytes(ROWS, BAD)
+
+
+@pytest.mark.parametrize(("name", "column"), UNUSED.values(), ids=UNUSED.keys())
+def test_bytes_that_no_row_uses_cost_none(name: str, column: Any) -> None:
+    events = with_column(samples.table(ROWS), name, column)
+    decoded = decode(raw(ipc(events), "arrow"))
+    assert (decoded.counts, decoded.unfit, decoded.rejects) == ([ROWS], {}, [])
+    assert decoded.events["event_id"].to_pylist() == events["event_id"].to_pylist()
+    assert decoded.events[name][BAD].as_py() == ([] if name == "attributes" else "word-0")
+    others = [row for row in range(ROWS) if row != BAD]
+    for row in others:
+        assert f"word-{row}" in str(decoded.events[name][row])
+    late = decode(raw(ipc(events), "arrow", accepted_us=0))
+    again = decode(*[raw(one.data, "arrow") for one in late.rejects])
+    assert (len(late.rejects), again.counts) == (ROWS, [1] * ROWS)
+
+
+@pytest.mark.parametrize("row", [3, BAD])
+@pytest.mark.parametrize(("name", "column"), UNUSED.values(), ids=UNUSED.keys())
+def test_a_row_that_cannot_be_read_costs_itself_beside_bytes_that_no_row_uses(
+    name: str, column: Any, row: int
+) -> None:
+    events = with_column(samples.table(ROWS), name, column)
+    events = with_column(events, "operation", streams.texts(pa.string(), ROWS, row))
+    decoded = decode(raw(ipc(events), "arrow"))
+    assert (decoded.counts, decoded.unfit, reasons(decoded)) == ([ROWS - 1], {}, ["bad_utf8"])
+    assert decoded.rejects[0].row == row
