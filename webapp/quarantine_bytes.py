@@ -7,7 +7,8 @@ kept, and what is not the same is gone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 from db.quarantine import Quarantined
 from streams import Broker, Envelope, decode_envelope, raw
@@ -28,16 +29,26 @@ class Withheld:
         self._offset = -1
         self._message: bytes | None = None
 
-    def fetch(self, row: Quarantined) -> bytes | None:
-        """The row's bytes, None when the raw stream does not have them any more.
+    def fetch_all(self, rows: Sequence[Quarantined]) -> dict[int, bytes | None]:
+        """The withheld rows' bytes by id, None when the raw stream does not have them any more.
 
+        A batch is decoded once, however many of the rows are its events.
         Raises streams.errors.Unavailable.
         """
-        message = self._at(row.stream_offset)
-        if message is None:
-            return None
-        found = (one for one in _candidates(message, row) if hashlib.sha256(one).hexdigest() == row.sha256)
-        return next(found, None)
+        there: defaultdict[int, list[Quarantined]] = defaultdict(list)
+        for row in rows:
+            if row.withheld is not None:
+                there[row.stream_offset].append(row)
+        found: dict[int, bytes | None] = {row.id: None for those in there.values() for row in those}
+        for offset, those in there.items():
+            message = self._at(offset)
+            if message is None:
+                continue
+            # One by one: what is not a row's is not kept.
+            for row, data in _candidates(message, those):
+                if found[row.id] is None and hashlib.sha256(data).hexdigest() == row.sha256:
+                    found[row.id] = data
+        return found
 
     def _at(self, offset: int) -> bytes | None:
         if offset != self._offset:
@@ -53,23 +64,30 @@ class Withheld:
         return next((bytes(one.data) for one in messages if one.offset == offset), None)
 
 
-def _candidates(message: bytes, row: Quarantined) -> Iterator[bytes]:
-    """What the row's bytes may be: the batch's, its event's, or the message as it is."""
-    if row.row is None:
-        yield message
+def _candidates(message: bytes, rows: Sequence[Quarantined]) -> Iterator[tuple[Quarantined, bytes]]:
+    """What the rows' bytes may be: the message as it is, the batch's, or its event's."""
+    whole = [row for row in rows if row.row is None]
+    for row in whole:
+        yield row, message
     try:
         envelope = decode_envelope(message)
     except UnfitMessage:
         return
-    if row.row is None:
-        yield bytes(envelope.body)
-    elif envelope.batch_id == row.batch_id:
-        yield from _event(envelope, row.row)
+    for row in whole:
+        yield row, bytes(envelope.body)
+    events: defaultdict[int, list[Quarantined]] = defaultdict(list)
+    for row in rows:
+        if row.row is not None and row.batch_id == envelope.batch_id:
+            events[row.row].append(row)
+    if events:
+        for at, data in _events(envelope, sorted(events)):
+            for row in events[at]:
+                yield row, data
 
 
-def _event(envelope: Envelope, row: int) -> Iterator[bytes]:
+def _events(envelope: Envelope, rows: Sequence[int]) -> Iterator[tuple[int, bytes]]:
     # Imported here since the receiver imports this module, too, and never decodes anything.
-    from tasks.decoders import DecodeLimits, RawBatch, UnfitBatch, event_at
+    from tasks.decoders import DecodeLimits, RawBatch, UnfitBatch, events_at
 
     limits = DecodeLimits(decompressed_bytes=MOST_BYTES, ratio=MOST_BYTES, window_bytes=2 * MOST_BYTES)
     batch = RawBatch(
@@ -79,6 +97,6 @@ def _event(envelope: Envelope, row: int) -> Iterator[bytes]:
         accepted_at_us=envelope.came_at_us,
     )
     try:
-        yield event_at(batch, row, limits)
+        yield from events_at(batch, rows, limits)
     except UnfitBatch:
         return

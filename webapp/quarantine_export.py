@@ -87,13 +87,13 @@ def _fill(
     written = 0
     with _create(draft / INDEX) as index:
         for rows in slices(engine, selection):
-            fetched = {row.id: withheld.fetch(row) or b"" for row in rows if row.withheld is not None}
+            fetched = withheld.fetch_all(rows)
             # Noted before the folder appears: better an export that nobody got than one that nobody knows of.
             with begin(engine) as connection:
                 contents = db.quarantine.contents(connection, [row.id for row in rows])
                 db.quarantine_acts.note(connection, customer.id, contents, note)
-            there = {row_id: fetched[row_id] for row_id in contents if row_id in fetched}
-            index.write(_lines(customer, rows, contents | there, draft))
+            there = {row_id: fetched.get(row_id) or data for row_id, data in contents.items()}
+            index.write(_lines(customer, rows, there, draft))
             written += len(contents)
             progress(len(rows))
         index.flush()

@@ -93,8 +93,9 @@ class Replay:
         Raises db.errors.Unavailable, streams.errors.Unavailable (no confirm of a slice within `deadline_s`
         seconds): a repetition completes it.
         """
+        withheld = Withheld(self.broker, self.customer.slug, deadline_s=self.deadline_s)
         for rows in slices(self.engine, selection):
-            published = self._publish(rows)
+            published = self._publish(rows, withheld)
             # Dying before this mark publishes once more on the next try; dispatch finds the repeat.
             with begin(self.engine) as connection:
                 db.quarantine_acts.finish_replay(
@@ -104,12 +105,11 @@ class Replay:
             self.batches += sum(row.row is None for row in published)
             progress(len(rows))
 
-    def _publish(self, rows: Sequence[Quarantined]) -> list[Quarantined]:
+    def _publish(self, rows: Sequence[Quarantined], withheld: Withheld) -> list[Quarantined]:
         """Those of the rows that the raw stream has now."""
         messages: dict[int, bytes] = {}
         names: dict[int, str] = {}
-        withheld = Withheld(self.broker, self.customer.slug, deadline_s=self.deadline_s)
-        fetched = {row.id: withheld.fetch(row) for row in rows if row.withheld is not None}
+        fetched = withheld.fetch_all(rows)
         at_us, largest = now_us(self.engine), self.broker.frame_max
         with begin(self.engine) as connection:
             # Looked at again under their locks: another may have discarded or replayed them since.

@@ -1,6 +1,6 @@
 """Pure decoding: a window's batches in, one table of events and the rejects out. No IO, clock or state."""
 
-from tasks.decoders.batches import FORMATS, decode_batches, event_at
+from tasks.decoders.batches import FORMATS, decode_batches, events_at
 from tasks.decoders.contract import DecodedBatches, DecodeLimits, RawBatch, Read, Reject, UnfitBatch
 from tasks.decoders.decompress import decompress
 from tasks.decoders.reasons import RejectReason, UnfitReason
@@ -17,5 +17,5 @@ __all__ = [
     "UnfitReason",
     "decode_batches",
     "decompress",
-    "event_at",
+    "events_at",
 ]

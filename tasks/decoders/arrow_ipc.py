@@ -60,7 +60,7 @@ def _read_whole(data: bytes, limits: DecodeLimits) -> Read:
 def pick(data: bytes, rows: Sequence[int]) -> Iterator[bytes]:
     """As `Format.pick`: streams of one row, of the columns that are read: nobody has checked the others."""
     apart = _apart(data)
-    return (apart.written([(row, row + 1)]) for row in rows)
+    return (apart.written([(row, row + 1)]) for row in rows if row < apart.rows)
 
 
 def _read_apart(data: bytes, limits: DecodeLimits) -> Read:

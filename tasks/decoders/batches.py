@@ -1,7 +1,8 @@
 """All batches of a window in, one table of good events out."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from operator import attrgetter
 from typing import Final
 
@@ -67,15 +68,16 @@ def decode_batches(batches: Sequence[RawBatch], limits: DecodeLimits) -> Decoded
     )
 
 
-def event_at(batch: RawBatch, row: int, limits: DecodeLimits) -> bytes:
-    """The event at ``row`` as `Reject.data` holds it. Raises `UnfitBatch` when the batch has none there."""
+def events_at(batch: RawBatch, rows: Sequence[int], limits: DecodeLimits) -> Iterator[tuple[int, bytes]]:
+    """Those of ``rows`` (ascending, each once) that the batch has, and each one's event as `Reject.data` is.
+
+    The batch is decoded once, when the first is asked for: that raises `UnfitBatch`.
+    """
     data = _decompressed(batch, limits)
     form = _format(batch.format)
     form.read(data, limits)  # who picks relies on it
-    try:
-        return next(iter(form.pick(data, [row])))
-    except (IndexError, StopIteration):
-        raise UnfitBatch(UnfitReason.MALFORMED, f"no event {row}") from None
+    with suppress(IndexError):  # nor does the batch have any row after that one
+        yield from zip(rows, form.pick(data, rows), strict=False)
 
 
 def _lent(reads: Sequence[Read]) -> NDArray[np.int64] | None:

@@ -1,17 +1,22 @@
 """Rows whose bytes are in the raw stream only: what flask says of them, and where it gets their bytes."""
 
+import contextlib
 import gzip
 import hashlib
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 
 import db.customers
 from db.engine import read
+from db.quarantine import NewQuarantine
 from streams import Envelope, encode_envelope, raw
-from tasks.decoders import FORMATS
+from tasks.decoders import FORMATS, decompress
 from tests.commands import flask, flask_json
 from tests.envelopes import envelope
 from tests.integration import ledger_rows
@@ -47,23 +52,53 @@ def zipped(slug: str, body: bytes) -> bytes:
 @pytest.fixture
 def held(home: Home, slug: str) -> str:
     """A customer with a batch, an event and a message in quarantine, whose bytes are not there."""
+    sent = [
+        envelope(slug, "batch-0", BATCH, accepted_at_us=ledger_rows.NOW_US),
+        zipped(slug, ARRAY),
+        GARBAGE,
+    ]
+    withhold(
+        home,
+        slug,
+        sent,
+        [
+            ledger_rows.new_quarantine(0, bytes=BATCH),
+            ledger_rows.new_quarantine(1, row=AT, format="json", bytes=EVENT),
+            ledger_rows.new_quarantine(2, reason="not_an_envelope", format="", bytes=GARBAGE),
+        ],
+    )
+    return slug
+
+
+def withhold(home: Home, slug: str, sent: list[bytes], quarantined: list[NewQuarantine]) -> None:
+    """A new customer with these messages in its raw stream, and these rows, whose bytes are not kept."""
     home.add(slug)
     home.limit(slug, quarantine_daily_bytes=1)
-    at_us = ledger_rows.NOW_US
-    sent = [envelope(slug, "batch-0", BATCH, accepted_at_us=at_us), zipped(slug, ARRAY), GARBAGE]
     home.broker.publish_all(raw(slug), sent, deadline_s=10)
     with read(home.engine) as connection:
         customer = db.customers.get(connection, slug)
     assert customer is not None
-    rows = [
-        ledger_rows.new_quarantine(0, bytes=BATCH),
-        ledger_rows.new_quarantine(1, row=AT, format="json", bytes=EVENT),
-        ledger_rows.new_quarantine(2, reason="not_an_envelope", format="", bytes=GARBAGE),
-    ]
-    window = ledger_rows.new_window(0, 2, skipped=[0, 1, 2], batches=0)
+    last = len(sent) - 1
+    window = ledger_rows.new_window(0, last, skipped=list(range(last + 1)), batches=0)
     epoch = ledger_rows.claim(home.engine, customer)
-    ledger_rows.record(home.engine, customer, epoch, 0, 2, window=window, batches=[], reused=rows)
-    return slug
+    ledger_rows.record(home.engine, customer, epoch, 0, last, window=window, batches=[], reused=quarantined)
+
+
+@contextlib.contextmanager
+def decompressions() -> Iterator[list[str]]:
+    """The content encodings of what this thread decompresses meanwhile, in order."""
+    found: list[str] = []
+
+    def look(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is decompress.__code__:
+            found.append(frame.f_locals["encoding"])
+
+    before = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        yield found
+    finally:
+        sys.setprofile(before)
 
 
 def rows(home: Home, slug: str) -> list[dict[str, Any]]:
@@ -152,6 +187,30 @@ def test_the_bytes_of_a_discarded_row_are_not_fetched_from_the_raw_stream(
     assert [str(line["id"]) for line in index] == ids[1:]
     [one] = flask_json(home, "books", "--customer", held)["customers"]
     assert (one["balanced"], one["quarantine_days"]["withheld"]) == (True, 3)
+
+
+def test_a_batch_is_decoded_once_for_all_its_withheld_events(home: Home, slug: str, tmp_path: Path) -> None:
+    events = list(FORMATS["json"].pick(ARRAY, range(5)))
+    quarantined = [
+        ledger_rows.new_quarantine(offset, batch_id="batch-1", row=row, format="json", bytes=data)
+        for offset in (0, 1)
+        for row, data in [(99, b"of no event"), *enumerate(events)]
+    ]
+    withhold(home, slug, [zipped(slug, ARRAY), zipped(slug, ARRAY)], quarantined)
+    folder = tmp_path / "out"
+    with decompressions() as found:
+        assert (
+            flask(home, "quarantine", "export", "--customer", slug, "--to", str(folder)).exit_code == Exit.OK
+        )
+    assert found == ["gzip"] * 2
+    index = [json.loads(line) for line in (folder / "index.jsonl").read_text().splitlines()]
+    written = [line["file"] and (folder / line["file"]).read_bytes() for line in index]
+    assert written == [None, *events] * 2
+    with decompressions() as found:
+        said = flask_json(home, "quarantine", "replay", "--customer", slug)
+    assert found == ["gzip"] * 2
+    assert (said["events"], len(said["skipped"])) == (10, 2)
+    assert [bytes(one.body) for one in home.envelopes(slug, 2)] == events * 2
 
 
 def test_the_books_and_the_customer_say_what_was_withheld(home: Home, held: str) -> None:

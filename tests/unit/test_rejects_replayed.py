@@ -9,7 +9,7 @@ import pyarrow.ipc
 import pytest
 from hypothesis import given, strategies as st
 
-from tasks.decoders import RejectReason
+from tasks.decoders import DecodeLimits, RejectReason, UnfitBatch, events_at
 from tests.examples import examples
 from tests.unit import decode_samples as samples
 from tests.unit.arrow_streams import broken_rows
@@ -264,3 +264,13 @@ def test_what_was_wrong_by_the_clock_only_is_taken_when_its_time_has_come(form: 
     again = decode(*[raw(reject.data, reject.format) for reject in first.rejects])
     assert (again.counts, again.unfit) == ([1] * 4, {})
     assert samples.same(again.events, events)
+
+
+@pytest.mark.parametrize("form", samples.FORMATS)
+def test_events_are_picked_again_at_their_rows_as_far_as_the_batch_has_any(form: str) -> None:
+    batch = raw(samples.written(samples.table(4), form), form, accepted_us=0)
+    kept = {reject.row: reject.data for reject in decode(batch).rejects}
+    assert list(events_at(batch, [1, 3, 5, 99], DecodeLimits())) == [(1, kept[1]), (3, kept[3])]
+    assert list(events_at(batch, [99], DecodeLimits())) == []
+    with pytest.raises(UnfitBatch):
+        list(events_at(raw(b"{", form, "gzip"), [0], DecodeLimits()))

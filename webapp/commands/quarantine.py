@@ -79,7 +79,7 @@ def show(row_id: int, as_bytes: bool) -> None:
 def _fetched(owner: Customer, row: Quarantined) -> bytes:
     """Bytes that are only in the raw stream. Raises Ended when they are gone from it."""
     with world.broker() as broker:
-        data = Withheld(broker, owner.slug, deadline_s=world.BROKER_DEADLINE_S).fetch(row)
+        data = Withheld(broker, owner.slug, deadline_s=world.BROKER_DEADLINE_S).fetch_all([row])[row.id]
     if data is None:
         raise Ended(Exit.NOT_FOUND, GONE)
     return data
