@@ -21,7 +21,7 @@ from db.quarantine_acts import REPLAYABLE, Note
 from streams import Broker, Envelope, encode_envelope, raw
 from webapp import receive, traces
 from webapp.digests import fingerprint
-from webapp.quarantine_bytes import GONE, Withheld
+from webapp.quarantine_bytes import Withheld
 from webapp.quarantine_slices import Progress, slices
 from webapp.reception import ENVELOPE_OVERHEAD
 
@@ -115,8 +115,11 @@ class Replay:
             # Looked at again under their locks: another may have discarded or replayed them since.
             locked = db.quarantine_acts.lock(connection, [row.id for row in rows], REPLAYABLE)
             for row, data in locked:
+                data = fetched.get(row.id) or data
                 try:
-                    envelope = _envelope(self.customer, row, fetched.get(row.id) or data, self.said, at_us)
+                    if not data and row.withheld is not None:
+                        raise ValueError(withheld.why_not(row.id))
+                    envelope = _envelope(self.customer, row, data, self.said, at_us)
                     messages[row.id] = _fitting(encode_envelope(envelope), largest)
                     names[row.id] = envelope.batch_id
                 except ValueError as error:
@@ -132,8 +135,6 @@ class Replay:
 
 def _envelope(customer: Customer, row: Quarantined, data: bytes, said: Said, at_us: int) -> Envelope:
     """Raises ValueError when nothing can be sent again."""
-    if not data and row.withheld is not None:
-        raise ValueError(GONE)
     if not data:
         raise ValueError(f"there are no bytes of it ({row.reason})")
     if not row.format:

@@ -22,6 +22,7 @@ from tests.envelopes import envelope
 from tests.integration import ledger_rows
 from tests.receiver import RETENTION, Home
 from tests.unit import decode_samples as samples
+from tests.unit.test_decode_bombs import claiming
 from webapp.commands.exits import Exit
 
 BATCH = b"not an arrow stream" * 10
@@ -32,14 +33,14 @@ EVENT = next(iter(FORMATS["json"].pick(ARRAY, [AT])))
 GARBAGE = b"no envelope"
 
 
-def zipped(slug: str, body: bytes) -> bytes:
+def zipped(slug: str, body: bytes, *, form: str = "json") -> bytes:
     body = gzip.compress(body)
     return encode_envelope(
         Envelope(
             batch_id="batch-1",
             customer=slug,
             agent="probe",
-            format="json",
+            format=form,
             content_type="application/json",
             content_encoding="gzip",
             accepted_at_us=ledger_rows.NOW_US,
@@ -211,6 +212,23 @@ def test_a_batch_is_decoded_once_for_all_its_withheld_events(home: Home, slug: s
     assert found == ["gzip"] * 2
     assert (said["events"], len(said["skipped"])) == (10, 2)
     assert [bytes(one.body) for one in home.envelopes(slug, 2)] == events * 2
+
+
+def test_an_event_of_a_batch_that_unpacks_to_too_much_is_not_said_to_be_gone(home: Home, slug: str) -> None:
+    bomb = zipped(slug, claiming(2**33), form="arrow")
+    events = [
+        ledger_rows.new_quarantine(0, batch_id=batch_id, row=AT, format="arrow", bytes=EVENT)
+        for batch_id in ("batch-1", "another batch")
+    ]
+    withhold(home, slug, [bomb], events)
+    of_it, _ = rows(home, slug)
+    shown = flask(home, "quarantine", "show", str(of_it["id"]), "--bytes")
+    assert shown.exit_code == Exit.NOT_FOUND
+    assert "unpacks to more than 268,435,456 bytes" in shown.stderr
+    skipped = flask_json(home, "quarantine", "replay", "--customer", slug)["skipped"]
+    assert [one["batch_id"] for one in skipped] == ["batch-1", "another batch"]
+    assert "unpacks to more than 268,435,456 bytes" in skipped[0]["why"]
+    assert "does not have them any more" in skipped[1]["why"]
 
 
 def test_the_books_and_the_customer_say_what_was_withheld(home: Home, held: str) -> None:

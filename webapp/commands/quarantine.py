@@ -19,7 +19,7 @@ from db.quarantine import Quarantined, State
 from webapp.commands import quarantine_acts, world
 from webapp.commands.exits import Ended, Exit, Group
 from webapp.commands.tables import Cell, show as show_table
-from webapp.quarantine_bytes import GONE, Withheld
+from webapp.quarantine_bytes import Withheld
 
 group = Group("quarantine", help="Batches and events that could not be taken.")
 for command in (quarantine_acts.replay, quarantine_acts.export, quarantine_acts.discard):
@@ -77,11 +77,12 @@ def show(row_id: int, as_bytes: bool) -> None:
 
 
 def _fetched(owner: Customer, row: Quarantined) -> bytes:
-    """Bytes that are only in the raw stream. Raises Ended when they are gone from it."""
+    """Bytes that are only in the raw stream. Raises Ended when they cannot be had from it."""
     with world.broker() as broker:
-        data = Withheld(broker, owner.slug, deadline_s=world.BROKER_DEADLINE_S).fetch_all([row])[row.id]
+        withheld = Withheld(broker, owner.slug, deadline_s=world.BROKER_DEADLINE_S)
+        data = withheld.fetch_all([row])[row.id]
     if data is None:
-        raise Ended(Exit.NOT_FOUND, GONE)
+        raise Ended(Exit.NOT_FOUND, withheld.why_not(row.id))
     return data
 
 
