@@ -14,12 +14,17 @@ from celery.canvas import Signature
 from db.customers import Stage
 from tasks.queues import queue_name
 
+RETRY = {"max_retries": 1, "interval_start": 0.1, "interval_step": 0.0, "interval_max": 0.1}
+"""A connection that was lost in the meantime is opened once more. No more is tried: whoever rings waits, and
+with a dispatcher all of its customers, and a window that was not rung is rung later."""
+
 
 def ring(app: Celery, window_id: int, customer_id: int, slug: str, routes: Mapping[Stage, str]) -> None:
     """Send the chain of a recorded window; returns after the broker's confirm of its first message.
 
     A doorbell may be lost or ring twice: the window's row, not the message, says what is owed, and the
-    ledger takes each window once. Raises kombu's OperationalError when the broker can't be reached.
+    ledger takes each window once. Raises kombu's OperationalError when the broker can't be reached, and of
+    amqp's MessageNacked when the queue rejects the message.
     """
     link = partial(_link, app, slug, routes, window_id)
     if queue_name(slug, "decode", routes) == queue_name(slug, "process", routes):
@@ -29,14 +34,17 @@ def ring(app: Celery, window_id: int, customer_id: int, slug: str, routes: Mappi
             link("decode", "decode", (window_id,)),
             link("process", "process", (), immutable=False),
         ]
-    chain(*links, link("deposit", "deposit", (customer_id, window_id)), app=app).apply_async()
+    chain(*links, link("deposit", "deposit", (customer_id, window_id)), app=app).apply_async(
+        retry_policy=RETRY
+    )
 
 
 def ring_deposit(
     app: Celery, window_id: int, customer_id: int, slug: str, routes: Mapping[Stage, str]
 ) -> None:
     """Send the last link alone, for a window whose results are in the processed stream; as `ring`."""
-    _link(app, slug, routes, window_id, "deposit", "deposit", (customer_id, window_id)).apply_async()
+    last = _link(app, slug, routes, window_id, "deposit", "deposit", (customer_id, window_id))
+    last.apply_async(retry_policy=RETRY)
 
 
 def _link(

@@ -3,20 +3,27 @@
 import time
 from types import SimpleNamespace
 from typing import cast
+from urllib.parse import urlsplit
 
+import pytest
 from celery import Celery
 from kombu import Connection, Queue
+from kombu.exceptions import OperationalError
 from sqlalchemy import Engine
 
+import celeryconfig
 from db.customers import get, set_route
 from db.engine import begin
 from deploy.local.rabbitmq import RabbitNode
+from tasks import transport
+from tasks.chains import ring, ring_deposit
 from tasks.dispatcher.doorbells import Doorbells
 from tasks.dispatcher.feed import Feed, Rung
 from tasks.dispatcher.queue_depth import Queues
 from tasks.queues import STAGES
 from tasks.settings import TaskSettings
 from tests.integration.ledger_rows import add_customer, claim, record
+from tests.proxy import Proxy
 
 STALE = Rung(time.monotonic() - 10_000.0)
 
@@ -50,6 +57,34 @@ def test_doorbells_in_a_queue_that_its_customer_left_keep_none_from_being_rung(
         for queue in (own, new):
             queue.delete()
     queues.close()
+
+
+def test_a_ring_that_nobody_answers_is_tried_twice_and_not_for_minutes(
+    engine: Engine, rabbitmq: RabbitNode, slug: str
+) -> None:
+    """All customers of a dispatcher wait for each of its rings; the window's row says what is owed."""
+    customer = add_customer(engine, slug)
+    transport.use()
+    port = urlsplit(rabbitmq.amqp_url).port
+    assert port
+    with Proxy("127.0.0.1", port) as proxy:
+        app = Celery(broker=rabbitmq.amqp_url.replace(f":{port}", f":{proxy.port}"))
+        app.conf.update(
+            broker_connection_timeout=0.5,
+            broker_transport_options=celeryconfig.broker_transport_options | {"read_timeout": 0.5},
+            task_publish_retry_policy=celeryconfig.task_publish_retry_policy,
+        )
+        for send in (ring, ring_deposit):
+            proxy.swallow_answers(False)
+            ring(app, 1, customer.id, customer.slug, customer.routes)
+            before = len(proxy.sent)
+            proxy.swallow_answers()
+            with pytest.raises(OperationalError):
+                send(app, 1, customer.id, customer.slug, customer.routes)
+            assert len(proxy.sent) - before <= 2
+        app.close()
+    with Connection(rabbitmq.amqp_url) as connection:
+        Queue(f"customer-{slug}").bind(connection.channel()).delete()
 
 
 def _waits(queue: Queue) -> bool:
