@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
-from amqp.exceptions import ChannelError
+from amqp.exceptions import ChannelError, MessageNacked
 from celery import Celery
+from kombu.exceptions import OperationalError
 from sqlalchemy import Engine
 
 import db.engine
@@ -42,9 +43,13 @@ class Doorbells:
     def ring(self, customer: Customer, window_id: int) -> None:
         try:
             ring(self.app, window_id, customer.id, customer.slug, customer.routes)
-        except ChannelError as error:
+        except (ChannelError, OperationalError) as error:
+            cause = error.__cause__ if isinstance(error, OperationalError) else error
+            if not isinstance(cause, (ChannelError, MessageNacked)):
+                raise
             # This customer's queue can't be used as it is: the others go on, this window is rung again later.
-            log.error("queue_refused", customer=customer.slug, detail=str(error)[:200])
+            detail = str(cause)[:200] or "the queue rejects messages"
+            log.error("queue_refused", customer=customer.slug, detail=detail)
 
     def ring_stale(self, customer: Customer, feed: Feed) -> None:
         """Ring windows again whose deposit is overdue, unless their doorbells still wait in the own queue."""

@@ -31,8 +31,8 @@ def deposited(engine: Engine, slugs: list[str], events: int) -> bool:
     return all(found.get(slug, 0) == events for slug in slugs)
 
 
-def refused(whole: Whole, slug: str) -> bool:
-    return any("queue_refused" in line and slug in line for line in whole.log("worker").splitlines())
+def refused(whole: Whole, slug: str, by: str = "worker") -> bool:
+    return any("queue_refused" in line and slug in line for line in whole.log(by).splitlines())
 
 
 def asked(rabbitmq: RabbitNode, method: str) -> bool:
@@ -91,6 +91,36 @@ def test_refused_queues_and_lost_channels_stop_nobody_else(
         channel.queue_delete(f"customer-{other}")
 
 
+def test_a_queue_that_takes_no_doorbells_stops_its_own_customer_only(
+    tmp_path: Path, rabbitmq: RabbitNode, sqlite_url: str, broker: Broker, slug: str
+) -> None:
+    urls = {"database_url": sqlite_url, "amqp_url": rabbitmq.amqp_url, "stream_url": rabbitmq.stream_url}
+    engine = create_engine(sqlite_url)
+    full, locked, *others = slugs = [f"{slug}-{number}" for number in range(CUSTOMERS)]
+    policy = {"policy": slug, "queue": f"customer-{full}"}
+    with running(tmp_path, **urls, SLUICE_TASK_STALE_AFTER_S="1") as whole:
+        with Connection(rabbitmq.amqp_url) as connection:
+            Queue(f"customer-{locked}", durable=False, exclusive=True).bind(connection).queue_declare()
+            evaluate(rabbitmq, REJECT_ALL % policy)
+            for each in slugs:
+                whole.add_customer(each)
+            for batches in range(1, 4):
+                publish(broker, slugs)
+                until(partial(deposited, engine, others, batches), f"the others' batches, round {batches}")
+            for each in (full, locked):
+                until(partial(refused, whole, each, "dispatcher"), f"{each}: its doorbell to be refused")
+            evaluate(rabbitmq, REJECT_NONE % policy)
+        until(partial(deposited, engine, slugs, 3), "the batches whose doorbells were refused")
+        said = whole.log("dispatcher")
+    assert "dispatch_waited" not in said
+    assert said.count("customer_taken") == CUSTOMERS, "no feed was dropped"
+
+
+REJECT_ALL = (
+    'rabbit_policy:parse_set(<<"/">>, <<"%(policy)s">>, <<"^%(queue)s$">>,'
+    ' <<"{\\"max-length\\": 0, \\"overflow\\": \\"reject-publish\\"}">>, 0, <<"queues">>, <<"test">>).'
+)
+REJECT_NONE = 'rabbit_policy:delete(<<"/">>, <<"%(policy)s">>, <<"test">>).'
 CLOSE_CHANNELS = "[exit(Pid, kill) || Pid <- rabbit_channel:list()], ok."
 # A connection or a channel may have ended since it was listed: asking it is an exit then.
 CLOSE_CONNECTIONS = (
