@@ -124,11 +124,12 @@ class Reconciler:
         stream = processed(slug)
         try:
             last = self.broker.last_offset(stream, deadline_s=self.deadline_s)
+            kept_from = self.broker.first_offset(stream, deadline_s=self.deadline_s) or 0
         except StreamMissing:
             return set()
         made: set[int] = set()
         # Where this stream was cut or replaced, too, the deposit begins anew: look at all that there is.
-        at = first if last is not None and first <= last else 0
+        at = max(first if last is not None and first <= last else 0, kept_from)
         while last is not None and at <= last:
             upto = min(at + RESULTS_AT_ONCE - 1, last)
             for message in self.broker.read(stream, at, upto, deadline_s=self.deadline_s):
