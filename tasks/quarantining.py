@@ -5,8 +5,8 @@ import db.windows
 from db.clock import now_us
 from db.quarantine import NewQuarantine
 from streams import Envelope, decode_envelope, raw
-from streams.errors import StreamEnds
-from streams.fingerprint import FINGERPRINT_BYTES, fingerprint
+from streams.errors import StreamEnds, UnfitMessage
+from streams.fingerprint import FINGERPRINT_BYTES, fingerprint_of_envelope, fingerprint_of_unfit
 from tasks.context import Context
 from tasks.handover import EXPIRED, Header, UnfitRow
 
@@ -38,21 +38,34 @@ def quarantine_rows(context: Context, header: Header) -> list[NewQuarantine]:
 
 def _envelopes(context: Context, header: Header) -> dict[int, Envelope]:
     """The unfit batches' envelopes by offset: those that are still in the stream."""
-    offsets = [row.offset for row in header.unfit if row.reason != EXPIRED]
-    if not offsets:
+    wanted = {row.offset for row in header.unfit if row.reason != EXPIRED}
+    if not wanted:
         return {}
     deadline_s = context.settings.read_deadline_s
     try:
-        messages = context.broker.read(raw(header.customer), offsets[0], offsets[-1], deadline_s=deadline_s)
+        messages = context.broker.read(raw(header.customer), min(wanted), max(wanted), deadline_s=deadline_s)
     except StreamEnds:
         return {}
     booked = _booked(context, header)
-    wanted = {each.offset: each.data for each in messages if each.offset in offsets}
-    return {
-        offset: decode_envelope(data)
-        for offset, data in wanted.items()
-        if offset not in booked or booked[offset] == fingerprint(data)
-    }
+    found = {}
+    for message in messages:
+        if message.offset not in wanted:
+            continue
+        envelope = _booked_envelope(message.data, booked.get(message.offset))
+        if envelope is not None:
+            found[message.offset] = envelope
+    return found
+
+
+def _booked_envelope(data: bytes | memoryview, known: bytes | None) -> Envelope | None:
+    """None when it is another message than was booked, as far as that is known."""
+    try:
+        envelope = decode_envelope(data)
+    except UnfitMessage:
+        if known in (None, fingerprint_of_unfit(data)):
+            raise
+        return None
+    return envelope if known in (None, fingerprint_of_envelope(envelope)) else None
 
 
 def _booked(context: Context, header: Header) -> dict[int, bytes]:
