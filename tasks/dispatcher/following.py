@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 import db.dispatch
 import db.engine
+import db.errors
 import db.windows
 import streams.errors
 from db.customers import Customer
@@ -139,6 +140,10 @@ class Following:
     def _not_opened(self, customer: Customer, error: Exception | None) -> None:
         if isinstance(error, BrokerAway):
             log.warning("broker_away", customer=customer.slug, detail=str(error)[:200])
+            self._openings.postpone(customer.id)
+            return
+        if isinstance(error, db.errors.Unavailable):
+            log.warning("database_away", customer=customer.slug, detail=str(error)[:200])
             self._openings.postpone(customer.id)
             return
         if isinstance(error, streams.errors.StreamMissing):
