@@ -119,9 +119,6 @@ class Connection(Client):
             raise as_unavailable(self.lost or ConnectionError("not connected"), "writing")
         self._transport.write(data)
 
-    def is_connection_alive(self) -> bool:
-        return self.lost is None
-
     @property
     def paused(self) -> bool:
         """The socket takes no more for now; publishers wait for `writable`."""

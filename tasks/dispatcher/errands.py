@@ -81,10 +81,6 @@ class Errands(Generic[Outcome]):
             yield Done(customer_id, None if error else future.result(), error)
         self._start()
 
-    def forget(self, customer_id: int) -> None:
-        """Begin none for the customer that has not begun yet."""
-        self._waiting.pop(customer_id, None)
-
     def close(self) -> None:
         """Begin no more; what is under way ends when the broker is closed."""
         self._waiting.clear()

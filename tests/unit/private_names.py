@@ -109,7 +109,6 @@ NAMES = {
         "Client.port": "the node's",
         "Client.authenticate(vhost, username, password)": "logs in, by sync_request and send_frame",
         "Client.send_frame(frame, version)": "ours writes to our own transport",
-        "Client.is_connection_alive()": "ours is false once the connection is lost",
         "Client.server_properties": "what the node said at login: the address it advertises",
         "Client._start_heartbeat()": "called at login; ours keeps rstream's heartbeat from starting",
         "Client._heartbeat": "seconds, as agreed at login",
