@@ -70,6 +70,11 @@ class Customer:
         return self.state if self.breaker_reason is None else "breaker open"
 
 
+def own_queue(slug: str) -> str:
+    """Where those stages of the customer are sent that have no route."""
+    return OWN_QUEUE + slug
+
+
 def add(
     conn: Connection,
     slug: str,
@@ -195,6 +200,6 @@ def _routes(slug: str, routes: Mapping[Stage, str]) -> dict[Stage, str]:
                 "a route is decode, process or deposit to a queue of 1 to 100 of a-z, 0-9 and inner hyphens,"
                 " like acme-decode"
             )
-        if queue in TAKEN or (queue.startswith(OWN_QUEUE) and queue != OWN_QUEUE + slug):
+        if queue in TAKEN or (queue.startswith(OWN_QUEUE) and queue != own_queue(slug)):
             raise Refusal(f"{queue} is, or may become, a queue of others; use one like {slug}-{stage}")
     return dict(routes)

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db.clock import now_us
-from db.customers import OWN_QUEUE, ROUTE_FORM, TAKEN, Customer, Stage, everyone, set_route
+from db.customers import ROUTE_FORM, TAKEN, Customer, Stage, everyone, own_queue, set_route
 from db.tables import customers, left_queues
 
 
@@ -20,9 +20,14 @@ def route(conn: Connection, customer: Customer, stage: Stage, queue: str | None)
         _remember(conn, customer.id, before)
 
 
+def queue_name(slug: str, stage: Stage, routes: Mapping[Stage, str]) -> str:
+    """The queue of ``stage`` for the customer ``slug``: its own route, else ``customer-<slug>``."""
+    return routes.get(stage) or own_queue(slug)
+
+
 def leading_to(customer: Customer) -> set[str]:
     """The queues that the customer's stages are sent to."""
-    return {customer.routes.get(stage) or OWN_QUEUE + customer.slug for stage in get_args(Stage)}
+    return {queue_name(customer.slug, stage, customer.routes) for stage in get_args(Stage)}
 
 
 def unused(conn: Connection) -> Mapping[str, list[Customer]]:
@@ -35,7 +40,7 @@ def unused(conn: Connection) -> Mapping[str, list[Customer]]:
     for name, of in conn.execute(select(left_queues.c.name, left_queues.c.customer_id)):
         found.setdefault(name, []).append(by_id[of])
     for customer in by_id.values():
-        found.setdefault(OWN_QUEUE + customer.slug, []).append(customer)
+        found.setdefault(own_queue(customer.slug), []).append(customer)
     # Routes of before names were looked at may have led to streams, or to queues of Celery's own.
     fit = {name for name in found if ROUTE_FORM.fullmatch(name)} - TAKEN
     return {name: found[name] for name in sorted(fit - used)}

@@ -1,14 +1,10 @@
 """Which queue a stage of a customer is sent to."""
 
-from collections.abc import Mapping
 from typing import get_args
 
 from db.customers import Stage
+from db.routes import queue_name
 
-PREFIX = "customer-"
+__all__ = ("STAGES", "queue_name")
+
 STAGES: tuple[Stage, ...] = get_args(Stage)
-
-
-def queue_name(slug: str, stage: Stage, routes: Mapping[Stage, str]) -> str:
-    """The queue of ``stage`` for the customer ``slug``: its own route, else ``customer-<slug>``."""
-    return routes.get(stage) or PREFIX + slug

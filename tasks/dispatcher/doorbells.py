@@ -13,12 +13,11 @@ from sqlalchemy import Engine
 import db.engine
 import db.windows
 from db.clock import now_us
-from db.customers import Customer
+from db.customers import Customer, own_queue
 from db.routes import leading_to
 from tasks.chains import ring
 from tasks.dispatcher.feed import Feed, Rung
 from tasks.dispatcher.queue_depth import Queues
-from tasks.queues import PREFIX
 from tasks.settings import TaskSettings
 
 log = structlog.get_logger("dispatcher")
@@ -65,7 +64,7 @@ class Doorbells:
 
     def _waiting(self, customer: Customer) -> int:
         """Doorbells in the own queue; when no stage goes there, nobody consumes what a route left in it."""
-        own = PREFIX + customer.slug
+        own = own_queue(customer.slug)
         return self.queues.waiting(own) if own in leading_to(customer) else 0
 
     def _again(self, customer: Customer, feed: Feed, window_ids: list[int]) -> None:

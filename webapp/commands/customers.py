@@ -145,7 +145,7 @@ def route(slug: str, stage: Stage, queue: str | None) -> None:
     customer = world.customer(slug)
     with begin(world.parts().engine) as connection:
         db.routes.route(connection, customer, stage, queue)
-    click.echo(f"{stage} of {slug} goes to {queue or f'customer-{slug}'}, within 10 s", err=True)
+    click.echo(f"{stage} of {slug} goes to {queue or db.customers.own_queue(slug)}, within 10 s", err=True)
 
 
 def _last_offset(customer: Customer) -> int:
