@@ -24,8 +24,9 @@ from tasks.handover import peek
 
 log = structlog.get_logger("dispatcher")
 
-AT_ONCE = threading.Semaphore(4)
-"""Streams compared window by window at the same time: each needs a connection to the database meanwhile."""
+AT_ONCE = threading.Semaphore(2)
+"""Streams compared window by window at the same time. Each holds a connection to the database while it reads
+the stream; of the five in the pool (`SLUICE_DB_POOL_SIZE`) most are left to the loop and to other errands."""
 LOOK_S = 5.0
 """The longest look at one stream, so that many which are away do not keep the others waiting."""
 RESULTS_AT_ONCE = 16
