@@ -214,7 +214,7 @@ def listens_for_operators(pid: int) -> bool:
     """Whether the process serves the operators, and is no worker."""
     try:
         return b"operators.listener" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it ended before it was opened or read
         return False
 
 
@@ -231,7 +231,10 @@ def frozen(pid: int) -> Iterator[None]:
 
 def _stands_still(pid: int) -> bool:
     threads = Path(f"/proc/{pid}/task").glob("*/stat")
-    return all(thread.read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
+    try:
+        return all(thread.read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
+    except (FileNotFoundError, ProcessLookupError):  # a thread has just ended: others may run yet
+        return False
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

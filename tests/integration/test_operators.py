@@ -74,7 +74,7 @@ def test_it_comes_back_when_it_is_killed_and_goes_with_the_server(
         until(lambda: receiver.listener() not in (None, first), "another listener")
         line = f'sluice_http_batches_total{{customer="{slug}",outcome="accepted"}} 1.0'
         until(lambda: line in said(receiver), "the counts of before")
-        second = receiver.listener()
+        second = until(receiver.listener, "the listener that answered")
         receiver.process.kill()
         until(lambda: not Path(f"/proc/{second}").exists(), "the listener to go with its server")
 
