@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from deploy.local import ports
 from webapp import create_app
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,12 +40,6 @@ def until(condition: Callable[[], Any], what: str, *, deadline_s: float = DEADLI
     return value
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     status: int
@@ -62,10 +56,13 @@ class Whole:
 
     folder: Path
     environment: dict[str, str]
-    port: int = field(default_factory=free_port)
-    operators_port: int = field(default_factory=free_port)
+    port: int = field(init=False)
+    operators_port: int = field(init=False)
     launcher: Callable[[str], Sequence[str]] = lambda role: ()  # what python is told before the command
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.port, self.operators_port = ports.free(2)
 
     @property
     def url(self) -> str:

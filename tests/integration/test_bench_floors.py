@@ -5,16 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+from deploy.local import ports
 from tests.slow import Agent, answers, head
-from tests.whole import ROOT, free_port, until
+from tests.whole import ROOT, until
 
 
 def test_the_empty_handler_takes_bodies_that_come_with_their_head_and_later(tmp_path: Path) -> None:
-    port, log = free_port(), tmp_path / "empty.log"
+    port, operators_port = ports.free(2)
+    log = tmp_path / "empty.log"
     command = ["-m", "gunicorn", "-c", "python:bench.floors.empty", "bench.floors.empty:app"]
     settings = {
         "SLUICE_HTTP_BIND": f"127.0.0.1:{port}",
-        "SLUICE_HTTP_METRICS_BIND": f"127.0.0.1:{free_port()}",
+        "SLUICE_HTTP_METRICS_BIND": f"127.0.0.1:{operators_port}",
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
