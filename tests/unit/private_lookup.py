@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from types import FunctionType, ModuleType
+from pkgutil import resolve_name
+from types import FunctionType
 
 from tests.unit.private_modules import Relied
+from tests.unit.test_rooms import ROOMS, ROOT, files, tree
 
-ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("bench", "celeryconfig", "db", "deploy", "operators", "pipelines", "streams", "tasks", "webapp")
 # Importing it allocates shared memory; no class is in it. The peers have requirements of their own.
 NOT_IMPORTED = ("webapp/gunicorn.py", "bench/peers/tables.py")
 
@@ -48,14 +48,13 @@ def report(one: Relied, amiss: str) -> str:
 
 def find(name: str) -> tuple[object, str]:
     """The module or class that has the name, and the last part of the name. Raises LookupError."""
-    owner: object
-    owner, parts = _module(name.split("."))
-    for part in parts[:-1]:
-        if not hasattr(owner, part):
-            raise LookupError(f"is gone: there is no {part}")
-        owner = getattr(owner, part)
-    if hasattr(owner, parts[-1]) or (isinstance(owner, type) and _has(owner.__mro__, parts[-1])):
-        return owner, parts[-1]
+    above, _, last = name.rpartition(".")
+    try:
+        owner: object = resolve_name(above)
+    except (ImportError, AttributeError) as error:
+        raise LookupError(f"is gone: {error}") from None
+    if hasattr(owner, last) or (isinstance(owner, type) and _has(owner.__mro__, last)):
+        return owner, last
     raise LookupError("is gone")
 
 
@@ -90,7 +89,7 @@ def parameters(owner: object, name: str) -> list[inspect.Parameter]:
 
 def uses() -> Iterator[Use]:
     """What the classes of ours use of the libraries' classes that they are derived from."""
-    for path in files():
+    for path in files(*ROOMS):
         nodes = [node for node in tree(path).body if isinstance(node, ast.ClassDef) and node.bases]
         if not nodes or name_of(path) in NOT_IMPORTED:
             continue
@@ -105,7 +104,7 @@ def uses() -> Iterator[Use]:
 
 def private_accesses() -> Iterator[tuple[str, int, str]]:
     """File, line and name of each `x._name` that is no attribute of ours, as far as can be read."""
-    for path in files():
+    for path in files(*ROOMS):
         nodes = list(ast.walk(tree(path)))
         own = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
         own |= {node.attr for node in nodes if isinstance(node, ast.Attribute) and _is_self(node.value)}
@@ -118,7 +117,7 @@ def private_accesses() -> Iterator[tuple[str, int, str]]:
 
 def library_names() -> Iterator[tuple[str, int, str, bool]]:
     """File, line and full name of what is imported from libraries (True), and of its attributes (False)."""
-    for path in files():
+    for path in files(*ROOMS):
         known: dict[str, str] = {}
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Import):
@@ -131,8 +130,7 @@ def library_names() -> Iterator[tuple[str, int, str, bool]]:
             yield from ((name_of(path), node.lineno, full, True) for full in found.values())
             known |= found
         for node in ast.walk(tree(path)):
-            written = _dotted(node)
-            if isinstance(node, ast.Attribute) and written is not None:
+            if isinstance(node, ast.Attribute) and re.fullmatch(r"[\w.]+", written := ast.unparse(node)):
                 begin = next((name for name in known if written.startswith(f"{name}.")), None)
                 if begin is not None:
                     yield name_of(path), node.lineno, known[begin] + written.removeprefix(begin), False
@@ -143,28 +141,8 @@ def is_of_a_library(module: str) -> bool:
     return top not in ROOMS and top not in sys.stdlib_module_names and top != "tests"
 
 
-def files() -> list[Path]:
-    folders = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
-    return sorted([*folders, *(path for room in ROOMS if (path := ROOT / f"{room}.py").exists())])
-
-
 def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
-
-
-@cache
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(), str(path))
-
-
-def _module(parts: list[str]) -> tuple[ModuleType, list[str]]:
-    """The longest beginning of the name that is a module, and the rest."""
-    for count in range(len(parts) - 1, 0, -1):
-        try:
-            return importlib.import_module(".".join(parts[:count])), parts[count:]
-        except ModuleNotFoundError:
-            continue
-    raise LookupError(f"is gone: there is no module {parts[0]}")
 
 
 def _has(classes: tuple[type, ...], name: str) -> bool:
@@ -198,14 +176,6 @@ def _touched(node: ast.ClassDef) -> set[str]:
         names |= {target.id for target in targets if isinstance(target, ast.Name)}
     attributes = (one for one in ast.walk(node) if isinstance(one, ast.Attribute))
     return names | {one.attr for one in attributes if _is_self(one.value)}
-
-
-def _dotted(node: ast.AST) -> str | None:
-    """`a.b.c`, when the node is that and nothing more."""
-    if isinstance(node, ast.Name):
-        return node.id
-    before = _dotted(node.value) if isinstance(node, ast.Attribute) else None
-    return f"{before}.{node.attr}" if before is not None and isinstance(node, ast.Attribute) else None
 
 
 def _is_self(node: ast.expr) -> bool:

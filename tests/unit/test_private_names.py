@@ -19,9 +19,10 @@ from celery.app.task import Context
 from tasks.deliveries import delivery
 from tasks.requests import CAUSE
 from tests.unit import private_lookup
-from tests.unit.private_lookup import ANY_NUMBER, ROOT, Use
+from tests.unit.private_lookup import ANY_NUMBER, Use
 from tests.unit.private_modules import Relied
 from tests.unit.private_names import RELIED
+from tests.unit.test_rooms import ROOT, is_below
 
 # What our classes override or use of the libraries' and may: with where it is described.
 DOCUMENTED = {
@@ -62,10 +63,6 @@ UNDOCUMENTED_MODULES = (
     "rstream.schema",
     "rstream.utils",
 )
-
-
-def is_below(name: str, above: str) -> bool:
-    return name == above or name.startswith(f"{above}.")
 
 
 def is_documented(use: Use) -> bool:
