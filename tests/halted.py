@@ -1,12 +1,14 @@
-"""A `flask` command that is signalled at one place.
+"""A `flask` command, or a process of ours, that is signalled at one place.
 
 `python -m tests.halted MODULE:NAME before|after SIGNAL <the command's own words>` wraps the function NAME of
-MODULE (a method: `Class.method`) in this process only. No hook waits in the code for a test.
+MODULE (a method: `Class.method`) in this process only. No hook waits in the code for a test. Words that begin
+with `-m MODULE` start that module in place of a command.
 """
 
 import functools
 import importlib
 import os
+import runpy
 import signal
 import sys
 from collections.abc import Callable
@@ -38,5 +40,9 @@ def wrap(place: str, when: str, signum: signal.Signals) -> None:
 if __name__ == "__main__":
     place, when, name, *words = sys.argv[1:]
     wrap(place, when, signal.Signals[name])
-    sys.argv = ["flask", "--app", "webapp", *words]
-    main()
+    if words[0] == "-m":
+        sys.argv = words[1:]
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = ["flask", "--app", "webapp", *words]
+        main()

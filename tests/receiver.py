@@ -223,13 +223,13 @@ def frozen(pid: int) -> Iterator[None]:
     """The process and all of its threads stand still; they go on at the end."""
     os.kill(pid, signal.SIGSTOP)
     try:
-        until(lambda: _stands_still(pid), "all threads of the process to stop")
+        until(lambda: stands_still(pid), "all threads of the process to stop")
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
 
 
-def _stands_still(pid: int) -> bool:
+def stands_still(pid: int) -> bool:
     threads = Path(f"/proc/{pid}/task").glob("*/stat")
     try:
         return all(thread.read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)

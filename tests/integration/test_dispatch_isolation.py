@@ -16,11 +16,13 @@ from streams import Broker, raw
 from streams.errors import Unavailable
 from tests.envelopes import envelope
 from tests.integration.test_whole import event, ndjson
+from tests.receiver import stands_still
 from tests.whole import running, until
 
 pytestmark = pytest.mark.timeout(600)
 CUSTOMERS = 50
 DEADLINE_S = 30.0
+FETCH = "tasks.dispatcher.dispatcher:quarantine_rows"
 
 
 def publish(broker: Broker, slugs: list[str], *, unfit: bool = False) -> None:
@@ -97,22 +99,33 @@ def interactions(engine: Engine) -> int:
     return scalar(engine, "SELECT count(*) FROM interactions")
 
 
-def test_unfit_messages_of_a_stream_that_goes_away_stop_nobody_else(
+def test_unfit_messages_of_a_stream_that_goes_away_while_they_are_fetched_stop_nobody_else(
     tmp_path: Path, rabbitmq: RabbitNode, sqlite_url: str, broker: Broker, slug: str
 ) -> None:
     urls = {"database_url": sqlite_url, "amqp_url": rabbitmq.amqp_url, "stream_url": rabbitmq.stream_url}
     engine = create_engine(sqlite_url)
     with running(tmp_path, **urls) as whole:
+        whole.kill("dispatcher", signal.SIGTERM)
+        whole.launcher = lambda _: ("-m", "tests.halted", FETCH, "before", "SIGSTOP")
+        dispatcher = whole.start("dispatcher")
+
+        def come_to(count: int) -> bool:
+            """As many rows in quarantine; the dispatcher stops at each fetch, and goes on."""
+            dispatcher.send_signal(signal.SIGCONT)
+            return quarantined(engine, unfit) == count
+
         unfit, other = f"{slug}-unfit", f"{slug}-other"
         whole.add_customer(unfit)
         whole.add_customer(other)
         publish(broker, [unfit], unfit=True)
-        until(lambda: quarantined(engine, unfit) == 1, "the first unfit message in quarantine")
+        until(partial(come_to, 1), "the first unfit message in quarantine")
         publish(broker, [unfit], unfit=True)
+        until(lambda: stands_still(dispatcher.pid), "the fetch of the second one to begin")
         with leaderless(rabbitmq, raw(unfit)):
+            dispatcher.send_signal(signal.SIGCONT)
             publish(broker, [other])
+            until(lambda: "stream_lost" in whole.log("dispatcher"), "the stream to be missed")
             until(lambda: interactions(engine) == 1, "the other's batch")
-        until(
-            lambda: quarantined(engine, unfit) == 2, "the second one in quarantine, when its stream is back"
-        )
+            assert quarantined(engine, unfit) == 1
+        until(partial(come_to, 2), "the second one in quarantine, when its stream is back")
         assert "dispatch_waited" not in whole.log("dispatcher")
