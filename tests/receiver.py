@@ -189,7 +189,7 @@ def running(
         yield receiver
     finally:
         receiver.client.close()
-        _stop(process)
+        stop(process)
 
 
 def bare_environment() -> dict[str, str]:
@@ -237,10 +237,11 @@ def stands_still(pid: int) -> bool:
         return False
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes], *, within_s: float = 40.0) -> None:
+    """End a process that leads a session of its own; one that is slower is killed, with all of its group."""
     process.terminate()
     try:
-        process.wait(40)
+        process.wait(within_s)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(10)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from deploy.local import ports
+from tests.receiver import stop
 from tests.slow import Agent, answers, head
 from tests.whole import ROOT, until
 
@@ -20,7 +21,12 @@ def test_the_empty_handler_takes_bodies_that_come_with_their_head_and_later(tmp_
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, *command], cwd=ROOT, env=os.environ | settings, stdout=output, stderr=output
+            [sys.executable, *command],
+            cwd=ROOT,
+            env=os.environ | settings,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
     try:
 
@@ -40,5 +46,4 @@ def test_the_empty_handler_takes_bodies_that_come_with_their_head_and_later(tmp_
                 agent.sendall(b"x" * 10_000)
             assert answers(agent, 1) == [202]
     finally:
-        process.terminate()
-        process.wait(60)
+        stop(process)

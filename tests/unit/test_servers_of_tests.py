@@ -1,6 +1,8 @@
 """The servers that the tests start, and how the tests look at their processes."""
 
+import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -29,3 +31,17 @@ def test_a_whole_listens_where_no_outgoing_connection_begins(tmp_path: Path) -> 
         whole = Whole(folder=tmp_path, environment={})
         assert whole.port != whole.operators_port
         assert max(whole.port, whole.operators_port) < FIRST_EPHEMERAL
+
+
+def test_a_server_that_does_not_stop_is_killed_with_its_children() -> None:
+    deaf = (
+        "import os, signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "os.fork() or signal.pause(); print(os.getpid(), flush=True); signal.pause()"
+    )
+    server = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE, start_new_session=True)
+    assert server.stdout is not None
+    with server.stdout as said:
+        assert said.readline()
+        receivers.stop(server, within_s=0.1)
+        assert said.read() == b"", "the child holds the other end as long as it lives"
+    assert server.returncode == -signal.SIGKILL
