@@ -95,6 +95,12 @@ def test_a_page_may_read_when_to_come_again_after_too_many_at_once(port: int, ke
     assert post(port, key, BODY).status_code == 202
 
 
+def test_metrics_are_not_asked_of_the_receiver(port: int, alone: int) -> None:
+    for each in (port, alone):
+        answer = httpx.get(f"http://127.0.0.1:{each}/metrics", timeout=60, trust_env=False)
+        assert (answer.status_code, answer.json()["title"]) == (404, "there is nothing here")
+
+
 def test_a_page_may_read_that_the_receiver_is_away(alone: int, key: str) -> None:
     answer = post(alone, key, BODY)
     assert (answer.status_code, answer.headers["retry-after"], readable(answer.headers)) == (503, "2", True)
