@@ -15,7 +15,7 @@ from deploy.local.rabbitmq import RabbitNode
 from streams import Broker, raw
 from streams.errors import Unavailable
 from tests.envelopes import envelope
-from tests.integration.test_whole import event, ndjson
+from tests.integration.test_whole import event, ndjson, scalar
 from tests.receiver import stands_still
 from tests.whole import running, until
 
@@ -35,6 +35,16 @@ def publish(broker: Broker, slugs: list[str], *, unfit: bool = False) -> None:
         broker.publish(raw(slug), message, deadline_s=DEADLINE_S)
 
 
+def events_by_slug(engine: Engine) -> dict[str, int]:
+    """Events in the interactions of each customer that has any."""
+    query = (
+        "SELECT slug, sum(events) AS events FROM interactions"
+        " JOIN customers ON id = customer_id GROUP BY slug"
+    )
+    with engine.connect() as connection:
+        return {row.slug: row.events for row in connection.execute(text(query))}
+
+
 def test_a_leaderless_and_a_deleted_stream_stop_their_own_customers_only(
     tmp_path: Path, rabbitmq: RabbitNode, sqlite_url: str, broker: Broker, slug: str
 ) -> None:
@@ -44,12 +54,7 @@ def test_a_leaderless_and_a_deleted_stream_stop_their_own_customers_only(
     engine = create_engine(sqlite_url)
 
     def deposited(slugs: list[str], least: int) -> bool:
-        counts = (
-            "SELECT slug, sum(events) AS events FROM interactions"
-            " JOIN customers ON id = customer_id GROUP BY slug"
-        )
-        with engine.connect() as connection:
-            found = {row.slug: row.events for row in connection.execute(text(counts))}
+        found = events_by_slug(engine)
         return all(found.get(slug, 0) >= least for slug in slugs)
 
     with running(tmp_path, **urls) as whole, ExitStack() as broken:
@@ -85,18 +90,13 @@ def published(broker: Broker, slug: str) -> bool:
     return False
 
 
-def scalar(engine: Engine, query: str, **values: str) -> int:
-    with engine.connect() as connection:
-        return int(connection.execute(text(query), values).scalar() or 0)
-
-
 def quarantined(engine: Engine, slug: str) -> int:
     query = "SELECT count(*) FROM quarantine q JOIN customers c ON c.id = q.customer_id WHERE slug = :slug"
-    return scalar(engine, query, slug=slug)
+    return int(scalar(engine, query, slug=slug))
 
 
 def interactions(engine: Engine) -> int:
-    return scalar(engine, "SELECT count(*) FROM interactions")
+    return int(scalar(engine, "SELECT count(*) FROM interactions"))
 
 
 def test_unfit_messages_of_a_stream_that_goes_away_while_they_are_fetched_stop_nobody_else(

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 from kombu import Connection, Queue
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine
 
 import db.customers
 from bench.leaderless import evaluate
 from db.engine import begin
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker
-from tests.integration.test_dispatch_isolation import publish
+from tests.integration.test_dispatch_isolation import events_by_slug, publish
 from tests.whole import Whole, running, until
 
 pytestmark = pytest.mark.timeout(600)
@@ -22,12 +22,7 @@ DEADLINE_S = 30.0
 
 
 def deposited(engine: Engine, slugs: list[str], events: int) -> bool:
-    query = (
-        "SELECT slug, sum(events) AS events FROM interactions"
-        " JOIN customers ON id = customer_id GROUP BY slug"
-    )
-    with engine.connect() as connection:
-        found = {row.slug: row.events for row in connection.execute(text(query))}
+    found = events_by_slug(engine)
     return all(found.get(slug, 0) == events for slug in slugs)
 
 
