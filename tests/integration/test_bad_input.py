@@ -64,6 +64,11 @@ def unfit() -> dict[str, tuple[bytes, str, dict[str, str]]]:
         "bad_schema": (samples.ipc(named), "/v1/batches", arrow),
         "too_many_events": (samples.ipc(nothing), "/v1/batches", arrow),
         "malformed": (b"\x0a\xff\xff\xff\x7f" + b"\0" * 50, "/v1/traces", protobuf),
+        "not_understood": (
+            b'{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"x"}}]}]}]}',
+            "/v1/traces",
+            {"Content-Type": "application/json"},
+        ),
         "bad_encoding": (gzip.compress(b"x" * 999)[:-5], "/v1/batches", gzipped),
         "ratio_exceeded": (zstandard.compress(bytes(2**27)), "/v1/batches", zstd),
         "too_large": (gzip.compress(bytes(range(256)) * 2**19), "/v1/batches", gzipped),
