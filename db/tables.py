@@ -89,7 +89,7 @@ dispatch = Table(
     count("base_batches"),
 )
 
-# Each time that a raw stream turned out not to be the one that was read: see `db.generations`.
+# Each time that a raw stream turned out not to be the one that was read: see `db.ledger.generations`.
 generations = Table(
     "generations",
     metadata,

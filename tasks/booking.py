@@ -7,13 +7,13 @@ import pyarrow as pa
 import structlog
 from sqlalchemy import Connection
 
-import db.breaker
-import db.deposits
 import db.engine
-import db.quarantine
+import db.ledger.breaker
+import db.ledger.deposits
+import db.quarantine.rows
 import db.results
 from db.clock import now_us
-from db.deposits import DepositedWindow, Standing
+from db.ledger.deposits import DepositedWindow, Standing
 from tasks.breaker import failures, tripped
 from tasks.context import Context
 from tasks.drained import Ready
@@ -48,20 +48,20 @@ def book(context: Context, place: Place, ready: Sequence[Ready]) -> None:
     )
     of = place.customer_id
     with db.engine.begin(context.engine) as connection:
-        db.deposits.advance(connection, of, place.before, place.after)
+        db.ledger.deposits.advance(connection, of, place.before, place.after)
         # Asked again: a window that was cut in two meanwhile is not owed any more, its halves are.
-        owed = db.deposits.undeposited(connection, of, [one.header.window_id for one in ready])
+        owed = db.ledger.deposits.undeposited(connection, of, [one.header.window_id for one in ready])
         tokens = {window_id: one.token for window_id, one in owed.items()}
         fresh = [one for one in ready if tokens.get(one.header.window_id) == one.header.token]
         _check_breaker(connection, context, place, fresh)
         _write(connection, of, fresh)
-        withheld = db.quarantine.add(
+        withheld = db.quarantine.rows.add(
             connection,
             of,
             [row for one in fresh for row in one.quarantined],
             daily_bytes=context.settings.quarantine_daily_bytes,
         )
-        db.deposits.mark(connection, [_deposited(one.header) for one in fresh], now_us(connection))
+        db.ledger.deposits.mark(connection, [_deposited(one.header) for one in fresh], now_us(connection))
     # Dying here, before Celery's ack, rings once more: the window is found deposited and nothing happens.
     if withheld:
         log.warning("quarantine_bytes_withheld", customer=place.standing.slug, rows=len(withheld))
@@ -70,7 +70,7 @@ def book(context: Context, place: Place, ready: Sequence[Ready]) -> None:
 def open_breaker(context: Context, place: Place, reason: str) -> None:
     """Dispatch and deposits of the customer stop until an operator resumes it."""
     with db.engine.begin(context.engine) as connection:
-        opened = db.breaker.trip(connection, place.customer_id, reason, now_us(connection))
+        opened = db.ledger.breaker.trip(connection, place.customer_id, reason, now_us(connection))
     if opened:
         log.error("breaker_opened", customer=place.standing.slug, reason=reason)
 
@@ -80,7 +80,9 @@ def _check_breaker(connection: Connection, context: Context, place: Place, fresh
     judged = [one.header for one in fresh if one.first_offset > accepted_upto]
     if not any(failures(header) for header in judged):
         return
-    past = db.breaker.outcomes(connection, place.customer_id, now_us(connection) - MINUTE_US, accepted_upto)
+    past = db.ledger.breaker.outcomes(
+        connection, place.customer_id, now_us(connection) - MINUTE_US, accepted_upto
+    )
     reason = tripped(past, judged, context.settings)
     if reason is not None:
         raise Tripped(reason)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from db.breaker import Outcomes
+from db.ledger.breaker import Outcomes
 from tasks.decoders import DecodedBatches
 from tasks.handover import EXPIRED, Header
 from tasks.settings import TaskSettings

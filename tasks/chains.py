@@ -11,7 +11,7 @@ from functools import partial
 from celery import Celery, chain, signature
 from celery.canvas import Signature
 
-from db.customers import Stage
+from db.customers.rows import Stage
 from tasks.queues import queue_name
 
 RETRY = {"max_retries": 1, "interval_start": 0.1, "interval_step": 0.0, "interval_max": 0.1}

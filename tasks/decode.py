@@ -7,9 +7,9 @@ from typing import TypeVar
 import msgspec
 
 import db.engine
-import db.windows
+import db.ledger.windows
 from db.errors import LostRace
-from db.windows import Work
+from db.ledger.windows import Work
 from streams import Envelope, Message, decode_envelope, raw
 from streams.errors import UnfitMessage
 from streams.fingerprint import FINGERPRINT_BYTES, fingerprint_of_envelope
@@ -38,7 +38,7 @@ def run(
     `db.errors.Unavailable` when the world is away.
     """
     with db.engine.look(context.engine) as connection:
-        work = db.windows.work(connection, window_id)
+        work = db.ledger.windows.work(connection, window_id)
     if work is None or not work.due:
         return None
     with suppress(LostRace), decided(context, work, delivery) as decision:

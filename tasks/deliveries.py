@@ -1,7 +1,7 @@
 """What becomes of a window whose deliveries end badly: cut until the guilty batch is alone, then refused.
 
 A first delivery costs nothing. Later ones, and those of parts that were cut for this reason, are counted in
-the ledger before their work begins; see `db.deliveries`. A window of many batches that has used up its
+the ledger before their work begins; see `db.ledger.bad_ends`. A window of many batches that has used up its
 deliveries is cut in two, whatever ended them: that harms no innocent batch. A batch that is alone is refused
 only for *deaths*, which a worker's parent saw; for restarts it is merely left to be rung again later.
 """
@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import structlog
 
-import db.deliveries
 import db.engine
-from db.deliveries import Held
+import db.ledger.bad_ends
 from db.errors import Unavailable
-from db.windows import Window, Work
+from db.ledger.bad_ends import Held
+from db.ledger.windows import Window, Work
 from tasks.context import Context
 from tasks.errors import Tripped
 from tasks.failures import is_the_worlds
@@ -93,7 +93,7 @@ def decided(context: Context, work: Work, how: Delivery, *, alone: bool = False)
         return
     died_of, tried_by = (None, how.id) if alone else (how.died_of, None)
     with db.engine.begin(context.engine) as connection:
-        held = db.deliveries.count(connection, window.id, died_of=died_of, tried_by=tried_by)
+        held = db.ledger.bad_ends.count(connection, window.id, died_of=died_of, tried_by=tried_by)
     decision = Decision(_turn(context, work, how, held), held)
     if decision.turn is not Turn.WORK:
         log.warning(
@@ -124,4 +124,4 @@ def _turn(context: Context, work: Work, how: Delivery, held: Held) -> Turn:
 
 def _take_back(context: Context, window: Window, tried_by: str | None) -> None:
     with suppress(Unavailable), db.engine.begin(context.engine) as connection:
-        db.deliveries.take_back(connection, window.id, tried_by)
+        db.ledger.bad_ends.take_back(connection, window.id, tried_by)

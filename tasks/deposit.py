@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import structlog
 
-import db.deliveries
-import db.deposits
 import db.engine
-import db.windows
-from db.deposits import Owed
+import db.ledger.bad_ends
+import db.ledger.deposits
+import db.ledger.windows
 from db.errors import LostRace
+from db.ledger.deposits import Owed
 from streams import Message, processed
 from streams.errors import StreamEnds
 from tasks.booking import Place, book, open_breaker
@@ -36,10 +36,10 @@ def run(context: Context, customer_id: int, window_id: int, delivery: Delivery) 
     """
     if delivery.died_of is not None:
         with db.engine.begin(context.engine) as connection:
-            db.deliveries.died_trying(connection, customer_id, delivery.id, delivery.died_of)
+            db.ledger.bad_ends.died_trying(connection, customer_id, delivery.id, delivery.died_of)
     while True:
         with db.engine.look(context.engine) as connection:
-            standing = db.deposits.standing(connection, customer_id, window_id)
+            standing = db.ledger.deposits.standing(connection, customer_id, window_id)
         if standing.halted or not standing.owed:
             return
         before = standing.next_offset
@@ -106,7 +106,7 @@ def _one_by_one(context: Context, place: Place, drained: Sequence[Drained], deli
         if not one.fits(owed):
             continue
         with db.engine.look(context.engine) as connection:
-            work = db.windows.work(connection, window_id)
+            work = db.ledger.windows.work(connection, window_id)
         if work is None:
             continue
         with decided(context, work, delivery, alone=True) as decision:
@@ -154,7 +154,9 @@ def _drain(context: Context, slug: str, first: int, window_id: int) -> list[Mess
 
 def _owed(context: Context, customer_id: int, drained: Sequence[Drained]) -> dict[int, Owed]:
     with db.engine.look(context.engine) as connection:
-        return db.deposits.undeposited(connection, customer_id, [one.header.window_id for one in drained])
+        return db.ledger.deposits.undeposited(
+            connection, customer_id, [one.header.window_id for one in drained]
+        )
 
 
 def _start_over(context: Context, customer_id: int, before: int, error: StreamEnds) -> None:
@@ -164,4 +166,4 @@ def _start_over(context: Context, customer_id: int, before: int, error: StreamEn
     """
     log.error("processed_stream_shorter_than_cursor", cursor=before, end=error.end, stream=error.stream)
     with suppress(LostRace), db.engine.begin(context.engine) as connection:
-        db.deposits.advance(connection, customer_id, before, 0)
+        db.ledger.deposits.advance(connection, customer_id, before, 0)

@@ -7,8 +7,8 @@ import msgspec
 import pyarrow as pa
 import structlog
 
-from db.deposits import Owed
-from db.quarantine import NewQuarantine
+from db.ledger.deposits import Owed
+from db.quarantine.rows import NewQuarantine
 from streams import Message, decode_result
 from streams.errors import UnfitMessage
 from tasks.handover import Header, peek, read

@@ -6,9 +6,9 @@ from functools import lru_cache
 import msgspec
 
 import db.engine
-import db.windows
+import db.ledger.windows
 from db.errors import LostRace
-from db.windows import Work
+from db.ledger.windows import Work
 from pipelines import Pipeline, parse
 from streams import encode_result, processed
 from tasks.context import Context
@@ -67,7 +67,7 @@ def publish(context: Context, handed: Handover) -> bool:
 def _work(context: Context, header: Header) -> Work | None:
     """The window as it is now; None when this hand-over is not owed any more."""
     with db.engine.look(context.engine) as connection:
-        work = db.windows.work(connection, header.window_id)
+        work = db.ledger.windows.work(connection, header.window_id)
     return work if work is not None and work.due and work.window.token == header.token else None
 
 

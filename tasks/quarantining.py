@@ -1,9 +1,9 @@
 """The quarantine rows of a window: its rejected events, and its unfit batches with their bytes."""
 
 import db.engine
-import db.windows
+import db.ledger.windows
 from db.clock import now_us
-from db.quarantine import NewQuarantine
+from db.quarantine.rows import NewQuarantine
 from streams import Envelope, decode_envelope, raw
 from streams.errors import StreamEnds, UnfitMessage
 from streams.fingerprint import FINGERPRINT_BYTES, fingerprint_of_envelope, fingerprint_of_unfit
@@ -12,7 +12,7 @@ from tasks.handover import EXPIRED, Header, UnfitRow
 
 
 def quarantine_rows(context: Context, header: Header) -> list[NewQuarantine]:
-    """Rows for `db.quarantine.add`. An unfit batch's bytes are fetched from the raw stream: they did not
+    """Rows for `db.quarantine.rows.add`. An unfit batch's bytes are fetched from the raw stream: they did not
     travel.
     """
     created_at = now_us(context.engine)
@@ -71,7 +71,7 @@ def _booked_envelope(data: bytes | memoryview, known: bytes | None) -> Envelope 
 def _booked(context: Context, header: Header) -> dict[int, bytes]:
     """The fingerprints of the window's messages, as far as they are known: an offset may be another's now."""
     with db.engine.look(context.engine) as connection:
-        window = db.windows.get(connection, header.window_id)
+        window = db.ledger.windows.get(connection, header.window_id)
     if window is None or window.fingerprints is None:
         return {}
     return {

@@ -2,8 +2,8 @@
 
 from typing import get_args
 
-from db.customers import Stage
-from db.routes import queue_name
+from db.customers.routes import queue_name
+from db.customers.rows import Stage
 
 __all__ = ("STAGES", "queue_name")
 

@@ -10,10 +10,10 @@ import structlog
 from amqp.exceptions import ChannelError, RecoverableConnectionError
 from celery import bootsteps
 
-import db.customers
+import db.customers.rows
 import db.engine
 import db.errors
-import db.workers
+import db.ledger.workers
 from db.clock import now_us
 from db.settings import DatabaseSettings
 from tasks.queues import STAGES, queue_name
@@ -45,7 +45,7 @@ class SharedQueues(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has
         self._timer: Any = None
         # Asked once: `shared` itself may be refused later.
         self._shared = consumer.app.conf.task_default_queue in consumer.app.amqp.queues.consume_from
-        self._attendance = db.workers.Attendance()
+        self._attendance = db.ledger.workers.Attendance()
         self._engine = db.engine.connect(DatabaseSettings().model_copy(update=SHORT), pooled=False)
 
     def start(self, consumer: Any) -> None:
@@ -55,7 +55,7 @@ class SharedQueues(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has
 
     def stop(self, consumer: Any) -> None:
         with suppress(db.errors.Unavailable), db.engine.begin(self._engine) as connection:
-            db.workers.leave(connection, consumer.hostname)
+            db.ledger.workers.leave(connection, consumer.hostname)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -67,7 +67,7 @@ class SharedQueues(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has
         serving = set(consumer.app.amqp.queues.consume_from)
         try:
             with db.engine.begin(self._engine) as connection:
-                db.workers.beat(
+                db.ledger.workers.beat(
                     connection,
                     consumer.hostname,
                     now_us(connection),
@@ -79,7 +79,7 @@ class SharedQueues(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has
                 if not self._shared:
                     return
                 elsewhere = set(self._attendance.processes(connection, time.monotonic()))
-                customers = db.customers.everyone(connection)
+                customers = db.customers.rows.everyone(connection)
         except db.errors.Unavailable as error:
             log.warning("queues_not_looked_at", reason=str(error)[:200])
             return

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import structlog
 
 import db.engine
-import db.windows
-from db.deliveries import Held
+import db.ledger.windows
 from db.errors import LostRace
-from db.windows import Part, Window, Work
+from db.ledger.bad_ends import Held
+from db.ledger.windows import Part, Window, Work
 from tasks.chains import ring
 from tasks.context import Context
 
@@ -81,7 +81,7 @@ def renew(context: Context, work: Work, held: Held) -> None:
 def _replace(context: Context, work: Work, parts: Sequence[Part]) -> None:
     try:
         with db.engine.begin(context.engine) as connection:
-            children = db.windows.split(connection, work.window.id, parts)
+            children = db.ledger.windows.split(connection, work.window.id, parts)
     except LostRace:  # the window was rung twice and the other delivery was quicker
         return
     for child in children:

@@ -7,13 +7,14 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-import db.customers
-import db.routes
-from db import pipelines, quarantine, quarantine_acts, usage
+import db.customers.routes
+import db.customers.rows
 from db.clock import today
-from db.customers import Customer
+from db.customers import pipeline_versions, quota_use
+from db.customers.rows import Customer
 from db.engine import begin, read
-from db.quarantine_acts import Note
+from db.quarantine import acts, rows as quarantine
+from db.quarantine.acts import Note
 from db.results import prepare, write_events, write_interactions, write_rollups
 from db.tables import customers, generations, metadata
 from streams import encode_result, processed, raw
@@ -51,7 +52,7 @@ def fill(home: Home, slug: str, secret: str) -> Filled:
     home.broker.publish_all(raw(slug), lying, deadline_s=DEADLINE_S)
     home.broker.publish_all(processed(slug), [encode_result(1, slug, secret.encode())], deadline_s=DEADLINE_S)
     with read(home.engine) as conn:
-        customer = db.customers.get(conn, slug)
+        customer = db.customers.rows.get(conn, slug)
     assert customer is not None
     reused = ledger_rows.new_quarantine(2, batch_id=batch_id, bytes=secret.encode(), detail=secret)
     window_id = ledger_rows.record(
@@ -73,7 +74,7 @@ def fill(home: Home, slug: str, secret: str) -> Filled:
     with begin(home.engine) as conn:
         quarantine.add(conn, customer.id, [rejected], daily_bytes=DAILY_BYTES)
         rows = [row.id for row in quarantine.listing(conn, customer.id)]
-        quarantine_acts.note(conn, customer.id, rows, Note(act="export", who=secret, why="", noted_at=NOW_US))
+        acts.note(conn, customer.id, rows, Note(act="export", who=secret, why="", noted_at=NOW_US))
         conn.execute(
             insert(generations).values(
                 customer_id=customer.id,
@@ -86,11 +87,11 @@ def fill(home: Home, slug: str, secret: str) -> Filled:
             )
         )
         for queue in (f"{customer.slug}-left", None):
-            db.routes.route(conn, customer, "decode", queue)
-        usage.write(conn, "probe", today(conn), {customer.id: 1})
+            db.customers.routes.route(conn, customer, "decode", queue)
+        quota_use.write(conn, "probe", today(conn), {customer.id: 1})
         drop = {"step": "drop", "rule": secret, "where": {"service": ["x"]}}
         steps = {"steps": [drop, {"step": "compose"}, {"step": "rollup"}]}
-        pipelines.put(conn, customer.id, json.dumps(steps))
+        pipeline_versions.put(conn, customer.id, json.dumps(steps))
     _results(home, customer, window_id, secret)
     ledger_rows.deposit(home.engine, customer, 0, [ledger_rows.deposited(window_id, kept=1, rejected=1)])
     return Filled(customer=customer, key=key, secret=secret, batch_id=batch_id, quarantine_ids=tuple(rows))

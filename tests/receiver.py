@@ -15,7 +15,7 @@ from typing import Any, cast
 import httpx
 from sqlalchemy import Engine
 
-import db.customers
+import db.customers.rows
 from db.engine import begin, connect
 from db.settings import DatabaseSettings
 from deploy.local import ports
@@ -54,19 +54,19 @@ class Home:
         assert key is not None
         return key
 
-    def state(self, slug: str, state: db.customers.State) -> None:
+    def state(self, slug: str, state: db.customers.rows.State) -> None:
         with begin(self.engine) as connection:
-            customer = db.customers.get(connection, slug)
+            customer = db.customers.rows.get(connection, slug)
             assert customer is not None
-            db.customers.set_state(connection, customer.id, state)
+            db.customers.rows.set_state(connection, customer.id, state)
 
     def limit(self, slug: str, **limits: int | None) -> int:
-        """Set limits by their names in `db.customers.Limit`; returns the customer's id."""
+        """Set limits by their names in `db.customers.rows.Limit`; returns the customer's id."""
         with begin(self.engine) as connection:
-            customer = db.customers.get(connection, slug)
+            customer = db.customers.rows.get(connection, slug)
             assert customer is not None
-            db.customers.set_limits(
-                connection, customer.id, cast("dict[db.customers.Limit, int | None]", limits)
+            db.customers.rows.set_limits(
+                connection, customer.id, cast("dict[db.customers.rows.Limit, int | None]", limits)
             )
         return customer.id
 

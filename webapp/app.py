@@ -7,9 +7,9 @@ from functools import partial
 from flask import Flask
 from sqlalchemy import Engine
 
-from db import keys as key_table
 from db.clock import now_us
-from db.customers import Customer
+from db.customers import keys as key_table
+from db.customers.rows import Customer
 from db.engine import connect, read
 from db.settings import DatabaseSettings
 from streams import Broker, StreamSettings

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine
 
-import db.books
-import db.generations
-import db.pipelines
-import db.quarantine_budget
-from db.books import Ledger, Results
-from db.customers import Customer
+import db.accounting.books
+import db.customers.pipeline_versions
+import db.ledger.generations
+import db.quarantine.budget
+from db.accounting.books import Ledger, Results
+from db.customers.rows import Customer
 from db.engine import read
-from db.generations import Generation
-from db.quarantine_budget import Spent
-from db.retired import none_dropped
+from db.ledger.generations import Generation
+from db.quarantine.budget import Spent
+from db.retention.retired import none_dropped
 from pipelines import parse
 from pipelines.steps import Compose, Rollup
 from streams import Broker, raw
@@ -121,9 +121,9 @@ def books(
     Raises db.errors.Unavailable, streams.errors.Unavailable.
     """
     with read(engine) as connection:
-        ledgers = db.books.ledgers(connection)
-        past = db.generations.everyones(connection)
-        spent = db.quarantine_budget.everyones(connection)
+        ledgers = db.accounting.books.ledgers(connection)
+        past = db.ledger.generations.everyones(connection)
+        spent = db.quarantine.budget.everyones(connection)
     with ThreadPoolExecutor(OFFSETS_AT_ONCE) as pool:
         ends = list(pool.map(lambda one: stream_ends(broker, one.slug, deadline_s=deadline_s), customers))
     return [
@@ -148,11 +148,11 @@ def books_with_results(
     """
     for customer in customers:
         with none_dropped(engine), read(engine, statement_s=STATEMENT_S) as connection:
-            ledger = db.books.ledger(connection, customer.id)
-            past = db.generations.history(connection, customer.id)
-            spent = db.quarantine_budget.spent(connection, customer.id)
+            ledger = db.accounting.books.ledger(connection, customer.id)
+            past = db.ledger.generations.history(connection, customer.id)
+            spent = db.quarantine.budget.spent(connection, customer.id)
             composes = _composes(connection, customer)
-            results = db.books.results(connection, customer.id)
+            results = db.accounting.books.results(connection, customer.id)
         yield Books(
             customer=customer,
             ledger=ledger,
@@ -176,7 +176,10 @@ def stream_ends(broker: Broker, slug: str, *, deadline_s: float) -> Ends | None:
 def _composes(connection: Connection, customer: Customer) -> bool:
     """Whether results of all versions so far stand for every kept event."""
     for version in range(1, customer.pipeline_version + 1):
-        steps = {type(step) for step in parse(db.pipelines.get(connection, customer.id, version)).steps}
+        steps = {
+            type(step)
+            for step in parse(db.customers.pipeline_versions.get(connection, customer.id, version)).steps
+        }
         if not {Compose, Rollup} <= steps:
             return False
     return True

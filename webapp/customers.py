@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
 
-import db.pipelines
-from db import keys
-from db.customers import Customer, add, get
+import db.customers.pipeline_versions
+from db.customers import keys
+from db.customers.rows import Customer, add, get
 from db.engine import begin, read
 from db.errors import SlugTaken
 from pipelines import DEFAULT
@@ -82,7 +82,7 @@ def _declare(broker: Broker, retention: RetentionSettings, slug: str) -> None:
 
 def _insert(connection: Connection, slug: str, key_file: KeyFile | None) -> Added:
     customer = add(connection, slug)
-    db.pipelines.put(connection, customer.id, DEFAULT)
+    db.customers.pipeline_versions.put(connection, customer.id, DEFAULT)
     key = keys.issue(connection, customer.id)
     if key_file is not None:
         # Before the commit: a file whose key is not valid yet is written over by the next try, a key that was

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from db.customers import Customer
+from db.customers.keys import digest as digest_of
+from db.customers.rows import Customer
 from db.errors import Unavailable as DatabaseUnavailable
-from db.keys import digest as digest_of
 from webapp.errors import Unavailable
 
 log = structlog.get_logger(__name__)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-import db.books
-import db.lag
+import db.accounting.books
+import db.accounting.lag
+from db.accounting.lag import Latency
 from db.clock import now_us
-from db.customers import Customer
+from db.customers.rows import Customer
 from db.engine import read
-from db.lag import Latency
 from streams import Broker, decode_envelope, raw
 from streams.errors import StreamEnds, StreamMissing, UnfitMessage
 from webapp.books import OFFSETS_AT_ONCE, Books, stream_ends
@@ -48,8 +48,8 @@ def lags(
     """
     with read(engine) as connection:
         now = now_us(connection)
-        ledgers = db.books.ledgers(connection)
-        found = {lag.customer_id: lag for lag in db.lag.lag(connection, now, seconds=seconds)}
+        ledgers = db.accounting.books.ledgers(connection)
+        found = {lag.customer_id: lag for lag in db.accounting.lag.lag(connection, now, seconds=seconds)}
 
     def one(customer: Customer) -> CustomerLag:
         lag = found[customer.id]

@@ -16,7 +16,7 @@ from webapp.problems import Problem, ProblemType
 from webapp.usage import Usage
 
 if TYPE_CHECKING:
-    from db.customers import Customer, Limit
+    from db.customers.rows import Customer, Limit
 
 MIDNIGHT_SPREAD_S = 60
 """Agents whose quota begins anew come back within so many seconds after midnight UTC."""

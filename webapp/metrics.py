@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, get_args
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from db.customers import Limit
+from db.customers.rows import Limit
 from operators import Lane
 from operators.values import label_values
 
 if TYPE_CHECKING:
-    from db.customers import Customer
+    from db.customers.rows import Customer
 
 OTHER = "other"
 

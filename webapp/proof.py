@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
-import db.coverage
-from db.coverage import Span
-from db.generations import Generation, Stretch
+import db.accounting.coverage
+from db.accounting.coverage import Span
+from db.ledger.generations import Generation, Stretch
 
 MOST_DIFFERENCES = 100
 
@@ -64,8 +64,8 @@ class Covering:
         """The windows of one generation, up to where the next one has the offsets."""
         proof, first = self._proof, self._proof.reached
         if self._window_id is None:
-            self._window_id = db.coverage.start(connection, customer_id, stretch.generation, first)
-        found = db.coverage.spans(
+            self._window_id = db.accounting.coverage.start(connection, customer_id, stretch.generation, first)
+        found = db.accounting.coverage.spans(
             connection, customer_id, stretch.generation, first, last, reached=self._window_id
         )
         spans = [_within(span, stretch) for span in found.spans]
@@ -95,7 +95,7 @@ class Covering:
 
     def _has_pruned(self, connection: Connection, customer_id: int) -> bool:
         """Whether windows are only remembered as sums; counts those that are there until it is so."""
-        self._pruned = self._pruned or bool(db.coverage.windows_pruned(connection, customer_id))
+        self._pruned = self._pruned or bool(db.accounting.coverage.windows_pruned(connection, customer_id))
         return self._pruned
 
     def _count(self, span: Span) -> None:

@@ -10,7 +10,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from db.quarantine import Quarantined
+from db.quarantine.rows import Quarantined
 from streams import Broker, Envelope, decode_envelope, raw
 from streams.errors import StreamEnds, StreamMissing, UnfitMessage
 

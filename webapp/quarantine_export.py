@@ -15,14 +15,14 @@ from typing import IO
 
 from sqlalchemy import Engine
 
-import db.quarantine
-import db.quarantine_acts
+import db.quarantine.acts
+import db.quarantine.rows
 from db.clock import now_us
-from db.customers import Customer
+from db.customers.rows import Customer
 from db.engine import begin
 from db.errors import Refusal
-from db.quarantine import Quarantined, Selection
-from db.quarantine_acts import Note
+from db.quarantine.acts import Note
+from db.quarantine.rows import Quarantined, Selection
 from webapp.quarantine_bytes import Withheld
 from webapp.quarantine_slices import Progress, slices
 
@@ -90,8 +90,8 @@ def _fill(
             fetched = withheld.fetch_all(rows)
             # Noted before the folder appears: better an export that nobody got than one that nobody knows of.
             with begin(engine) as connection:
-                contents = db.quarantine.contents(connection, [row.id for row in rows])
-                db.quarantine_acts.note(connection, customer.id, contents, note)
+                contents = db.quarantine.rows.contents(connection, [row.id for row in rows])
+                db.quarantine.acts.note(connection, customer.id, contents, note)
             there = {row_id: fetched.get(row_id) or data for row_id, data in contents.items()}
             index.write(_lines(customer, rows, there, draft))
             written += len(contents)

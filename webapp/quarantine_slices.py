@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from sqlalchemy import Engine
 
-import db.quarantine
-import db.quarantine_acts
+import db.quarantine.acts
+import db.quarantine.rows
 from db.engine import begin, read
-from db.quarantine import Quarantined, Selection
-from db.quarantine_acts import Note
+from db.quarantine.acts import Note
+from db.quarantine.rows import Quarantined, Selection
 
 ROWS_AT_ONCE = 500
 BYTES_AT_ONCE = 4 * 1024 * 1024
@@ -23,11 +23,11 @@ Progress = Callable[[int], None]
 def slices(engine: Engine, selection: Selection) -> Iterator[list[Quarantined]]:
     """The rows that are selected now, oldest first; none that come later. Raises db.errors.Unavailable."""
     with read(engine) as connection:
-        upto = db.quarantine.extent(connection, selection).newest_id
+        upto = db.quarantine.rows.extent(connection, selection).newest_id
     after = 0
     while True:
         with read(engine) as connection:
-            rows = db.quarantine.following(
+            rows = db.quarantine.rows.following(
                 connection, selection, after_id=after, upto_id=upto, limit=ROWS_AT_ONCE
             )
         if not rows:
@@ -47,8 +47,8 @@ def discard(
     total = 0
     for rows in slices(engine, selection):
         with begin(engine) as connection:
-            gone = db.quarantine_acts.discard(connection, [row.id for row in rows])
-            db.quarantine_acts.note(connection, selection.customer_id, gone, written)
+            gone = db.quarantine.acts.discard(connection, [row.id for row in rows])
+            db.quarantine.acts.note(connection, selection.customer_id, gone, written)
         total += len(gone)
         progress(len(rows))
     return total

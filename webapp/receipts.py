@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-import db.dispatch
-import db.receipts
-from db.customers import Customer
+import db.accounting.receipts
+import db.ledger.dispatch
+from db.accounting.receipts import Receipt
+from db.customers.rows import Customer
 from db.engine import read
-from db.receipts import Receipt
 from streams import Broker, Envelope, decode_envelope, raw
 from streams.errors import StreamEnds, StreamMissing, UnfitMessage
 
@@ -36,8 +36,8 @@ def find(
     Looks at `look_at` waiting batches at most. Raises db.errors.Unavailable, streams.errors.Unavailable.
     """
     with read(engine) as connection:
-        receipt = db.receipts.find(connection, customer.id, batch_id)
-        cursor = db.dispatch.position(connection, customer.id).next_offset
+        receipt = db.accounting.receipts.find(connection, customer.id, batch_id)
+        cursor = db.ledger.dispatch.position(connection, customer.id).next_offset
     if receipt is not None:
         return receipt
     for offset, envelope in _waiting(broker, customer.slug, cursor, look_at, deadline_s):

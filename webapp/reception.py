@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from db.customers import Customer
+from db.customers.rows import Customer
 from streams import Broker, Envelope, encode_envelope, made_id, raw
 from streams.errors import Overloaded, TooLarge, Unavailable as BrokerUnavailable
 from webapp import problems

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
-import db.quarantine_acts
+import db.quarantine.acts
 from db.clock import now_us
-from db.customers import Customer
+from db.customers.rows import Customer
 from db.engine import begin
-from db.quarantine import Quarantined, Selection
-from db.quarantine_acts import REPLAYABLE, Note
+from db.quarantine.acts import REPLAYABLE, Note
+from db.quarantine.rows import Quarantined, Selection
 from streams import Broker, Envelope, encode_envelope, raw
 from webapp import receive, traces
 from webapp.digests import fingerprint
@@ -98,7 +98,7 @@ class Replay:
             published = self._publish(rows, withheld)
             # Dying before this mark publishes once more on the next try; dispatch finds the repeat.
             with begin(self.engine) as connection:
-                db.quarantine_acts.finish_replay(
+                db.quarantine.acts.finish_replay(
                     connection, [row.id for row in published], now_us(connection)
                 )
             self.events += sum(row.row is not None for row in published)
@@ -113,7 +113,7 @@ class Replay:
         at_us, largest = now_us(self.engine), self.broker.frame_max
         with begin(self.engine) as connection:
             # Looked at again under their locks: another may have discarded or replayed them since.
-            locked = db.quarantine_acts.lock(connection, [row.id for row in rows], REPLAYABLE)
+            locked = db.quarantine.acts.lock(connection, [row.id for row in rows], REPLAYABLE)
             for row, data in locked:
                 data = fetched.get(row.id) or data
                 try:
@@ -124,9 +124,9 @@ class Replay:
                     names[row.id] = envelope.batch_id
                 except ValueError as error:
                     self.skipped.append(Skipped(row_id=row.id, batch_id=row.batch_id, why=str(error)))
-            db.quarantine_acts.begin_replay(connection, names, at_us)
+            db.quarantine.acts.begin_replay(connection, names, at_us)
             note = Note(act="replay", who=self.by, why=self.said.note(self.why), noted_at=at_us)
-            db.quarantine_acts.note(connection, self.customer.id, names, note)
+            db.quarantine.acts.note(connection, self.customer.id, names, note)
         if messages:
             stream = raw(self.customer.slug)
             self.broker.publish_all(stream, list(messages.values()), deadline_s=self.deadline_s)

@@ -7,9 +7,9 @@ import threading
 import structlog
 from sqlalchemy import Connection, Engine
 
-import db.usage
+import db.customers.quota_use
 from db.clock import now_us, today
-from db.customers import Customer
+from db.customers.rows import Customer
 from db.engine import begin
 from db.errors import Misconfigured, Unavailable
 from webapp.meters import Meters
@@ -52,8 +52,8 @@ class Usage:
     def learn(self, connection: Connection, customer: Customer) -> int:
         """Read what all receivers wrote for today, and return what counts against the quota now."""
         day, receiver = self.today(), self._meters.receiver
-        total = db.usage.total(connection, customer.id, day)
-        others = db.usage.total(connection, customer.id, day, but=receiver)
+        total = db.customers.quota_use.total(connection, customer.id, day)
+        others = db.customers.quota_use.total(connection, customer.id, day, but=receiver)
         with self._meters.open(customer.id) as meter:
             meter.begin_day(day)
             if meter.day == day:
@@ -84,7 +84,7 @@ class Usage:
                     counts[customer_id] = meter.used
         try:
             with begin(self._engine) as connection:
-                db.usage.write(connection, self._meters.receiver, day, counts)
+                db.customers.quota_use.write(connection, self._meters.receiver, day, counts)
         except (Unavailable, Misconfigured) as error:
             log.warning("usage_not_written", customers=len(changed), error=type(error).__name__)
             with self._lock:

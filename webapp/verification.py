@@ -16,14 +16,14 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine
 
-import db.coverage
-import db.dispatch
-import db.pruning
+import db.accounting.coverage
+import db.ledger.dispatch
+import db.retention.pruning
+from db.accounting.coverage import Booked
 from db.clock import now_us
-from db.coverage import Booked
-from db.customers import Customer
+from db.customers.rows import Customer
 from db.engine import read
-from db.generations import history, stretches
+from db.ledger.generations import history, stretches
 from streams import Broker, Chunk, raw
 from streams.errors import Unavailable
 from webapp.books import stream_ends
@@ -59,8 +59,8 @@ def verify(
     Raises db.errors.Unavailable, streams.errors.Unavailable (also when nothing comes for `deadline_s`).
     """
     with read(engine) as connection:
-        position = db.dispatch.position(connection, customer.id)
-        provable = db.coverage.provable_from(connection, customer.id)
+        position = db.ledger.dispatch.position(connection, customer.id)
+        provable = db.accounting.coverage.provable_from(connection, customer.id)
         past = history(connection, customer.id)
     # After the ledger, so that the stream is never behind it by chance.
     ends = stream_ends(broker, customer.slug, deadline_s=deadline_s)
@@ -88,7 +88,7 @@ def verify(
 def _same_stream(engine: Engine, customer: Customer, generation: int) -> Iterator[Connection]:
     """A snapshot of the ledger, in which the stream is still the one that the verification began with."""
     with read(engine, statement_s=STATEMENT_S) as connection:
-        if db.dispatch.position(connection, customer.id).generation != generation:
+        if db.ledger.dispatch.position(connection, customer.id).generation != generation:
             raise StreamChanged(f"{raw(customer.slug)} was cut or replaced meanwhile: begin anew")
         yield connection
 
@@ -137,8 +137,8 @@ class _Check:
         self._connection = connection
         self._customer_id = customer.id
         self._proof = proof
-        self._quarantined_from = db.coverage.quarantine_pruned_below(connection, customer.id)
-        self._remembered_from = db.pruning.remembered_from(
+        self._quarantined_from = db.accounting.coverage.quarantine_pruned_below(connection, customer.id)
+        self._remembered_from = db.retention.pruning.remembered_from(
             connection, customer.id, now_us(connection), remember_days
         )
 
@@ -146,7 +146,9 @@ class _Check:
         """`heads` begin at `proof.reached`, or behind it where retention was faster."""
         of, first, last = self._customer_id, self._proof.reached, heads[-1][0]
         windows = covering.enter(self._connection, of, last)
-        booked = db.coverage.booked_in(self._connection, of, [one.window_id for one in windows], first, last)
+        booked = db.accounting.coverage.booked_in(
+            self._connection, of, [one.window_id for one in windows], first, last
+        )
         skipped = {offset for one in windows for offset in one.skipped if first <= offset <= last}
         unknown = [
             found.batch_id
@@ -158,16 +160,16 @@ class _Check:
             for offset, found in heads
             if found is not None and found.other_id and offset in skipped
         ]
-        self._booked = booked | db.coverage.booked(self._connection, of, unknown)
+        self._booked = booked | db.accounting.coverage.booked(self._connection, of, unknown)
         names = [
             f"offset-{offset}" if found is None else found.batch_id
             for offset, found in heads
             if offset in skipped and not (found is not None and found.discarded)
         ]
-        self._held = db.coverage.quarantined(self._connection, of, names)
+        self._held = db.accounting.coverage.quarantined(self._connection, of, names)
         if any(found is None and offset in skipped and offset not in self._held for offset, found in heads):
             # Told before it is a difference: no id is read in garbage, so its row may be under another.
-            self._held |= db.coverage.quarantined_between(self._connection, of, first, last)
+            self._held |= db.accounting.coverage.quarantined_between(self._connection, of, first, last)
         spans = iter(windows)
         span = next(spans, None)
         for offset, found in heads:

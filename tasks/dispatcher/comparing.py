@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-import db.generations
-from db.dispatch import Position
-from db.generations import Generation, Kind, Recorded
+import db.ledger.generations
+from db.ledger.dispatch import Position
+from db.ledger.generations import Generation, Kind, Recorded
 from streams import Broker
 from streams.errors import StreamEnds
 from streams.fingerprint import fingerprint, fingerprint_of
@@ -51,10 +51,10 @@ def edge(connection: Connection, position: Position) -> bytes | None:
     """
     if position.edge is not None or position.next_offset == 0:
         return position.edge
-    found = db.generations.ids(connection, position.customer_id, position.generation)
+    found = db.ledger.generations.ids(connection, position.customer_id, position.generation)
     if found is None:
         return None
-    window = db.generations.recorded(connection, position.customer_id, position.generation, found[1])
+    window = db.ledger.generations.recorded(connection, position.customer_id, position.generation, found[1])
     due = position.next_offset - 1
     return _booked(connection, window, due) if window is not None and window.last_offset == due else None
 
@@ -104,11 +104,11 @@ def _last_unchanged(
     connection: Connection, seen: Seen, customer_id: int, generation: int, below: int
 ) -> Recorded | None:
     """The newest window of the generation that is still there, up to its last offset that is below."""
-    bounds = db.generations.ids(connection, customer_id, generation)
+    bounds = db.ledger.generations.ids(connection, customer_id, generation)
     found = None
     low, high = bounds or (0, -1)
     while low <= high:
-        window = db.generations.recorded(connection, customer_id, generation, (low + high) // 2)
+        window = db.ledger.generations.recorded(connection, customer_id, generation, (low + high) // 2)
         if window is None or window.id < low:
             low = (low + high) // 2 + 1
         elif window.first_offset < below and _is_there(connection, seen, window, below):
@@ -132,7 +132,7 @@ def _following(
     connection: Connection, customer_id: int, generation: int, last: Recorded | None
 ) -> Recorded | None:
     after = 0 if last is None else last.id + 1
-    return db.generations.recorded(connection, customer_id, generation, after, at_or_after=True)
+    return db.ledger.generations.recorded(connection, customer_id, generation, after, at_or_after=True)
 
 
 def _within(
@@ -158,6 +158,6 @@ def _within(
 def _booked(connection: Connection, window: Recorded, offset: int) -> bytes | None:
     """The fingerprint of what was booked there; of a window of an earlier revision by its batch id."""
     known = window.fingerprint(offset)
-    if known is None and (batch := db.generations.booked(connection, window.id, offset)):
+    if known is None and (batch := db.ledger.generations.booked(connection, window.id, offset)):
         return fingerprint_of(*batch)
     return known

@@ -11,16 +11,16 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from sqlalchemy import Connection, Engine
 
-import db.customers
-import db.dispatch
+import db.customers.rows
 import db.engine
 import db.errors
-import db.windows
+import db.ledger.dispatch
+import db.ledger.windows
 import streams.errors
 from db.clock import now_us
-from db.customers import Customer
-from db.dispatch import Known, NewQuarantine
-from db.workers import Attendance
+from db.customers.rows import Customer
+from db.ledger.dispatch import Known, NewQuarantine
+from db.ledger.workers import Attendance
 from streams import Broker
 from tasks.dispatcher.cutter import Pending
 from tasks.dispatcher.doorbells import Doorbells
@@ -114,9 +114,9 @@ class Dispatcher:
     def _tick(self) -> None:
         before = self._customers
         with db.engine.begin(self.engine) as connection:
-            self._customers = {customer.id: customer for customer in db.customers.served(connection)}
+            self._customers = {customer.id: customer for customer in db.customers.rows.served(connection)}
             self.leases.tick(connection, set(self._customers))
-            self._turns.pace.learn(db.windows.yields(connection))
+            self._turns.pace.learn(db.ledger.windows.yields(connection))
             processes = self._attendance.processes(connection, time.monotonic())
         self._turns.learn(self._customers, processes)
         feeds, held = self._following.feeds, self.leases.held
@@ -232,7 +232,7 @@ class Dispatcher:
         waiting = any(feed.pending for feed in busy)
         self._next_poll_s = now + (POLL_S if waiting else IDLE_S)
         with db.engine.look(self.engine) as connection:
-            open_ids = db.windows.open_ids(connection, [feed.customer_id for feed in busy])
+            open_ids = db.ledger.windows.open_ids(connection, [feed.customer_id for feed in busy])
         for feed in busy:
             feed.in_flight = {i: feed.in_flight.get(i, Rung(now)) for i in open_ids.get(feed.customer_id, ())}
 
@@ -261,4 +261,4 @@ def _moved(before: Customer, customer: Customer) -> bool:
 def _known(connection: Connection, feed: Feed, batches: list[Pending]) -> dict[str, Known]:
     ids = [batch.batch_id for batch in batches]
     ids += [batch.other_id for batch in batches if batch.other_id]
-    return db.dispatch.known(connection, feed.customer_id, ids)
+    return db.ledger.dispatch.known(connection, feed.customer_id, ids)

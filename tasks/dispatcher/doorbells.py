@@ -11,10 +11,10 @@ from kombu.exceptions import OperationalError
 from sqlalchemy import Engine
 
 import db.engine
-import db.windows
+import db.ledger.windows
 from db.clock import now_us
-from db.customers import Customer, own_queue
-from db.routes import leading_to
+from db.customers.routes import leading_to
+from db.customers.rows import Customer, own_queue
 from tasks.chains import ring
 from tasks.dispatcher.feed import Feed, Rung
 from tasks.dispatcher.queue_depth import Queues
@@ -73,7 +73,7 @@ class Doorbells:
             self.ring(customer, window_id)
             feed.in_flight[window_id] = Rung(now, feed.in_flight[window_id].again + 1)
         with db.engine.begin(self.engine) as connection:
-            db.windows.rung(connection, window_ids, now_us(connection))
+            db.ledger.windows.rung(connection, window_ids, now_us(connection))
         log.warning("windows_rung_again", customer=feed.slug, windows=len(window_ids), first=window_ids[0])
 
     def _stale_after_s(self, rung: Rung) -> float:

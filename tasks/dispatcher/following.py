@@ -8,13 +8,13 @@ from typing import NamedTuple
 import structlog
 from sqlalchemy import Engine
 
-import db.dispatch
 import db.engine
 import db.errors
-import db.windows
+import db.ledger.dispatch
+import db.ledger.windows
 import streams.errors
-from db.customers import Customer
-from db.dispatch import Position
+from db.customers.rows import Customer
+from db.ledger.dispatch import Position
 from streams import Broker, Subscription, raw
 from tasks.dispatcher.errands import Errands
 from tasks.dispatcher.feed import Feed
@@ -61,8 +61,8 @@ class Following:
         if not due:
             return
         with db.engine.look(self.engine) as connection:
-            positions = db.dispatch.positions(connection, due)
-            open_ids = db.windows.open_ids(connection, due)
+            positions = db.ledger.dispatch.positions(connection, due)
+            open_ids = db.ledger.windows.open_ids(connection, due)
         for of, position in positions.items():
             windows = open_ids.get(of, set())
             self._openings.go(of, partial(self._opened, customers[of], epochs[of], position, windows))

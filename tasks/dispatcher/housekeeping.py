@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from db.clock import now_us
 from db.engine import look
 from db.errors import Lost, Unavailable
-from db.pruning import prune
+from db.retention.pruning import prune
 from db.settings import DatabaseSettings
 
 log = structlog.get_logger("dispatcher")

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-import db.leases
-import db.workers
+import db.ledger.leases
+import db.ledger.workers
 from db.clock import now_us
 
 
@@ -63,9 +63,9 @@ class Leases:
         holds.
         """
         now = time.monotonic()
-        kept = db.leases.renew(connection, self.holder, sorted(wanted & self.held.keys()))
+        kept = db.ledger.leases.renew(connection, self.holder, sorted(wanted & self.held.keys()))
         self.held = {customer: epoch for customer, epoch in self.held.items() if customer in kept}
-        leases = {lease.customer_id: lease for lease in db.leases.peek(connection)}
+        leases = {lease.customer_id: lease for lease in db.ledger.leases.peek(connection)}
         self._observe(leases, now)
         self._meet(connection, now)
         fair = -(-len(wanted) // (1 + len(self._alive(now))))
@@ -74,7 +74,7 @@ class Leases:
             if lease is None or (len(self.held) >= fair and lease.holder is None):
                 continue
             if lease.holder is None or self._dead(lease, now):
-                epoch = db.leases.claim(connection, customer, self.holder, lease.epoch)
+                epoch = db.ledger.leases.claim(connection, customer, self.holder, lease.epoch)
                 if epoch is not None:
                     self.held[customer] = epoch
         self.release(connection, sorted(self.held)[fair:])
@@ -82,15 +82,15 @@ class Leases:
     def leave(self, connection: Connection) -> None:
         """Give everything back: this dispatcher stops."""
         self.release(connection, list(self.held))
-        db.workers.leave(connection, db.workers.DISPATCHER + self.holder)
+        db.ledger.workers.leave(connection, db.ledger.workers.DISPATCHER + self.holder)
 
     def release(self, connection: Connection, customers: list[int]) -> None:
         """Give leases back, so that another dispatcher can claim them at once."""
-        db.leases.release(connection, self.holder, customers)
+        db.ledger.leases.release(connection, self.holder, customers)
         for customer in customers:
             self.held.pop(customer, None)
 
-    def _observe(self, leases: Mapping[int, db.leases.Lease], now: float) -> None:
+    def _observe(self, leases: Mapping[int, db.ledger.leases.Lease], now: float) -> None:
         for customer, lease in leases.items():
             mark = (lease.epoch, lease.beat)
             if customer not in self._beats or self._beats[customer][0] != mark:
@@ -98,22 +98,22 @@ class Leases:
 
     def _meet(self, connection: Connection, now: float) -> None:
         """Say that this dispatcher lives, and see which others do; those that do not are struck off."""
-        db.workers.beat(connection, db.workers.DISPATCHER + self.holder, now_us(connection))
-        said = db.workers.dispatchers(connection)
+        db.ledger.workers.beat(connection, db.ledger.workers.DISPATCHER + self.holder, now_us(connection))
+        said = db.ledger.workers.dispatchers(connection)
         said.pop(self.holder, None)
         seen = {peer: self._peers.get(peer, (-1, now)) for peer in said}
         self._peers = {
             peer: seen[peer] if seen[peer][0] == beat else (beat, now) for peer, beat in said.items()
         }
         for peer in self._peers.keys() - self._alive(now):
-            db.workers.leave(connection, db.workers.DISPATCHER + peer)
+            db.ledger.workers.leave(connection, db.ledger.workers.DISPATCHER + peer)
 
     def _alive(self, now: float) -> set[str]:
         return {
             peer for peer, (_, at) in self._peers.items() if now - at < self.stale_s and not is_gone(peer)
         }
 
-    def _dead(self, lease: db.leases.Lease, now: float) -> bool:
+    def _dead(self, lease: db.ledger.leases.Lease, now: float) -> bool:
         if lease.holder == self.holder:
             return True  # ours by name, not by memory: an earlier claim whose commit was not seen
         return is_gone(lease.holder or "") or now - self._beats[lease.customer_id][1] >= self.stale_s

@@ -8,14 +8,14 @@ import structlog
 from celery import Celery
 from sqlalchemy import Engine
 
-import db.deposits
-import db.dispatch
 import db.engine
-import db.generations
-import db.windows
+import db.ledger.deposits
+import db.ledger.dispatch
+import db.ledger.generations
+import db.ledger.windows
 from db.clock import now_us
-from db.customers import Customer
-from db.dispatch import Position
+from db.customers.rows import Customer
+from db.ledger.dispatch import Position
 from streams import Broker, decode_result, processed, raw
 from streams.errors import StreamMissing, UnfitMessage
 from tasks.chains import ring_deposit
@@ -61,7 +61,7 @@ class Reconciler:
         with AT_ONCE:
             seen = self._seen(stream)
             with db.engine.read(self.engine) as connection:
-                past = db.generations.history(connection, customer.id)
+                past = db.ledger.generations.history(connection, customer.id)
                 found = diverges(connection, seen, position, past)
             if found is None:
                 return position
@@ -81,7 +81,7 @@ class Reconciler:
 
     def _begin(self, customer: Customer, epoch: int, position: Position, found: Divergence) -> Position:
         with db.engine.begin(self.engine) as connection:
-            begun = db.generations.begin(
+            begun = db.ledger.generations.begin(
                 connection,
                 customer_id=customer.id,
                 epoch=epoch,
@@ -91,7 +91,7 @@ class Reconciler:
                 edge=found.edge,
                 now_us=now_us(connection),
             )
-            after = db.dispatch.position(connection, customer.id)
+            after = db.ledger.dispatch.position(connection, customer.id)
         log.error(
             f"stream_{begun.kind}",
             customer=customer.slug,
@@ -105,11 +105,11 @@ class Reconciler:
     def _settle(self, customer: Customer, found: Divergence) -> None:
         """Let what was processed before the stream was lost be deposited. Raises `Unsettled`."""
         with db.engine.begin(self.engine) as connection:
-            lost = db.generations.lost(connection, customer.id, found.kind, found.offset)
+            lost = db.ledger.generations.lost(connection, customer.id, found.kind, found.offset)
             if not lost:
                 return
-            standing = db.deposits.standing(connection, customer.id, lost[0].window_id)
-            owed = db.deposits.undeposited(connection, customer.id, [one.window_id for one in lost])
+            standing = db.ledger.deposits.standing(connection, customer.id, lost[0].window_id)
+            owed = db.ledger.deposits.undeposited(connection, customer.id, [one.window_id for one in lost])
         if standing.halted:
             return  # what was made before the breaker is closed counts no more
         tokens = {window_id: one.token for window_id, one in owed.items()}

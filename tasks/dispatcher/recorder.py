@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-import db.dispatch
-from db.dispatch import Known, NewBatch, NewQuarantine, NewWindow
+import db.ledger.dispatch
+from db.ledger.dispatch import Known, NewBatch, NewQuarantine, NewWindow
 from streams import Broker, Envelope, decode_envelope, raw
 from streams.errors import UnfitMessage
 from streams.fingerprint import fingerprint
@@ -124,7 +124,7 @@ def record(
     """Book a cut and return its window's id; a window without fresh batches is recorded as deposited.
 
     Offsets that retention removed before they were read (a gap below the first batch) are booked as
-    *expired*. Raises `db.dispatch.LostLease` when another dispatcher moved the cursor: nothing of the
+    *expired*. Raises `db.ledger.dispatch.LostLease` when another dispatcher moved the cursor: nothing of the
     transaction may be kept.
     """
     feed, batches = cut.feed, cut.batches
@@ -133,7 +133,7 @@ def record(
     kept_ids = {batch.batch_id for batch in cut.fresh}
     remembered = [batch for batch in cut.discarded if batch.batch_id not in kept_ids]
     accepted = [batch.accepted_at_us for batch in batches if batch.accepted_at_us] or [now_us]
-    window_id = db.dispatch.record(
+    window_id = db.ledger.dispatch.record(
         connection,
         customer_id=feed.customer_id,
         epoch=feed.epoch,

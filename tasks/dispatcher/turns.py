@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
-from db.customers import Customer
-from db.workers import SHARED
+from db.customers.rows import Customer
+from db.ledger.workers import SHARED
 from tasks.dispatcher.cutter import Bounds, Pending, cut
 from tasks.dispatcher.feed import Feed
 from tasks.dispatcher.pace import Pace
@@ -26,7 +26,7 @@ class Turns:
     _company: dict[int, int] = field(default_factory=dict)
 
     def learn(self, customers: Mapping[int, Customer], processes: Mapping[str, int]) -> None:
-        """Customers by id, and the workers' processes by pool (`db.workers.Attendance`)."""
+        """Customers by id, and the workers' processes by pool (`db.ledger.workers.Attendance`)."""
         self.customers = customers
         self._processes = processes
 

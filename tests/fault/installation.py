@@ -14,7 +14,7 @@ from signal import SIGCONT, SIGKILL, SIGTERM, Signals
 
 from sqlalchemy import Engine, create_engine, text
 
-import db.customers
+import db.customers.rows
 from deploy.local.processes import Process, of
 from tests.fault.points import BY_NAME
 from tests.receiver import listens_for_operators
@@ -134,9 +134,9 @@ class Installation:
             self._stock += json.loads(done.stdout).items()
             with self.engine.begin() as connection:
                 for slug in slugs[1::2]:
-                    customer = db.customers.get(connection, slug)
+                    customer = db.customers.rows.get(connection, slug)
                     assert customer is not None
-                    db.customers.set_route(connection, customer.id, "process", f"process-{slug}")
+                    db.customers.rows.set_route(connection, customer.id, "process", f"process-{slug}")
         taken, self._stock = self._stock[:count], self._stock[count:]
         return dict(taken)
 

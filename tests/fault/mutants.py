@@ -53,7 +53,7 @@ def _never_ring_again(module: ModuleType) -> None:
 def _deposit_without_ledger(module: ModuleType) -> None:
     """Every result that a deposit finds is written, whether its window is open or not."""
     tasks_deposit: Any = module
-    deposits: Any = tasks_deposit.db.deposits
+    deposits: Any = tasks_deposit.db.ledger.deposits
     plain, is_open = tasks_deposit.deposit, deposits.IS_OPEN
     # The last condition asks that the window is open.
     deposits._CLOSE._where_criteria = deposits._CLOSE._where_criteria[:-1]
@@ -70,8 +70,8 @@ def _deposit_without_ledger(module: ModuleType) -> None:
 
 MUTANTS: Mapping[str, Mapping[str, Wrap]] = {
     "confirm": {"streams.waiting": _answer_without_confirm},
-    "compare-and-set of the dispatch": {"db.dispatch": _dispatch_without_comparing},
-    "memory of batch ids": {"db.dispatch": _dispatch_without_known_ids},
+    "compare-and-set of the dispatch": {"db.ledger.dispatch": _dispatch_without_comparing},
+    "memory of batch ids": {"db.ledger.dispatch": _dispatch_without_known_ids},
     "ringing again": {"tasks.dispatcher.doorbells": _never_ring_again},
     "ledger of the deposits": {"tasks.deposit": _deposit_without_ledger},
 }

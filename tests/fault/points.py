@@ -126,7 +126,7 @@ POINTS: tuple[Point, ...] = (
     Point(
         name="deposit-uncommitted",
         role="worker",
-        target="db.deposits:mark",
+        target="db.ledger.deposits:mark",
         when="after",
         says="rows, ledger and cursor are written and not committed",
     ),

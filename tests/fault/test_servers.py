@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from bench.leaderless import leaderless
-from db.workers import SILENT_S
+from db.ledger.workers import SILENT_S
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker, StreamSettings, raw
 from tests.fault.attempt import attempt

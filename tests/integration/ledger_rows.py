@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from db import customers, deposits, dispatch, pipelines, windows
-from db.customers import Customer
-from db.deposits import DepositedWindow
-from db.dispatch import NewBatch, NewWindow
+from db.customers import pipeline_versions, rows as customers
+from db.customers.rows import Customer
 from db.engine import begin
-from db.quarantine import NewQuarantine
+from db.ledger import deposits, dispatch, windows
+from db.ledger.deposits import DepositedWindow
+from db.ledger.dispatch import NewBatch, NewWindow
+from db.quarantine.rows import NewQuarantine
 
 NOW_US = 1_700_000_000_000_000
 DAILY_BYTES = 1 << 20  # in quarantine
@@ -23,7 +24,7 @@ Outcome = TypeVar("Outcome")
 def add_customer(engine: Engine, slug: str) -> Customer:
     with begin(engine) as conn:
         customer = customers.add(conn, slug)
-        pipelines.put(conn, customer.id, "{}")
+        pipeline_versions.put(conn, customer.id, "{}")
     return customer
 
 

@@ -9,10 +9,12 @@ import structlog
 import structlog.testing
 from sqlalchemy import Engine, func, select
 
-import db.usage
-from db import clock, customers, deposits, tables, windows
-from db.customers import Customer
+import db.customers.quota_use
+from db import clock, tables
+from db.customers import rows as customers
+from db.customers.rows import Customer
 from db.engine import begin, connect, read
+from db.ledger import deposits, windows
 from db.settings import DatabaseSettings
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker, StreamSettings
@@ -179,7 +181,7 @@ def test_a_quota_is_of_one_day_for_receivers_on_all_hosts(engine: Engine, slug: 
     yesterday = time.time_ns() // 1000 // DAY_US - 1
     with begin(engine) as conn:
         customers.set_limits(conn, customer.id, {"daily_bytes": 100})
-        db.usage.write(conn, "probe", yesterday, {customer.id: 7})
+        db.customers.quota_use.write(conn, "probe", yesterday, {customer.id: 7})
         limited = customers.get(conn, slug)
     assert limited is not None
     with another_host() as theirs:
@@ -196,7 +198,7 @@ def test_a_quota_is_of_one_day_for_receivers_on_all_hosts(engine: Engine, slug: 
     second.close()
     assert refused.value.members["limit"] == "daily_bytes"
     with read(engine) as conn:
-        assert db.usage.total(conn, customer.id, yesterday) == 7
+        assert db.customers.quota_use.total(conn, customer.id, yesterday) == 7
 
 
 def test_a_host_whose_clock_differs_is_told_once_until_it_is_right_again(

@@ -7,13 +7,13 @@ from functools import partial
 import pytest
 from sqlalchemy import text
 
-import db.customers
-import db.deposits
-import db.dispatch
-import db.generations
-from db.deposits import DepositedWindow
-from db.dispatch import NewBatch
+import db.customers.rows
+import db.ledger.deposits
+import db.ledger.dispatch
+import db.ledger.generations
 from db.engine import begin, read
+from db.ledger.deposits import DepositedWindow
+from db.ledger.dispatch import NewBatch
 from streams import raw
 from tests import envelopes
 from tests.commands import flask, flask_json
@@ -42,7 +42,7 @@ def agreed(home: Home, slug: str) -> str:
     ]
     home.broker.publish_all(raw(slug), lying, deadline_s=10)
     with read(home.engine) as connection:
-        customer = db.customers.get(connection, slug)
+        customer = db.customers.rows.get(connection, slug)
     assert customer is not None
     epoch = ledger_rows.claim(home.engine, customer)
 
@@ -76,7 +76,7 @@ def agreed(home: Home, slug: str) -> str:
     )
     closed = DepositedWindow(id=second, batches=1, decoded=0, kept=0, dropped=0, rejected=0, quarantined=0)
     with begin(home.engine) as connection:
-        db.deposits.mark(connection, [closed], NOW_US)
+        db.ledger.deposits.mark(connection, [closed], NOW_US)
     return slug
 
 
@@ -172,12 +172,12 @@ def test_books_that_do_not_balance_exit_1_and_say_why(home: Home, agreed: str, c
 
 def test_a_cursor_that_moved_alone_is_found_in_a_later_generation_too(home: Home, agreed: str) -> None:
     with begin(home.engine) as connection:
-        customer = db.customers.get(connection, agreed)
+        customer = db.customers.rows.get(connection, agreed)
         assert customer is not None
-        db.generations.begin(
+        db.ledger.generations.begin(
             connection,
             customer_id=customer.id,
-            epoch=db.dispatch.position(connection, customer.id).epoch,
+            epoch=db.ledger.dispatch.position(connection, customer.id).epoch,
             kind="cut",
             before=8,
             after=4,

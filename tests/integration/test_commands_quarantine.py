@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-import db.customers
+import db.customers.rows
 from db.engine import begin, read
-from db.pruning import delete_quarantined
+from db.retention.pruning import delete_quarantined
 from streams import decode_envelope, raw
 from tests.commands import flask, flask_json
 from tests.integration import ledger_rows
@@ -41,7 +41,7 @@ def held(home: Home, slug: str) -> str:
     home.add(slug)
     home.broker.publish_all(raw(slug), [b"garbage"] * len(ROWS), deadline_s=10)
     with read(home.engine) as connection:
-        customer = db.customers.get(connection, slug)
+        customer = db.customers.rows.get(connection, slug)
     assert customer is not None
     rows = [ledger_rows.new_quarantine(at, **{"created_at": JAN_15_US} | row) for at, row in enumerate(ROWS)]
     last = len(ROWS) - 1
@@ -231,7 +231,7 @@ def test_a_replay_without_a_broker_marks_nothing(home: Home, held: str) -> None:
 def test_what_was_pruned_is_counted_and_called_unprovable(home: Home, held: str) -> None:
     assert flask_json(home, "verify", held)["unprovable"] == 0
     with begin(home.engine) as connection:
-        customer = db.customers.get(connection, held)
+        customer = db.customers.rows.get(connection, held)
         assert customer is not None
         assert delete_quarantined(connection, customer.id, JAN_15_US + 1, 1_000) == 4
     assert results(home, held) == {"kept": 1, "replayed": 0, "discarded": 0, "pruned": 4}

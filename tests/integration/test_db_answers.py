@@ -3,8 +3,9 @@
 import pytest
 from sqlalchemy import Engine
 
-from db import lag, quarantine, quarantine_acts, receipts
+from db.accounting import lag, receipts
 from db.engine import begin, read
+from db.quarantine import acts, rows as quarantine
 from tests.integration.ledger_rows import (
     DAILY_BYTES,
     NOW_US,
@@ -140,10 +141,10 @@ def test_a_row_is_either_replayed_or_discarded(engine: Engine, slug: str) -> Non
             conn, customer.id, [new_quarantine(offset) for offset in range(2)], daily_bytes=DAILY_BYTES
         )
         second, first = (row.id for row in quarantine.listing(conn, customer.id))
-        quarantine_acts.begin_replay(conn, {first: "replay-1"}, NOW_US)
-        assert quarantine_acts.discard(conn, [first, second]) == [second]
-        locked = quarantine_acts.lock(conn, [first, second], quarantine_acts.REPLAYABLE)
+        acts.begin_replay(conn, {first: "replay-1"}, NOW_US)
+        assert acts.discard(conn, [first, second]) == [second]
+        locked = acts.lock(conn, [first, second], acts.REPLAYABLE)
         assert [(row.id, row.state, data) for row, data in locked] == [(first, "replaying", b"{}")]
-        quarantine_acts.finish_replay(conn, [first, second], NOW_US + 1)
+        acts.finish_replay(conn, [first, second], NOW_US + 1)
         states = {row.id: (row.state, row.size) for row in quarantine.listing(conn, customer.id)}
     assert states == {first: ("replayed", 2), second: ("discarded", 0)}

@@ -8,13 +8,15 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine, update
 
-from db import books, dispatch, tables, windows
-from db.customers import Customer
+from db import tables
+from db.accounting import books
+from db.customers.rows import Customer
 from db.engine import begin, connect, read
-from db.folding import fold
-from db.pruning import delete_windows
+from db.ledger import dispatch, windows
+from db.ledger.windows import Part
+from db.retention.folding import fold
+from db.retention.pruning import delete_windows
 from db.settings import DatabaseSettings
-from db.windows import Part
 from tests.integration.ledger_rows import (
     DAILY_BYTES,
     NOW_US,

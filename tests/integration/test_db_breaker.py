@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from sqlalchemy import Engine
 
-from db import breaker, customers, deliveries, deposits, windows
-from db.breaker import Outcomes
+from db.customers import rows as customers
 from db.engine import begin, read
+from db.ledger import bad_ends, breaker, deposits, windows
+from db.ledger.breaker import Outcomes
 from tests.integration.ledger_rows import NOW_US, add_customer, claim, deposit, deposited, record
 
 
@@ -31,7 +32,7 @@ def test_a_reset_gives_owed_windows_new_tokens_and_a_clean_sheet(engine: Engine,
     deposit(engine, customer, 0, [deposited(done, batches=1)])
     theirs = record(engine, other, claim(engine, other), 0, 0)
     with begin(engine) as conn:
-        deliveries.count(conn, owed, died_of="worker_died: signal 9 (SIGKILL)")
+        bad_ends.count(conn, owed, died_of="worker_died: signal 9 (SIGKILL)")
         before = {one: windows.get(conn, one) for one in (done, owed, theirs)}
         breaker.trip(conn, customer.id, "malformed", NOW_US)
         assert breaker.reset(conn, customer.id) == 1
@@ -50,7 +51,7 @@ def test_accepting_failures_keeps_what_is_held_against_windows(engine: Engine, s
     customer = add_customer(engine, slug)
     owed = record(engine, customer, claim(engine, customer), 0, 0)
     with begin(engine) as conn:
-        deliveries.count(conn, owed, died_of="worker_died: signal 9 (SIGKILL)")
+        bad_ends.count(conn, owed, died_of="worker_died: signal 9 (SIGKILL)")
         breaker.trip(conn, customer.id, "worker_died", NOW_US)
         breaker.reset(conn, customer.id, accept_upto=0)
         window = windows.get(conn, owed)

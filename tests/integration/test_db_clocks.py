@@ -3,11 +3,11 @@
 import pytest
 from sqlalchemy import Engine
 
-from db import dispatch, workers
 from db.engine import begin, read
-from db.pruning import prune
+from db.ledger import dispatch, workers
+from db.ledger.workers import SHARED, SILENT_S, Attendance
+from db.retention.pruning import prune
 from db.settings import DatabaseSettings
-from db.workers import SHARED, SILENT_S, Attendance
 from tests.integration.ledger_rows import NOW_US, add_customer, claim, new_batch, new_window, record
 
 HOUR_US = 3_600_000_000

@@ -5,7 +5,8 @@ from functools import partial
 import pytest
 from sqlalchemy import Engine, select
 
-from db import customers, keys, pipelines, tables
+from db import tables
+from db.customers import keys, pipeline_versions, rows as customers
 from db.engine import begin, read
 from db.errors import BadSlug, Refusal, SlugTaken, TooManyKeys
 from tests.integration.ledger_rows import add_customer, at_once
@@ -69,7 +70,7 @@ def test_what_the_rules_forbid_is_refused(engine: Engine, slug: str) -> None:
         lambda conn: customers.set_retention(conn, customer.id, 0),
         lambda conn: customers.set_route(conn, customer.id, "accept", "queue"),  # type: ignore[arg-type]
         lambda conn: keys.issue(conn, customer.id + 1),
-        lambda conn: pipelines.put(conn, customer.id + 1, "{}"),
+        lambda conn: pipeline_versions.put(conn, customer.id + 1, "{}"),
     ):
         with pytest.raises(Refusal), begin(engine) as conn:
             change(conn)
@@ -123,14 +124,14 @@ def test_each_put_is_the_next_version_and_older_ones_stay(engine: Engine, slug: 
 
     def put(text: str) -> int:
         with begin(engine) as conn:
-            return pipelines.put(conn, customer.id, text)
+            return pipeline_versions.put(conn, customer.id, text)
 
     assert set(at_once([partial(put, "two"), partial(put, "three")])) == {2, 3}
     with read(engine) as conn:
-        version, text = pipelines.latest(conn, customer.id)
+        version, text = pipeline_versions.latest(conn, customer.id)
         changed = customers.by_id(conn, customer.id)
-        assert pipelines.get(conn, customer.id, 1) == "{}"
-        assert pipelines.get(conn, customer.id, version) == text
+        assert pipeline_versions.get(conn, customer.id, 1) == "{}"
+        assert pipeline_versions.get(conn, customer.id, version) == text
     assert version == 3
     assert changed is not None
     assert changed.pipeline_version == 3
@@ -140,6 +141,6 @@ def test_a_pipeline_that_was_never_put_is_a_lookup_error(engine: Engine, slug: s
     with begin(engine) as conn:
         customer = customers.add(conn, slug)
     with pytest.raises(LookupError), read(engine) as conn:
-        pipelines.latest(conn, customer.id)
+        pipeline_versions.latest(conn, customer.id)
     with pytest.raises(LookupError), read(engine) as conn:
-        pipelines.get(conn, customer.id, 1)
+        pipeline_versions.get(conn, customer.id, 1)

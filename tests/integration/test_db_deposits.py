@@ -5,9 +5,10 @@ from functools import partial
 import pytest
 from sqlalchemy import Engine
 
-from db import books, deposits
+from db.accounting import books
 from db.engine import begin, read
 from db.errors import LostRace
+from db.ledger import deposits
 from tests.integration.ledger_rows import NOW_US, add_customer, at_once, claim, deposit, deposited, record
 
 

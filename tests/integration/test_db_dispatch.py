@@ -5,9 +5,11 @@ from functools import partial
 import pytest
 from sqlalchemy import Engine
 
-from db import books, dispatch, generations, quarantine, windows
-from db.dispatch import LostLease
+from db.accounting import books
 from db.engine import begin, read
+from db.ledger import dispatch, generations, windows
+from db.ledger.dispatch import LostLease
+from db.quarantine import rows as quarantine
 from tests.integration.ledger_rows import (
     add_customer,
     at_once,

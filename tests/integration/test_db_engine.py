@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from db import customers, pipelines
+from db.customers import pipeline_versions, rows as customers
 from db.engine import begin, connect, read
 from db.errors import Misconfigured, Unavailable
 from db.settings import DatabaseSettings
@@ -66,7 +66,7 @@ def test_a_writer_that_reads_first_waits_for_the_one_before_it(engine: Engine, s
     def put() -> int:
         with begin(engine) as conn:
             conn.execute(text("SELECT COUNT(*) FROM pipelines")).scalar_one()
-            return pipelines.put(conn, customer.id, "{}")
+            return pipeline_versions.put(conn, customer.id, "{}")
 
     assert sorted(at_once([put] * 4), key=str) == [1, 2, 3, 4]
 

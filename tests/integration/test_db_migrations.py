@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
 
 from db.engine import begin
-from db.partitions import prepare
+from db.retention.partitions import prepare
 from db.settings import DatabaseSettings
 from db.tables import metadata
 from tests.integration.result_tables import an_event, events_table

@@ -9,10 +9,12 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import Engine, event, select, text
 
-from db import customers, partitions, tables
+from db import tables
 from db.clock import now_us
+from db.customers import rows as customers
 from db.engine import begin, connect, read
 from db.results import prepare, write_events, write_rollups
+from db.retention import partitions
 from db.settings import DatabaseSettings
 from tests.integration.ledger_rows import add_customer, at_once
 from tests.integration.result_tables import an_event, events_table, rollups_table

@@ -6,23 +6,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, Table, func, select
 
-from db import (
-    books,
-    coverage,
-    customers,
-    deposits,
-    dispatch,
-    partitions,
-    quarantine,
-    quarantine_acts,
-    tables,
-    windows,
-)
+from db import tables
+from db.accounting import books, coverage
 from db.clock import now_us
-from db.customers import Customer
+from db.customers import rows as customers
+from db.customers.rows import Customer
 from db.engine import begin, read
-from db.pruning import delete_results, prune
+from db.ledger import deposits, dispatch, windows
+from db.quarantine import acts, rows as quarantine
 from db.results import prepare, write_events, write_interactions, write_rollups
+from db.retention import partitions
+from db.retention.pruning import delete_results, prune
 from db.settings import DatabaseSettings
 from tests.integration.ledger_rows import (
     DAILY_BYTES,
@@ -156,16 +150,16 @@ def test_a_replays_id_is_remembered_while_its_row_may_be_sent_again(engine: Engi
         quarantine.add(conn, customer.id, kept, daily_bytes=DAILY_BYTES)
         ids = [row.id for row in reversed(quarantine.listing(conn, customer.id))]
         under_way, twice, once = ids
-        quarantine_acts.begin_replay(conn, dict(zip(ids, names.values(), strict=True)), NOW_US)
-        quarantine_acts.finish_replay(conn, [once], NOW_US)
-        quarantine_acts.finish_replay(conn, [twice], NOW_US + 5 * DAY_US)
+        acts.begin_replay(conn, dict(zip(ids, names.values(), strict=True)), NOW_US)
+        acts.finish_replay(conn, [once], NOW_US)
+        acts.finish_replay(conn, [twice], NOW_US + 5 * DAY_US)
     for offset, (days, expected) in enumerate([(8, {"replay-1", "replay-2"}), (13, {"replay-1"})], 3):
         accepted(engine, customer, epoch, offset, NOW_US + days * DAY_US)
         prune(engine, SETTINGS, NOW_US + 20 * DAY_US)
         with read(engine) as conn:
             assert dispatch.known(conn, customer.id, list(names.values())).keys() == expected
     with begin(engine) as conn:
-        quarantine_acts.finish_replay(conn, [under_way], NOW_US + 13 * DAY_US)
+        acts.finish_replay(conn, [under_way], NOW_US + 13 * DAY_US)
     accepted(engine, customer, epoch, 5, NOW_US + 21 * DAY_US)
     prune(engine, SETTINGS, NOW_US + 21 * DAY_US)
     with read(engine) as conn:
@@ -183,10 +177,10 @@ def test_quarantined_rows_go_after_their_time_and_the_books_know(engine: Engine,
         events = [new_quarantine(3, row=row, window_id=done, created_at=NOW_US) for row in range(4)]
         quarantine.add(conn, customer.id, events, daily_bytes=DAILY_BYTES)
         newest = quarantine.listing(conn, customer.id)[0].id
-        quarantine_acts.begin_replay(conn, {newest: "replay-1"}, NOW_US)
-        quarantine_acts.finish_replay(conn, [newest], NOW_US + 50 * DAY_US)
-        note = quarantine_acts.Note(act="replay", who="ann", why="", noted_at=NOW_US)
-        quarantine_acts.note(conn, customer.id, [newest, newest - 1], note)
+        acts.begin_replay(conn, {newest: "replay-1"}, NOW_US)
+        acts.finish_replay(conn, [newest], NOW_US + 50 * DAY_US)
+        note = acts.Note(act="replay", who="ann", why="", noted_at=NOW_US)
+        acts.note(conn, customer.id, [newest, newest - 1], note)
     deposit(engine, customer, 0, [deposited(done, rejected=4)])
     # The window's sums go with what is folded; the rows of quarantine by the clock.
     for days, gone, left in (

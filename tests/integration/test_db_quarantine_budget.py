@@ -4,12 +4,14 @@ import hashlib
 
 from sqlalchemy import Engine
 
-from db import customers, quarantine, quarantine_budget, tables
+from db import tables
 from db.clock import DAY_US
+from db.customers import rows as customers
 from db.engine import begin, read
-from db.pruning import prune
-from db.quarantine import NewQuarantine
-from db.quarantine_budget import Spent
+from db.quarantine import budget, rows as quarantine
+from db.quarantine.budget import Spent
+from db.quarantine.rows import NewQuarantine
+from db.retention.pruning import prune
 from db.settings import DatabaseSettings
 from tests.integration.ledger_rows import NOW_US, add_customer, at_once, new_quarantine
 
@@ -31,8 +33,8 @@ def test_rows_beyond_the_days_budget_keep_their_place_their_size_and_their_diges
     assert [one.stream_offset for one in withheld] == [1, 3]
     with read(engine) as conn:
         found = {one.stream_offset: one for one in quarantine.listing(conn, customer.id)}
-        spent = quarantine_budget.spent(conn, customer.id, day=TODAY)
-        assert quarantine_budget.withheld_on(conn, TODAY) == {customer.id: 2}
+        spent = budget.spent(conn, customer.id, day=TODAY)
+        assert budget.withheld_on(conn, TODAY) == {customer.id: 2}
     assert {at: (one.size, one.withheld) for at, one in found.items()} == {
         0: (600, None),
         1: (0, 600),
@@ -74,9 +76,7 @@ def test_transactions_at_once_do_not_pass_the_budget_together(engine: Engine, sl
         found = quarantine.listing(conn, customer.id)
         assert sum(one.size for one in found) == 900
         assert sum(one.withheld or 0 for one in found) == 5 * 300
-        assert quarantine_budget.spent(conn, customer.id) == Spent(
-            bytes=900, withheld=5, withheld_bytes=1_500
-        )
+        assert budget.spent(conn, customer.id) == Spent(bytes=900, withheld=5, withheld_bytes=1_500)
 
 
 def test_a_transaction_that_is_taken_back_spends_nothing(engine: Engine, slug: str) -> None:

@@ -9,14 +9,17 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, text, update
 
-from db import books, customers, partitions, tables
+from db import tables
+from db.accounting import books
 from db.clock import now_us
-from db.customers import Customer
+from db.customers import rows as customers
+from db.customers.rows import Customer
 from db.engine import begin, connect, read
 from db.errors import Unavailable
-from db.pruning import prune
 from db.results import prepare, write_events
-from db.retired import detached, drop, none_dropped
+from db.retention import partitions
+from db.retention.pruning import prune
+from db.retention.retired import detached, drop, none_dropped
 from db.settings import DatabaseSettings
 from streams import raw
 from tests.integration.ledger_rows import add_customer

@@ -6,14 +6,16 @@ from functools import partial
 import pytest
 from sqlalchemy import Engine, select, text
 
-from db import books, generations, receipts, tables, windows
-from db.customers import Customer
+from db import tables
+from db.accounting import books, receipts
+from db.customers.rows import Customer
 from db.engine import begin, connect, read
 from db.errors import LostRace
-from db.generations import Generation
-from db.pruning import prune
+from db.ledger import generations, windows
+from db.ledger.generations import Generation
+from db.ledger.windows import Part
+from db.retention.pruning import prune
 from db.settings import DatabaseSettings
-from db.windows import Part
 from tests.integration.ledger_rows import NOW_US, add_customer, at_once, claim, deposit, deposited, record
 from tests.whole import until
 

@@ -6,12 +6,13 @@ from contextlib import suppress
 import pytest
 from sqlalchemy import Engine
 
-import db.deliveries
-from db import books, windows
-from db.customers import Customer
+import db.ledger.bad_ends
+from db.accounting import books
+from db.customers.rows import Customer
 from db.engine import begin, read
 from db.errors import LostRace, Unavailable
-from db.windows import Part, Work
+from db.ledger import windows
+from db.ledger.windows import Part, Work
 from streams import Broker, StreamSettings
 from tasks.celery import app
 from tasks.context import Context
@@ -150,7 +151,7 @@ def test_a_deposits_death_is_that_of_the_window_it_was_at(context: Context, cust
     killed_at(context, guilty, Delivery("deposit-2", redelivered=True), alone=True)
     with begin(engine) as connection:
         for name in ("deposit-1", "deposit-2", "deposit-2", "deposit"):
-            db.deliveries.died_trying(connection, customer.id, name, "worker_died: signal 11 (SIGSEGV)")
+            db.ledger.bad_ends.died_trying(connection, customer.id, name, "worker_died: signal 11 (SIGSEGV)")
     assert [held(engine, one) for one in (innocent, guilty, later)] == [(0, 0), (2, 2), (0, 0)]
 
 

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, text
 
+import db.customers.pipeline_versions
 import db.engine
-import db.pipelines
-import db.quarantine
-import db.windows
+import db.ledger.windows
+import db.quarantine.rows
 import tasks.decode
 import tasks.deposit
 import tasks.process
-from db.quarantine import NewQuarantine
+from db.quarantine.rows import NewQuarantine
 from deploy.local.rabbitmq import RabbitNode
 from pipelines import DEFAULT
 from streams import Broker, StreamSettings, processed, raw
@@ -45,7 +45,7 @@ def test_a_deposit_takes_no_more_unfit_bytes_than_two_hand_overs_and_a_window(
         context.broker.declare(name, **SMALL)
     customer = add_customer(context.engine, slug)
     with db.engine.begin(context.engine) as connection:
-        version = db.pipelines.put(connection, customer.id, DEFAULT)
+        version = db.customers.pipeline_versions.put(connection, customer.id, DEFAULT)
     epoch = claim(context.engine, customer)
     posted = [
         envelope(slug, f"batch-{number}", BODY, accepted_at_us=NOW_US, form="json") for number in range(24)
@@ -58,7 +58,7 @@ def test_a_deposit_takes_no_more_unfit_bytes_than_two_hand_overs_and_a_window(
     for window_id in windows:
         assert tasks.decode.run(context, window_id, partial(tasks.process.publish, context), FIRST)
     kept: list[int] = []
-    add = db.quarantine.add
+    add = db.quarantine.rows.add
 
     def counted(
         conn: Connection, customer_id: int, rows: Sequence[NewQuarantine], *, daily_bytes: int
@@ -66,7 +66,7 @@ def test_a_deposit_takes_no_more_unfit_bytes_than_two_hand_overs_and_a_window(
         kept.append(sum(len(row.bytes) for row in rows))
         return add(conn, customer_id, rows, daily_bytes=daily_bytes)
 
-    monkeypatch.setattr(db.quarantine, "add", counted)
+    monkeypatch.setattr(db.quarantine.rows, "add", counted)
 
     tasks.deposit.run(context, customer.id, windows[-1], FIRST)
 
@@ -74,7 +74,7 @@ def test_a_deposit_takes_no_more_unfit_bytes_than_two_hand_overs_and_a_window(
     assert sum(kept) == 24 * len(BODY)
     with db.engine.read(context.engine) as connection:
         rows: Any = connection.execute(text("SELECT batch_id, reason, length(bytes) FROM quarantine")).all()
-        assert db.windows.open_ids(connection, [customer.id]).get(customer.id, set()) == set()
+        assert db.ledger.windows.open_ids(connection, [customer.id]).get(customer.id, set()) == set()
     assert {tuple(row) for row in rows} == {
         (f"batch-{number}", "malformed", len(BODY)) for number in range(24)
     }

@@ -12,7 +12,7 @@ from kombu.exceptions import OperationalError
 from sqlalchemy import Engine
 
 import celeryconfig
-from db.customers import get, set_route
+from db.customers.rows import get, set_route
 from db.engine import begin
 from deploy.local.rabbitmq import RabbitNode
 from tasks import transport

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from db import workers
+from db.ledger import workers
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker, processed, raw
 from tests.envelopes import envelope

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from db import customers
+from db.customers import rows as customers
 from db.engine import begin, read
 from db.results import write_rollups
 from pipelines import parse

@@ -172,10 +172,10 @@ def test_an_event_that_is_taken_now_is_deposited_and_counted_as_rejected_before(
 
 
 DIES = {
-    "before its intent is committed": ("db.quarantine_acts:note", "after"),
+    "before its intent is committed": ("db.quarantine.acts:note", "after"),
     "before the publish": ("streams.broker:Broker.publish_all", "before"),
     "after the publish": ("streams.broker:Broker.publish_all", "after"),
-    "before the mark is committed": ("db.quarantine_acts:finish_replay", "after"),
+    "before the mark is committed": ("db.quarantine.acts:finish_replay", "after"),
 }
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-import db.customers
+import db.customers.rows
 from db.engine import read
-from db.quarantine import NewQuarantine
+from db.quarantine.rows import NewQuarantine
 from streams import Envelope, encode_envelope, raw
 from tasks.decoders import FORMATS, decompress
 from tests.commands import flask, flask_json
@@ -77,7 +77,7 @@ def withhold(home: Home, slug: str, sent: list[bytes], quarantined: list[NewQuar
     home.limit(slug, quarantine_daily_bytes=1)
     home.broker.publish_all(raw(slug), sent, deadline_s=10)
     with read(home.engine) as connection:
-        customer = db.customers.get(connection, slug)
+        customer = db.customers.rows.get(connection, slug)
     assert customer is not None
     last = len(sent) - 1
     window = ledger_rows.new_window(0, last, skipped=list(range(last + 1)), batches=0)

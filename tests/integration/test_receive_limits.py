@@ -14,7 +14,7 @@ import httpx
 import pytest
 from google.rpc import code_pb2, status_pb2  # type: ignore[import-untyped] # it ships none
 
-import db.usage
+import db.customers.quota_use
 from db.clock import today
 from db.engine import read
 from tests import receiver as receivers
@@ -188,7 +188,7 @@ def test_a_quota_counts_what_was_accepted_over_restarts_and_receivers(
 
     def written() -> int:
         with read(home.engine) as connection:
-            return db.usage.total(connection, customer_id, today(connection))
+            return db.customers.quota_use.total(connection, customer_id, today(connection))
 
     until(lambda: written() == 100, "the count to be written")
     assert flask_json(home, "customers", "show", slug)["bytes_today"] == 100

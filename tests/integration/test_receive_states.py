@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-import db.customers
-import db.usage
-from db import keys
+import db.customers.quota_use
+import db.customers.rows
 from db.clock import today
+from db.customers import keys
 from db.engine import begin, read
 from deploy.local import postgres as local_postgres
 from deploy.local.postgres import PostgresServer
@@ -76,7 +76,7 @@ def test_two_keys_live_at_once_and_the_oldest_of_three_stops_working(
 ) -> None:
     first = home.add(slug)
     with begin(home.engine) as connection:
-        customer = db.customers.get(connection, slug)
+        customer = db.customers.rows.get(connection, slug)
         assert customer is not None
         second = keys.rotate(connection, customer.id)
     assert {receiver.post(key, BODY).status_code for key in (first, second)} == {202}
@@ -127,6 +127,6 @@ def test_keys_that_were_seen_are_served_while_the_database_is_away(
 
         def used() -> int:
             with read(home.engine) as connection:
-                return db.usage.total(connection, customer_id, today(connection))
+                return db.customers.quota_use.total(connection, customer_id, today(connection))
 
         until(lambda: used() >= 2 * len(BODY), "the count of what was let in meanwhile")

@@ -6,9 +6,9 @@ import pytest
 from celery import Celery
 from sqlalchemy import Engine
 
-import db.dispatch
+import db.ledger.dispatch
 from db.engine import begin
-from db.pruning import prune
+from db.retention.pruning import prune
 from db.settings import DatabaseSettings
 from streams import Broker, decode_envelope, raw
 from streams.fingerprint import fingerprint
@@ -47,7 +47,7 @@ def test_a_cursor_without_fingerprint_is_held_against_the_batch_that_was_booked_
 
     reconciler = Reconciler(engine=engine, broker=broker, app=Celery(), deadline_s=DEADLINE_S)
     with begin(engine) as connection:
-        before = db.dispatch.position(connection, customer.id)
+        before = db.ledger.dispatch.position(connection, customer.id)
     assert before.edge is None
     after = reconciler.position(customer, epoch, before)
     broker.delete(raw(slug))
@@ -83,7 +83,7 @@ def test_a_stream_that_lost_all_of_a_month_is_cut_though_older_windows_are_forgo
 
     reconciler = Reconciler(engine=engine, broker=broker, app=Celery(), deadline_s=DEADLINE_S)
     with begin(engine) as connection:
-        before = db.dispatch.position(connection, customer.id)
+        before = db.ledger.dispatch.position(connection, customer.id)
     after = reconciler.position(customer, epoch, before)
     broker.delete(raw(slug))
     assert (after.generation, after.next_offset, after.expired) == (1, BATCHES, 1)

@@ -7,7 +7,7 @@ import pytest
 from kombu import Connection, Queue
 from sqlalchemy import Engine, create_engine
 
-import db.customers
+import db.customers.rows
 from bench.leaderless import evaluate
 from db.engine import begin
 from deploy.local.rabbitmq import RabbitNode
@@ -49,7 +49,7 @@ def test_refused_queues_and_lost_channels_stop_nobody_else(
     with Connection(rabbitmq.amqp_url) as connection, running(tmp_path, **urls) as whole:
         with begin(engine) as ledger:
             for number in range(CUSTOMERS, QUEUES):
-                db.customers.add(ledger, f"{slug}-{number}")
+                db.customers.rows.add(ledger, f"{slug}-{number}")
         for each in others:
             whole.add_customer(each)
         publish(broker, others)

@@ -7,14 +7,14 @@ from functools import partial
 import pytest
 from sqlalchemy import event
 
-import db.customers
-import db.generations
-import db.windows
-from db.customers import Customer
+import db.customers.rows
+import db.ledger.generations
+import db.ledger.windows
+from db.customers.rows import Customer
 from db.engine import begin, read
-from db.folding import fold
-from db.pruning import delete_windows
-from db.windows import Part
+from db.ledger.windows import Part
+from db.retention.folding import fold
+from db.retention.pruning import delete_windows
 from streams import raw
 from streams.errors import Unavailable
 from tests import envelopes
@@ -39,7 +39,7 @@ def customer(home: Home, slug: str, monkeypatch: pytest.MonkeyPatch) -> Customer
         one = envelopes.envelope(slug, f"batch-{offset}", b"%d" % offset, accepted_at_us=NOW_US)
         home.broker.publish(raw(slug), one, deadline_s=30)
     with read(home.engine) as connection:
-        customer = db.customers.get(connection, slug)
+        customer = db.customers.rows.get(connection, slug)
     assert customer is not None
     digests = [one.digest for one in home.envelopes(slug)]
     epoch = ledger_rows.claim(home.engine, customer)
@@ -56,7 +56,7 @@ def split(home: Home, customer: Customer, first_offset: int) -> None:
     """Into halves."""
     with begin(home.engine) as connection:
         [window] = [
-            one for one in db.windows.open(connection, customer.id) if one.first_offset == first_offset
+            one for one in db.ledger.windows.open(connection, customer.id) if one.first_offset == first_offset
         ]
         middle = (window.first_offset + window.last_offset) // 2
         halves = [(window.first_offset, middle), (middle + 1, window.last_offset)]
@@ -64,7 +64,7 @@ def split(home: Home, customer: Customer, first_offset: int) -> None:
             Part(first_offset=first, last_offset=last, skipped=[], batches=last - first + 1, bytes=1)
             for first, last in halves
         ]
-        db.windows.split(connection, window.id, parts)
+        db.ledger.windows.split(connection, window.id, parts)
 
 
 def verified(
@@ -115,7 +115,7 @@ def test_a_generation_that_begins_meanwhile_ends_the_verification_and_is_no_diff
     def replaced() -> None:
         epoch = ledger_rows.claim(home.engine, customer)
         with begin(home.engine) as connection:
-            db.generations.begin(
+            db.ledger.generations.begin(
                 connection,
                 customer_id=customer.id,
                 epoch=epoch,
@@ -162,7 +162,7 @@ def test_it_is_asked_once_whether_windows_are_pruned_for_all_gaps_before_the_fir
     home: Home, customer: Customer
 ) -> None:
     with read(home.engine) as connection:
-        ids = [one.id for one in db.windows.open(connection, customer.id)]
+        ids = [one.id for one in db.ledger.windows.open(connection, customer.id)]
     ledger_rows.deposit(home.engine, customer, 0, [ledger_rows.deposited(one) for one in ids])
     with begin(home.engine) as connection:
         fold(connection, customer.id)

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert
 
-import db.customers
+import db.customers.rows
 from db.clock import today
-from db.customers import Customer
+from db.customers.rows import Customer
 from db.engine import begin
 from db.tables import quarantine_days
 from deploy.local import ports
@@ -110,7 +110,7 @@ def test_a_customer_whose_quarantine_is_full_for_today_is_named(
 ) -> None:
     subprocess.run(flask("customers", "add", slug), cwd=ROOT, env=environment, check=True, timeout=DEADLINE_S)
     with begin(engine) as conn:
-        customer = db.customers.get(conn, slug)
+        customer = db.customers.rows.get(conn, slug)
         assert customer is not None
     full_today(engine, customer)
     with watching(environment) as said:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from db.breaker import Outcomes
+from db.ledger.breaker import Outcomes
 from tasks.breaker import failures, spoilt_batches, tripped
 from tasks.decoders import DecodedBatches, Reject
 from tasks.decoders.reasons import RejectReason

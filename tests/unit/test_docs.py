@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
+import db.ledger.windows
 import db.tables
-import db.windows
 from webapp import problems
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,7 +127,7 @@ def drawn(name: str) -> set[str]:
 
 def test_every_table_and_every_state_of_a_window_is_drawn() -> None:
     assert not set(db.tables.metadata.tables) - drawn("tables.svg")
-    assert not set(get_args(db.windows.State)) - drawn("window.svg")
+    assert not set(get_args(db.ledger.windows.State)) - drawn("window.svg")
 
 
 def test_make_targets_that_the_docs_name_exist() -> None:

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from db.dispatch import Known
+from db.ledger.dispatch import Known
 from streams import Envelope, made_id, other_id
 from tasks.dispatcher.cutter import Pending
 from tasks.dispatcher.feed import Feed

@@ -4,7 +4,7 @@ from collections import Counter
 
 from hypothesis import given, strategies as st
 
-from db.workers import SHARED
+from db.ledger.workers import SHARED
 from tasks.dispatcher.shares import Busy, Shares, limits
 
 

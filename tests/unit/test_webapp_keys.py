@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from db.customers import Customer
+from db.customers.keys import digest
+from db.customers.rows import Customer
 from db.errors import Unavailable as DatabaseUnavailable
-from db.keys import digest
 from webapp.errors import Unavailable
 from webapp.keys import KeyCache
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 import click
 from flask.cli import with_appcontext
 
-import db.customers
-from db.books import Held
-from db.customers import Customer
+import db.customers.rows
+from db.accounting.books import Held
+from db.customers.rows import Customer
 from db.engine import connect, read
 from db.settings import DatabaseSettings
 from streams import Broker
@@ -41,7 +41,7 @@ def command(context: click.Context, slug: str | None, as_json: bool, results: bo
         customers = [world.customer(slug)]
     else:
         with read(engine) as connection:
-            customers = [one for one in db.customers.everyone(connection) if one.slug >= from_slug]
+            customers = [one for one in db.customers.rows.everyone(connection) if one.slug >= from_slug]
     with world.broker() as broker:
         if results:
             found = _with_results(broker, customers)

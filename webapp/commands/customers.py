@@ -9,14 +9,14 @@ from typing import get_args
 
 import click
 
-import db.breaker
-import db.customers
-import db.quarantine_budget
-import db.routes
-import db.usage
-from db import keys
+import db.customers.quota_use
+import db.customers.routes
+import db.customers.rows
+import db.ledger.breaker
+import db.quarantine.budget
 from db.clock import today
-from db.customers import Customer, Stage, State
+from db.customers import keys
+from db.customers.rows import Customer, Stage, State
 from db.engine import begin, read
 from webapp.books import stream_ends
 from webapp.commands import world
@@ -60,7 +60,7 @@ def add(slug: str, key_file: Path | None, exist_ok: bool) -> None:
 def list_all(as_json: bool) -> None:
     """Every customer with its state."""
     with read(world.parts().engine) as connection:
-        everyone = db.customers.everyone(connection)
+        everyone = db.customers.rows.everyone(connection)
     if as_json:
         click.echo(json.dumps({"customers": [_document(customer) for customer in everyone]}))
         return
@@ -75,8 +75,8 @@ def show(slug: str, as_json: bool) -> None:
     """One customer's state, limits, pipeline and routes, and its breaker."""
     customer = world.customer(slug)
     with read(world.parts().engine) as connection:
-        used = db.usage.total(connection, customer.id, today(connection))
-        quarantined = db.quarantine_budget.spent(connection, customer.id, day=today(connection))
+        used = db.customers.quota_use.total(connection, customer.id, today(connection))
+        quarantined = db.quarantine.budget.spent(connection, customer.id, day=today(connection))
     document = _document(customer) | {
         "bytes_today": used,
         "quarantine_bytes_today": quarantined.bytes,
@@ -95,7 +95,7 @@ def _state_command(name: str, state: State, help_text: str) -> None:
     def change(slug: str) -> None:
         customer = world.customer(slug)
         with begin(world.parts().engine) as connection:
-            db.customers.set_state(connection, customer.id, state)
+            db.customers.rows.set_state(connection, customer.id, state)
         click.echo(f"customer {slug} is {state}, everywhere within 10 s", err=True)
 
 
@@ -116,8 +116,8 @@ def resume(slug: str, accept_failures: bool) -> None:
     customer = world.customer(slug)
     upto = _last_offset(customer) if accept_failures else None
     with begin(world.parts().engine) as connection:
-        db.customers.set_state(connection, customer.id, "active")
-        owed = db.breaker.reset(connection, customer.id, accept_upto=upto)
+        db.customers.rows.set_state(connection, customer.id, "active")
+        owed = db.ledger.breaker.reset(connection, customer.id, accept_upto=upto)
     closed = f"; its breaker is closed, windows decoded anew: {owed}" if customer.breaker_reason else ""
     click.echo(f"customer {slug} is active, everywhere within 10 s{closed}", err=True)
 
@@ -144,8 +144,10 @@ def route(slug: str, stage: Stage, queue: str | None) -> None:
     """Send one stage's tasks to QUEUE; without QUEUE, back to customer-SLUG."""
     customer = world.customer(slug)
     with begin(world.parts().engine) as connection:
-        db.routes.route(connection, customer, stage, queue)
-    click.echo(f"{stage} of {slug} goes to {queue or db.customers.own_queue(slug)}, within 10 s", err=True)
+        db.customers.routes.route(connection, customer, stage, queue)
+    click.echo(
+        f"{stage} of {slug} goes to {queue or db.customers.rows.own_queue(slug)}, within 10 s", err=True
+    )
 
 
 def _last_offset(customer: Customer) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from db.generations import Generation
+from db.ledger.generations import Generation
 
 
 def told(began: Generation) -> str:

@@ -7,7 +7,7 @@ import json
 import click
 from flask.cli import with_appcontext
 
-import db.customers
+import db.customers.rows
 from db.engine import read
 from webapp.commands import world
 from webapp.commands.exits import Command
@@ -29,7 +29,7 @@ def command(slug: str | None, as_json: bool, seconds: int) -> None:
         customers = [world.customer(slug)]
     else:
         with read(engine) as connection:
-            customers = db.customers.everyone(connection)
+            customers = db.customers.rows.everyone(connection)
     with world.broker() as broker:
         found = lags(engine, broker, customers, seconds=seconds, deadline_s=world.BROKER_DEADLINE_S)
     found.sort(key=lambda one: (-(one.oldest_s or 0), -one.batches, one.customer.slug))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 from flask.cli import with_appcontext
 
-import db.customers
-from db.customers import MOST
+import db.customers.rows
+from db.customers.rows import MOST
 from db.engine import begin
 from webapp.commands import world
 from webapp.commands.exits import Command, Ended, Exit
@@ -16,7 +16,7 @@ from webapp.commands.exits import Command, Ended, Exit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from db.customers import Limit
+    from db.customers.rows import Limit
 
 LIFTED = "none"
 
@@ -74,7 +74,7 @@ def command(
         raise Ended(Exit.USAGE, "name at least one limit; see `flask customers limit --help`")
     customer = world.customer(slug)
     with begin(world.parts().engine) as connection:
-        db.customers.set_limits(connection, customer.id, changes)
+        db.customers.rows.set_limits(connection, customer.id, changes)
     for name, value in changes.items():
         before = getattr(customer, name)
         click.echo(

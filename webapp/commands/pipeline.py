@@ -6,7 +6,7 @@ from typing import TextIO
 
 import click
 
-import db.pipelines
+import db.customers.pipeline_versions
 from db.engine import begin, read
 from pipelines import BadPipeline, parse
 from webapp.commands import world
@@ -24,9 +24,9 @@ def show(slug: str, version: int | None) -> None:
     with read(world.parts().engine) as connection:
         try:
             if version is None:
-                version, text = db.pipelines.latest(connection, customer.id)
+                version, text = db.customers.pipeline_versions.latest(connection, customer.id)
             else:
-                text = db.pipelines.get(connection, customer.id, version)
+                text = db.customers.pipeline_versions.get(connection, customer.id, version)
         except LookupError:
             raise Ended(Exit.NOT_FOUND, f"customer {slug} has no such pipeline version") from None
     click.echo(f"version {version}", err=True)
@@ -48,5 +48,5 @@ def set_(slug: str, file: TextIO) -> None:
     except (BadPipeline, UnicodeDecodeError) as error:
         raise Ended(Exit.REFUSED, f"nothing was changed: {error}") from None
     with begin(world.parts().engine) as connection:
-        version = db.pipelines.put(connection, customer.id, text)
+        version = db.customers.pipeline_versions.put(connection, customer.id, text)
     click.echo(f"pipeline of {slug} is version {version}, for windows cut from now on", err=True)

@@ -10,12 +10,12 @@ from typing import get_args
 
 import click
 
-import db.customers
-import db.quarantine
-import db.quarantine_acts
-from db.customers import Customer
+import db.customers.rows
+import db.quarantine.acts
+import db.quarantine.rows
+from db.customers.rows import Customer
 from db.engine import read
-from db.quarantine import Quarantined, State
+from db.quarantine.rows import Quarantined, State
 from webapp.commands import quarantine_acts, world
 from webapp.commands.exits import Ended, Exit, Group
 from webapp.commands.tables import Cell, show as show_table
@@ -39,9 +39,9 @@ def list_(
     """The newest first."""
     found: list[tuple[str, Quarantined]] = []
     with read(world.parts().engine) as connection:
-        everyone = [world.customer(slug)] if slug else db.customers.everyone(connection)
+        everyone = [world.customer(slug)] if slug else db.customers.rows.everyone(connection)
         for customer in everyone:
-            rows = db.quarantine.listing(
+            rows = db.quarantine.rows.listing(
                 connection, customer.id, reason=reason, state=state, before_id=before, limit=limit
             )
             found.extend((customer.slug, row) for row in rows)
@@ -59,9 +59,9 @@ def list_(
 def show(row_id: int, as_bytes: bool) -> None:
     """One row with its detail and the beginning of its bytes."""
     with read(world.parts().engine) as connection:
-        found = db.quarantine.show(connection, row_id)
-        notes = db.quarantine_acts.notes(connection, row_id)
-        owner = found and db.customers.by_id(connection, found[0].customer_id)
+        found = db.quarantine.rows.show(connection, row_id)
+        notes = db.quarantine.acts.notes(connection, row_id)
+        owner = found and db.customers.rows.by_id(connection, found[0].customer_id)
     if found is None or owner is None:
         raise Ended(Exit.NOT_FOUND, f"there is no row {row_id} in quarantine")
     row, data = found

@@ -15,12 +15,12 @@ from pathlib import Path
 import click
 from flask.cli import with_appcontext
 
-import db.quarantine
+import db.quarantine.rows
 from db.clock import now_us
-from db.customers import Customer
+from db.customers.rows import Customer
 from db.engine import read
-from db.quarantine import Extent, Quarantined, Selection, State
-from db.quarantine_acts import REPLAYABLE
+from db.quarantine.acts import REPLAYABLE
+from db.quarantine.rows import Extent, Quarantined, Selection, State
 from streams.errors import Unavailable
 from webapp import reception
 from webapp.commands import world
@@ -59,12 +59,12 @@ class Chosen:
         )
         with read(world.parts().engine) as connection:
             for row_id in self.ids:
-                found = db.quarantine.show(connection, row_id)
+                found = db.quarantine.rows.show(connection, row_id)
                 if found is None or found[0].customer_id != customer.id:
                     raise Ended(Exit.NOT_FOUND, f"there is no row {row_id} of {self.slug} in quarantine")
                 if found[0].state not in states:
                     _already(found[0], states)
-            return customer, selection, db.quarantine.extent(connection, selection)
+            return customer, selection, db.quarantine.rows.extent(connection, selection)
 
 
 def _choosing(command: Callable[..., None]) -> Callable[..., None]:

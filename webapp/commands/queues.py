@@ -7,7 +7,7 @@ import json
 
 import click
 
-import db.routes
+import db.customers.routes
 from db.engine import begin, read
 from webapp.commands import world
 from webapp.commands.exits import Ended, Exit, Group
@@ -21,7 +21,7 @@ group = Group("queues", help="Find and remove queues that no customer uses any m
 def list_unused(as_json: bool) -> None:
     """Queues left behind by routes: whose doorbells came there, how many wait, and how many consumers."""
     with read(world.parts().engine) as connection:
-        unused = db.routes.unused(connection)
+        unused = db.customers.routes.unused(connection)
     with world.broker() as broker:
         found = broker.doorbells(list(unused))
     slugs = {name: [customer.slug for customer in unused[name]] for name in found}
@@ -42,12 +42,12 @@ def list_unused(as_json: bool) -> None:
 def remove(queue: str) -> None:
     """Remove a queue that `flask queues list` names; what is owed of it is rung in the queues used now."""
     with begin(world.parts().engine) as connection:
-        customers = db.routes.unused(connection).get(queue)
+        customers = db.customers.routes.unused(connection).get(queue)
         if customers is None:
             raise Ended(Exit.REFUSED, f"{queue} is used, or was never Sluice's; see `flask queues list`")
         # First: if we die here, windows are rung once too often, and the ledger takes each once.
         for customer in customers:
-            db.routes.ask_ring(connection, customer.id)
+            db.customers.routes.ask_ring(connection, customer.id)
     with world.broker() as broker:
         if not broker.remove_doorbells(queue):
             raise Ended(Exit.NOT_FOUND, f"the broker has no queue {queue}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 from flask.cli import with_appcontext
 
-import db.routes
-import db.windows
+import db.customers.routes
+import db.ledger.windows
 from db.engine import begin
 from webapp.commands import world
 from webapp.commands.exits import Command, Ended, Exit
@@ -21,6 +21,6 @@ def command(slug: str) -> None:
     if customer.breaker_reason is not None:
         raise Ended(Exit.REFUSED, f"the breaker of {slug} is open; `flask customers resume` rings, too")
     with begin(world.parts().engine) as connection:
-        db.routes.ask_ring(connection, customer.id)
-        windows = len(db.windows.open_ids(connection, [customer.id]).get(customer.id, ()))
+        db.customers.routes.ask_ring(connection, customer.id)
+        windows = len(db.ledger.windows.open_ids(connection, [customer.id]).get(customer.id, ()))
     click.echo(f"open windows of {slug}, rung within 10 s: {windows}", err=True)

@@ -10,11 +10,11 @@ import click
 from flask.cli import with_appcontext
 from sqlalchemy import Connection, Engine
 
-import db.customers
-import db.lag
-import db.quarantine_budget
+import db.accounting.lag
+import db.customers.rows
+import db.quarantine.budget
 from db.clock import now_us, today
-from db.customers import Customer
+from db.customers.rows import Customer
 from db.engine import read
 from db.errors import Unavailable as DatabaseUnavailable
 from streams import Broker
@@ -91,9 +91,9 @@ class Watch:
         Raises db.errors.Unavailable, streams.errors.Unavailable.
         """
         with read(self.engine) as connection:
-            everyone = db.customers.everyone(connection)
+            everyone = db.customers.rows.everyone(connection)
             chosen = everyone if len(everyone) <= SHOWN else _busiest(connection, everyone)
-            withheld = db.quarantine_budget.withheld_on(connection, today(connection))
+            withheld = db.quarantine.budget.withheld_on(connection, today(connection))
         # Right after the start nothing is as old as that yet.
         over_s = min(OVER_S, max(4.0, time.monotonic() - self._began_s))
         found = lags(self.engine, self.broker, chosen, seconds=over_s, deadline_s=DEADLINE_S)
@@ -106,7 +106,7 @@ class Watch:
 
 def _busiest(connection: Connection, everyone: list[Customer]) -> list[Customer]:
     """Those with the most batches in flight, then with the most events deposited."""
-    known = db.lag.lag(connection, now_us(connection), seconds=OVER_S)
+    known = db.accounting.lag.lag(connection, now_us(connection), seconds=OVER_S)
     work = {lag.customer_id: (lag.batches, lag.deposited_events) for lag in known}
     return sorted(everyone, key=lambda one: work.get(one.id, (0, 0)), reverse=True)[:SHOWN]
 

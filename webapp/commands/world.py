@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from flask import current_app
 
-from db.customers import Customer, get
+from db.customers.rows import Customer, get
 from db.engine import read
 from streams import Broker
 from webapp.commands.exits import Ended, Exit

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from db import bulk
 from db.clock import DAY_US
-from db.quarantine_budget import spend
+from db.quarantine.budget import spend
 from db.tables import quarantine
 
 State = Literal["kept", "replaying", "replayed", "discarded"]

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, bindparam, text, update
 
 from db.engine import begin, read
 from db.errors import Misconfigured, Unavailable
-from db.partitions import LOCK, Partition, made
+from db.retention.partitions import LOCK, Partition, made
 from db.tables import folded
 
 # Whoever adds up the results holds this, so that none leaves its table meanwhile or is booked as pruned.

@@ -5,7 +5,7 @@ from sqlalchemy import Connection
 
 from db import bulk
 from db.binary import jsonb
-from db.columns import column, iso, listed, objects, octets, text as plain
+from db.results.columns import column, iso, listed, objects, octets, text as plain
 
 _IDS = ("event_id", "trace_id", "parent_id")
 _WORDS = ("service", "operation", "kind", "status", "status_message", "user_id")

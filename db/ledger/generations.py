@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from db.errors import LostLease
+from db.ledger.windows import IS_OPEN, new_token, open_ids
 from db.tables import batches, customers, dispatch, generations, windows
-from db.windows import IS_OPEN, new_token, open_ids
 
 Kind = Literal["cut", "replaced"]
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Select, bindparam, insert, select, update
 
-from db.quarantine import Quarantined, State, listed
+from db.quarantine.rows import Quarantined, State, listed
 from db.tables import quarantine, quarantine_notes
 
 Act = Literal["replay", "export", "discard"]

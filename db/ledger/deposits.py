@@ -7,8 +7,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, select, update
 
 from db.errors import LostRace
+from db.ledger.windows import IS_OPEN
 from db.tables import customers, deposits, windows
-from db.windows import IS_OPEN
 
 __all__ = [
     "DepositedWindow",

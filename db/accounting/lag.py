@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import Connection, func, select, text
 
+from db.ledger.windows import IS_OPEN
 from db.tables import customers, windows
-from db.windows import IS_OPEN
 
 # Of the newest windows, at most so many a customer: the newest say how it is now, and the query stays short.
 _MOST_WINDOWS = 20_000

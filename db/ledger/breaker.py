@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, select, update
 
+from db.ledger.windows import IS_OPEN, new_token
 from db.tables import customers, windows
-from db.windows import IS_OPEN, new_token
 
 _MOST_WINDOWS = 2_000  # of the last minute; the newest say how it is now
 

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import Connection, text
 
-from db import bulk, histograms
-from db.columns import column, iso, listed, text as plain
-from db.histograms import Histograms, Integers
+from db import bulk
+from db.results import histograms
+from db.results.columns import column, iso, listed, text as plain
+from db.results.histograms import Histograms, Integers
 
 _KEY = ("minute", "service", "operation", "status")
 _VALUES = ("count", "duration_sum", "duration_min", "duration_max", "histogram")

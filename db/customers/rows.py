@@ -41,8 +41,8 @@ class Customer:
 
     Bytes are those of bodies as sent; `daily_bytes` are those accepted from midnight to midnight UTC.
     `pipeline_version` 0 means that no pipeline was put yet. `routes` maps a stage to another queue. The
-    breaker is open while `breaker_reason` is not None (`db.breaker`). `rings_asked` counts how often somebody
-    asked that its open windows be rung again (`db.routes`).
+    breaker is open while `breaker_reason` is not None (`db.ledger.breaker`). `rings_asked` counts how often
+    somebody asked that its open windows be rung again (`db.customers.routes`).
     """
 
     id: int

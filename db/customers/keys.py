@@ -6,7 +6,7 @@ from hashlib import sha256
 from sqlalchemy import Connection, insert, select, update
 
 from db.clock import now_us
-from db.customers import Customer, customer
+from db.customers.rows import Customer, customer
 from db.errors import Refusal, TooManyKeys
 from db.tables import customer_keys, customers
 

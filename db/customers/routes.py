@@ -7,12 +7,12 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db.clock import now_us
-from db.customers import ROUTE_FORM, TAKEN, Customer, Stage, everyone, own_queue, set_route
+from db.customers.rows import ROUTE_FORM, TAKEN, Customer, Stage, everyone, own_queue, set_route
 from db.tables import customers, left_queues
 
 
 def route(conn: Connection, customer: Customer, stage: Stage, queue: str | None) -> None:
-    """`db.customers.set_route`, which also remembers the queue that is left, so that it can be found and
+    """`db.customers.rows.set_route`, which also remembers the queue that is left, so that it can be found and
     removed once nobody uses it. Raises Refusal.
     """
     before = set_route(conn, customer.id, stage, queue)

@@ -3,8 +3,8 @@
 from sqlalchemy import Connection, func, select, text, update
 
 from db.errors import LostRace
+from db.ledger.windows import IS_OPEN
 from db.tables import dispatch, folded, windows
-from db.windows import IS_OPEN
 
 _SUMS = ("batches", "decoded", "kept", "dropped", "rejected", "quarantined")
 _SUM = {

@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
 
-from db import bulk, quarantine, tables
+from db import bulk, tables
 from db.errors import LostLease
-from db.leases import Lease, claim, peek, release, renew
-from db.quarantine import NewQuarantine
+from db.ledger.leases import Lease, claim, peek, release, renew
+from db.ledger.windows import Fingerprints, new_token
+from db.quarantine import rows as quarantine
+from db.quarantine.rows import NewQuarantine
 from db.tables import dispatch, windows
-from db.windows import Fingerprints, new_token
 
 __all__ = [
     "Known",
@@ -160,11 +161,11 @@ def record(
     """Move the cursor and record what it passed; returns the window's id. Part of the caller's transaction.
 
     `batches` holds the window's batches and those discarded ones whose ids are to be remembered; `reused` is
-    quarantined without ever being in a window (as `db.quarantine.add`, with its `quarantine_daily_bytes`);
-    `expired` counts the batches lost to retention. A window that holds no batch is recorded as deposited: it
-    covers its offsets and needs no work. `edge` is the fingerprint of the last message that the cursor
-    passes. `regained` are the ids of those batches of the window that are remembered as discarded: from now
-    on as accepted.
+    quarantined without ever being in a window (as `db.quarantine.rows.add`, with its
+    `quarantine_daily_bytes`); `expired` counts the batches lost to retention. A window that holds no batch is
+    recorded as deposited: it covers its offsets and needs no work. `edge` is the fingerprint of the last
+    message that the cursor passes. `regained` are the ids of those batches of the window that are remembered
+    as discarded: from now on as accepted.
 
     Raises LostLease when epoch or cursor are not as given: then nothing may be committed. Raises ValueError
     when the counts contradict each other.

@@ -22,12 +22,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from db import partitions, quarantine_budget, retired
 from db.clock import DAY_US
-from db.customers import Customer, everyone
+from db.customers.rows import Customer, everyone
 from db.engine import begin, look, read
 from db.errors import Lost, Unavailable
-from db.folding import fold
+from db.quarantine import budget
+from db.retention import partitions, retired
+from db.retention.folding import fold
 from db.settings import DatabaseSettings
 from db.tables import (
     batches,
@@ -159,7 +160,7 @@ def delete_windows(conn: Connection, customer_id: int, before_us: int, most_rows
     """Delete windows that are folded and were made before that; returns how many.
 
     The newest of them that was recorded stays: when the stream loses all that came later, it tells what
-    survives from another stream. Parts tell nothing (`db.generations.recorded`), and none stays.
+    survives from another stream. Parts tell nothing (`db.ledger.generations.recorded`), and none stays.
     """
     upto = select(folded.c.upto_window_id).where(folded.c.customer_id == customer_id).scalar_subquery()
     old = select(windows.c.id, windows.c.parent_id).where(
@@ -251,7 +252,7 @@ def _prune_customer(
     def fold_and_look() -> int:
         with begin(engine) as conn:
             fold(conn, of)
-            quarantine_budget.forget(conn, of, quarantined_from)
+            budget.forget(conn, of, quarantined_from)
             return remembered_from(conn, of, now_us, settings.remember_days)
 
     batches_from = apart.do("ledger", customer.slug, fold_and_look)

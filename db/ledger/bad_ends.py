@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, func, update
 
 from db.errors import LostRace
+from db.ledger.windows import IS_OPEN
 from db.tables import windows
-from db.windows import IS_OPEN
 
 
 class Held(NamedTuple):

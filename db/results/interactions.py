@@ -4,7 +4,7 @@ import pyarrow as pa
 from sqlalchemy import Connection
 
 from db import bulk
-from db.columns import column, iso, listed, octets, text as plain
+from db.results.columns import column, iso, listed, octets, text as plain
 
 _COLUMNS = (
     *("customer_id", "trace_id", "root_service", "root_operation", "root_event_id", "root_started_at"),

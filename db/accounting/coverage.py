@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
-from db.generations import Generation, history, valid_below
+from db.ledger.generations import Generation, history, valid_below
 from db.tables import batches, folded, quarantine, windows
 
 T = TypeVar("T")

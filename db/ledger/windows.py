@@ -17,7 +17,7 @@ from sqlalchemy import (
     update,
 )
 
-from db.customers import Stage
+from db.customers.rows import Stage
 from db.errors import LostRace
 from db.tables import batches, customers, pipelines, windows
 
@@ -51,7 +51,7 @@ class Window:
     `fingerprints`: those of the messages from the first offset to the last, 8 bytes each, as they were when
     the window was recorded, in that `generation` of the stream; None for a window of an earlier revision.
     From `decoded` on None until the deposit, then events; only `quarantined` counts batches. For
-    `deliveries`, `deaths`, `cause` and `tried_by` see `db.deliveries`; the breaker looks at `failures`.
+    `deliveries`, `deaths`, `cause` and `tried_by` see `db.ledger.bad_ends`; the breaker looks at `failures`.
     """
 
     id: int

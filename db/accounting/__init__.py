@@ -1,0 +1,1 @@
+"""The books, lag, receipts, and the coverage that `flask verify` proves."""

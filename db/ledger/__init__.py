@@ -1,0 +1,1 @@
+"""What became of every batch: cursor, windows, deposits, leases, and the breaker."""

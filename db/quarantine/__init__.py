@@ -1,0 +1,1 @@
+"""Rows of quarantine: kept within a budget, replayed, exported, discarded."""

@@ -1,0 +1,8 @@
+"""The results that a deposit writes: one door to the three tables and their partitions."""
+
+from db.results.events import write_events
+from db.results.interactions import write_interactions
+from db.results.rollups import write_rollups
+from db.retention.partitions import prepare
+
+__all__ = ["prepare", "write_events", "write_interactions", "write_rollups"]
