@@ -7,12 +7,12 @@ _settings = TaskSettings()
 broker_url = _settings.broker_url.get_secret_value()
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
-worker_consumer = "tasks.consumer:PromptConsumer"
+worker_consumer = "tasks.worker.consumer:PromptConsumer"
 broker_connection_timeout = 5.0
 broker_heartbeat = 10
 # A chain's next link is confirmed before the link before it is acknowledged: a death in between repeats,
 # never loses. A broker that owes an answer and is silent for so many seconds, more than pass between two
-# heartbeats, is given up (`tasks.transport`).
+# heartbeats, is given up (`tasks.worker.transport`).
 broker_transport_options = {"confirm_publish": True, "read_timeout": 15.0, "write_timeout": 15.0}
 
 task_default_queue = "shared"
@@ -33,7 +33,7 @@ task_ignore_result = True
 task_store_errors_even_if_ignored = False
 task_acks_late = True
 # The parent of a child that dies at a message, or is killed over it, sends it again with a mark that the
-# ledger counts (tasks.requests). When it can't, the message goes back to its queue.
+# ledger counts (tasks.worker.requests). When it can't, the message goes back to its queue.
 task_reject_on_worker_lost = True
 task_acks_on_timeout = False
 task_publish_retry_policy = {
@@ -44,7 +44,8 @@ task_publish_retry_policy = {
 }
 task_time_limit = _settings.task_time_limit_s
 
-# A queue that is refused closes the channel of all: the worker consumes the others anew (tasks.consumer).
+# A queue that is refused closes the channel of all: the worker consumes the others anew
+# (tasks.worker.consumer).
 broker_channel_error_retry = True
 worker_prefetch_multiplier = 1
 worker_send_task_events = True

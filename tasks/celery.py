@@ -2,16 +2,16 @@
 
 from celery import Celery
 
-from tasks import transport
-from tasks.answering import Answering
-from tasks.shared_queues import SharedQueues
+from tasks.worker import transport
+from tasks.worker.consumption import Answering
+from tasks.worker.shared_queues import SharedQueues
 
 transport.use()
 app = Celery(
     "tasks",
-    include=["tasks.stages"],
-    control="tasks.monitoring:Control",
-    events="tasks.monitoring:Events",
+    include=["tasks.stages.doorways"],
+    control="tasks.worker.monitoring:Control",
+    events="tasks.worker.monitoring:Events",
 )
 app.config_from_object("celeryconfig")
 app.steps["consumer"].update((SharedQueues, Answering))

@@ -12,9 +12,9 @@ from celery.utils.nodenames import default_nodename, host_format
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
-from tasks import transport
-from tasks.answering import Consumption, address
 from tasks.settings import TaskSettings
+from tasks.worker import transport
+from tasks.worker.consumption import Consumption, address
 
 DEADLINE_S = 15.0  # more than a worker needs to consume again after it lost its channel
 AGAIN_S = 0.5

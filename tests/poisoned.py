@@ -16,9 +16,9 @@ from typing import Any
 import pyarrow as pa
 from celery.__main__ import main
 
-import tasks.booking
-import tasks.decode
-import tasks.process
+import tasks.stages.decode
+import tasks.stages.deposit_transaction
+import tasks.stages.process
 from tasks.decoders import batches
 
 SECRET = "what-an-agent-said"
@@ -73,12 +73,12 @@ def _services(tables: Sequence[pa.Table]) -> str:
 
 if __name__ == "__main__":
     _wrap(
-        *(tasks.decode, "decode_batches", "decode"),
+        *(tasks.stages.decode, "decode_batches", "decode"),
         lambda window, _: " ".join(bytes(batch.body).decode("latin-1") for batch in window),
     )
-    _wrap(tasks.process, "apply", "process", lambda events, _: _services([events]))
+    _wrap(tasks.stages.process, "apply", "process", lambda events, _: _services([events]))
     _wrap(
-        *(tasks.booking, "merge_rollups", "deposit"),
+        *(tasks.stages.deposit_transaction, "merge_rollups", "deposit"),
         lambda tables: _services(tables),
     )
     batches.FORMATS = {  # type: ignore[misc]  # final for everybody else

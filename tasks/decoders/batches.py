@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.decoders import arrow_ipc, ndjson, otlp_json, otlp_protobuf
+from tasks.decoders import ndjson
+from tasks.decoders.arrow import ipc_stream
 from tasks.decoders.contract import (
     BadRow,
     DecodedBatches,
@@ -22,6 +23,7 @@ from tasks.decoders.contract import (
     UnfitBatch,
 )
 from tasks.decoders.decompress import decompress
+from tasks.decoders.otlp import json_export, protobuf_export
 from tasks.decoders.reasons import UnfitReason
 from tasks.decoders.rows import bound_rejects
 from tasks.decoders.validate import Check, checks, normalised
@@ -29,11 +31,11 @@ from tasks.errors import WindowTooLarge
 from tasks.events import EVENTS
 
 FORMATS: Final[Mapping[str, Format]] = {
-    "arrow": Format(read=arrow_ipc.read, pick=arrow_ipc.pick),
+    "arrow": Format(read=ipc_stream.read, pick=ipc_stream.pick),
     "ndjson": Format(read=ndjson.read_lines, pick=ndjson.pick_lines),
     "json": Format(read=ndjson.read_array, pick=ndjson.pick_elements),
-    "otlp-protobuf": Format(read=otlp_protobuf.read, pick=otlp_protobuf.pick),
-    "otlp-json": Format(read=otlp_json.read, pick=otlp_json.pick),
+    "otlp-protobuf": Format(read=protobuf_export.read, pick=protobuf_export.pick),
+    "otlp-json": Format(read=json_export.read, pick=json_export.pick),
 }
 
 

@@ -8,10 +8,10 @@ import db.engine
 from db.settings import DatabaseSettings
 from streams import Broker, StreamSettings
 from tasks.celery import app
-from tasks.dispatcher.dispatcher import Dispatcher
 from tasks.dispatcher.housekeeping import Housekeeper
 from tasks.dispatcher.leases import Leases
-from tasks.dispatcher.queue_depth import Queues
+from tasks.dispatcher.loop import Dispatcher
+from tasks.dispatcher.scheduling.queue_depth import Queues
 from tasks.logs import configure
 from tasks.settings import TaskSettings
 

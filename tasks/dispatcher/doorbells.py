@@ -16,8 +16,8 @@ from db.clock import now_us
 from db.customers.routes import leading_to
 from db.customers.rows import Customer, own_queue
 from tasks.chains import ring
-from tasks.dispatcher.feed import Feed, Rung
-from tasks.dispatcher.queue_depth import Queues
+from tasks.dispatcher.raw_streams.feed import Feed, Rung
+from tasks.dispatcher.scheduling.queue_depth import Queues
 from tasks.settings import TaskSettings
 
 log = structlog.get_logger("dispatcher")

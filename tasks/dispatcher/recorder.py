@@ -11,7 +11,7 @@ from streams import Broker, Envelope, decode_envelope, raw
 from streams.errors import UnfitMessage
 from streams.fingerprint import fingerprint
 from tasks.dispatcher.cutter import Pending
-from tasks.dispatcher.feed import Feed
+from tasks.dispatcher.raw_streams.feed import Feed
 
 REUSED = "batch_id_reused"
 NOT_AN_ENVELOPE = "not_an_envelope"

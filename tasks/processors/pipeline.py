@@ -19,17 +19,17 @@ from pipelines.steps import (
     Sample,
 )
 from tasks.events import EVENTS
-from tasks.processors.compose import compose
-from tasks.processors.drop import drop
-from tasks.processors.enrich import enrich
-from tasks.processors.keep import keep
-from tasks.processors.normalise import normalise
-from tasks.processors.redact import redact
-from tasks.processors.rename import rename
-from tasks.processors.rollup import rollup
 from tasks.processors.rows import Rows
-from tasks.processors.sample import sample
 from tasks.processors.schemas import INTERACTIONS, ROLLUPS
+from tasks.processors.steps.compose import compose
+from tasks.processors.steps.drop import drop
+from tasks.processors.steps.enrich import enrich
+from tasks.processors.steps.keep import keep
+from tasks.processors.steps.normalise import normalise
+from tasks.processors.steps.redact import redact
+from tasks.processors.steps.rename import rename
+from tasks.processors.steps.rollup import rollup
+from tasks.processors.steps.sample import sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

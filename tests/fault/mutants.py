@@ -73,5 +73,5 @@ MUTANTS: Mapping[str, Mapping[str, Wrap]] = {
     "compare-and-set of the dispatch": {"db.ledger.dispatch": _dispatch_without_comparing},
     "memory of batch ids": {"db.ledger.dispatch": _dispatch_without_known_ids},
     "ringing again": {"tasks.dispatcher.doorbells": _never_ring_again},
-    "ledger of the deposits": {"tasks.deposit": _deposit_without_ledger},
+    "ledger of the deposits": {"tasks.stages.deposit": _deposit_without_ledger},
 }

@@ -47,14 +47,14 @@ POINTS: tuple[Point, ...] = (
     Point(
         name="dispatch-before",
         role="dispatcher",
-        target="tasks.dispatcher.dispatcher:sort",
+        target="tasks.dispatcher.loop:sort",
         when="before",
         says="a window was cut, its transaction has not begun",
     ),
     Point(
         name="dispatch-uncommitted",
         role="dispatcher",
-        target="tasks.dispatcher.dispatcher:record",
+        target="tasks.dispatcher.loop:record",
         when="after",
         says="cursor, window and batch ids are written and not committed",
     ),
@@ -75,14 +75,14 @@ POINTS: tuple[Point, ...] = (
     Point(
         name="decode-before",
         role="worker",
-        target="tasks.decode:run",
+        target="tasks.stages.decode:run",
         when="before",
         says="the decode task was taken and has done nothing",
     ),
     Point(
         name="decode-unhanded",
         role="worker",
-        target="tasks.decode:packed",
+        target="tasks.stages.decode:packed",
         when="after",
         says="a window is decoded and not handed over",
     ),
@@ -97,7 +97,7 @@ POINTS: tuple[Point, ...] = (
     Point(
         name="process-before",
         role="worker",
-        target="tasks.process:run",
+        target="tasks.stages.process:run",
         when="before",
         says="the process task was taken and has done nothing",
     ),
@@ -119,7 +119,7 @@ POINTS: tuple[Point, ...] = (
     Point(
         name="deposit-before",
         role="worker",
-        target="tasks.deposit:run",
+        target="tasks.stages.deposit:run",
         when="before",
         says="the deposit task was taken and has done nothing",
     ),
@@ -133,7 +133,7 @@ POINTS: tuple[Point, ...] = (
     Point(
         name="deposit-committed",
         role="worker",
-        target="tasks.deposit:book",
+        target="tasks.stages.deposit:book",
         when="after",
         says="a deposit is committed and its task not acknowledged",
     ),

@@ -18,16 +18,16 @@ from db.ledger import deposits, windows
 from db.settings import DatabaseSettings
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker, StreamSettings
-from tasks.booking import Place, book
 from tasks.celery import app as celery
-from tasks.context import Context
 from tasks.dispatcher.housekeeping import Housekeeper
-from tasks.drained import Ready
 from tasks.errors import Tripped
 from tasks.events import EVENTS
 from tasks.handover import Header, UnfitRow
 from tasks.processors import schemas
 from tasks.settings import TaskSettings
+from tasks.stages.context import Context
+from tasks.stages.deposit_transaction import Place, book
+from tasks.stages.processed_results import Ready
 from tests import receiver as receivers
 from tests.integration.ledger_rows import (
     add_customer,

@@ -15,10 +15,10 @@ from db.ledger import windows
 from db.ledger.windows import Part, Work
 from streams import Broker, StreamSettings
 from tasks.celery import app
-from tasks.context import Context
-from tasks.deliveries import Delivery, Turn, decided
 from tasks.settings import TaskSettings
-from tasks.split import halves
+from tasks.stages.context import Context
+from tasks.stages.deliveries import Delivery, Turn, decided
+from tasks.stages.split import halves
 from tests.integration.ledger_rows import add_customer, claim, deposit, deposited, record
 
 FIRST = Delivery("some-id")

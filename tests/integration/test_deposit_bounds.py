@@ -11,17 +11,17 @@ import db.customers.pipeline_versions
 import db.engine
 import db.ledger.windows
 import db.quarantine.rows
-import tasks.decode
-import tasks.deposit
-import tasks.process
+import tasks.stages.decode
+import tasks.stages.deposit
+import tasks.stages.process
 from db.quarantine.rows import NewQuarantine
 from deploy.local.rabbitmq import RabbitNode
 from pipelines import DEFAULT
 from streams import Broker, StreamSettings, processed, raw
 from tasks.celery import app
-from tasks.context import Context
-from tasks.deliveries import Delivery
 from tasks.settings import TaskSettings
+from tasks.stages.context import Context
+from tasks.stages.deliveries import Delivery
 from tests.envelopes import envelope
 from tests.integration.ledger_rows import NOW_US, add_customer, claim, new_window, record
 
@@ -56,7 +56,9 @@ def test_a_deposit_takes_no_more_unfit_bytes_than_two_hand_overs_and_a_window(
         record(context.engine, customer, epoch, one.first_offset, one.last_offset, window=one) for one in cut
     ]
     for window_id in windows:
-        assert tasks.decode.run(context, window_id, partial(tasks.process.publish, context), FIRST)
+        assert tasks.stages.decode.run(
+            context, window_id, partial(tasks.stages.process.publish, context), FIRST
+        )
     kept: list[int] = []
     add = db.quarantine.rows.add
 
@@ -68,7 +70,7 @@ def test_a_deposit_takes_no_more_unfit_bytes_than_two_hand_overs_and_a_window(
 
     monkeypatch.setattr(db.quarantine.rows, "add", counted)
 
-    tasks.deposit.run(context, customer.id, windows[-1], FIRST)
+    tasks.stages.deposit.run(context, customer.id, windows[-1], FIRST)
 
     assert max(kept) <= 2 * context.settings.handover_bytes + 2 * len(BODY)
     assert sum(kept) == 24 * len(BODY)

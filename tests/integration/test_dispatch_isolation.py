@@ -22,7 +22,7 @@ from tests.whole import running, until
 pytestmark = pytest.mark.timeout(600)
 CUSTOMERS = 50
 DEADLINE_S = 30.0
-FETCH = "tasks.dispatcher.dispatcher:quarantine_rows"
+FETCH = "tasks.dispatcher.loop:quarantine_rows"
 
 
 def publish(broker: Broker, slugs: list[str], *, unfit: bool = False) -> None:

@@ -15,13 +15,13 @@ import celeryconfig
 from db.customers.rows import get, set_route
 from db.engine import begin
 from deploy.local.rabbitmq import RabbitNode
-from tasks import transport
 from tasks.chains import ring, ring_deposit
 from tasks.dispatcher.doorbells import Doorbells
-from tasks.dispatcher.feed import Feed, Rung
-from tasks.dispatcher.queue_depth import Queues
+from tasks.dispatcher.raw_streams.feed import Feed, Rung
+from tasks.dispatcher.scheduling.queue_depth import Queues
 from tasks.queues import STAGES
 from tasks.settings import TaskSettings
+from tasks.worker import transport
 from tests.integration.ledger_rows import add_customer, claim, record
 from tests.proxy import Proxy
 

@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 from db.engine import connect
 from db.settings import DatabaseSettings
 from streams import Broker
-from tasks.dispatcher.following import Following
-from tasks.dispatcher.reconciling import Reconciler
+from tasks.dispatcher.raw_streams.following import Following
+from tasks.dispatcher.raw_streams.reconciling import Reconciler
 from tests.integration.ledger_rows import add_customer, claim, record
 from tests.whole import until
 

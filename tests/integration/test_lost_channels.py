@@ -8,7 +8,7 @@ from amqp.exceptions import ChannelError
 from kombu import Connection
 
 from deploy.local.rabbitmq import RabbitNode
-from tasks import transport
+from tasks.worker import transport
 
 
 @pytest.fixture

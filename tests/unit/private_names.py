@@ -172,7 +172,7 @@ NAMES = {
         "schema.OffsetSpecOffset(offset_type, value)": "a subscription begins at an offset",
         "constants.OffsetType.OFFSET": "the same",
     },
-    "tasks/transport.py": {
+    "tasks/worker/transport.py": {
         "amqp.channel.Channel._do_revive()": "opens a channel that the broker closed; ours remembers it",
         "amqp.channel.Channel.is_open": "false, what was consumed through the channel no longer is",
         "amqp.connection.Connection.blocking_read(timeout)": "ours gives up a broker that owes an answer",
@@ -183,8 +183,10 @@ NAMES = {
     "celeryconfig.py streams/declaring.py streams/doorbells.py tasks/health.py": {
         "amqp.connection.Connection(*, read_timeout, write_timeout)": "bound the waiting for a silent broker",
     },
-    "tasks/refused_queues.py": {"amqp.exceptions.AMQPError.reply_text": "names the queue that was refused"},
-    "tasks/consumer.py": {
+    "tasks/worker/refused_queues.py": {
+        "amqp.exceptions.AMQPError.reply_text": "names the queue that was refused"
+    },
+    "tasks/worker/consumer.py": {
         "consumer.Consumer.__init__(on_task_request)": "ours makes its state first: the steps look at it",
         "consumer.Consumer.on_connection_error_after_connected(exc)": "ours leaves a refused queue out",
         "consumer.Consumer.ensure_connected(conn)": "ours bounds the pause between two tries",
@@ -192,23 +194,25 @@ NAMES = {
         "retry.Connection.ensure_connection": "ours stands in its place on a connection",
         "retry.Connection._ensure_connection(*, interval_max)": "what ensure_connection hands it on to",
     },
-    "tasks/consumer.py tasks/answering.py tasks/shared_queues.py": {
+    "tasks/worker/consumer.py tasks/worker/consumption.py tasks/worker/shared_queues.py": {
         "queues.Queues.consume_from": "the queues that the worker consumes",
     },
-    "tasks/answering.py": {
+    "tasks/worker/consumption.py": {
         "consumer.Consumer.register_with_event_loop['register_with_event_loop']": "calls it of each step",
     },
-    "tasks/answering.py tasks/shared_queues.py": {
+    "tasks/worker/consumption.py tasks/worker/shared_queues.py": {
         "consumer.tasks.Tasks": "the step that ours come after",
     },
-    "tasks/shared_queues.py": {"pool.BasePool.num_processes": "how much this worker counts among the shared"},
-    "tasks/monitoring.py": {
+    "tasks/worker/shared_queues.py": {
+        "pool.BasePool.num_processes": "how much this worker counts among the shared"
+    },
+    "tasks/worker/monitoring.py": {
         "control.Control.Mailbox": "the class of the worker's mailbox",
         "events.Events.dispatcher_cls": "the class that sends events",
         "dispatcher.EventDispatcher.__init__()": "makes the buffer, which ours replaces",
         "dispatcher.EventDispatcher._outbound_buffer": "events that could not be sent; ours is bounded",
     },
-    "tasks/requests.py": {
+    "tasks/worker/requests.py": {
         "request.Request.acknowledged": "true, the message is not sent again",
         "request.Request.acknowledge()": "of a message that was sent again",
         "request.Request.send_event(type)": "tells Flower",
@@ -229,9 +233,11 @@ NAMES = {
         "lost.Pool.mark_as_worker_lost['prematurely: ']": "how the child ended stands behind it",
         "status.human_status['exitcode']": "the child was not ended by a signal",
     },
-    "tasks/stages.py": {"queues.AMQP.as_task_v2['argsrepr']": "a header, and so in a task's request"},
-    "tasks/deliveries.py": {"task.Context": "has a message's headers: the mark of a death"},
-    "tasks/context.py": {"local.Proxy._get_current_object()": "the app that current_app stands for"},
+    "tasks/stages/doorways.py": {
+        "queues.AMQP.as_task_v2['argsrepr']": "a header, and so in a task's request"
+    },
+    "tasks/stages/deliveries.py": {"task.Context": "has a message's headers: the mark of a death"},
+    "tasks/stages/context.py": {"local.Proxy._get_current_object()": "the app that current_app stands for"},
     "tasks/health.py": {
         "nodenames.default_nodename(hostname)": "a worker's name, as it was given or by default",
         "nodenames.host_format(s)": "the same with %h filled in",

@@ -3,12 +3,12 @@
 import pytest
 
 from db.ledger.breaker import Outcomes
-from tasks.breaker import failures, spoilt_batches, tripped
 from tasks.decoders import DecodedBatches, Reject
 from tasks.decoders.reasons import RejectReason
 from tasks.events import EVENTS
 from tasks.handover import Header, UnfitRow
 from tasks.settings import TaskSettings
+from tasks.stages.breaker import failures, spoilt_batches, tripped
 
 SETTINGS = TaskSettings()
 NOTHING = Outcomes(batches=0, failures={})

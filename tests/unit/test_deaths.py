@@ -4,8 +4,8 @@ import pytest
 from celery.exceptions import TimeLimitExceeded, WorkerLostError
 
 import db.errors
-from tasks.failures import Failed, told_apart
-from tasks.requests import cause
+from tasks.worker.failures import Failed, told_apart
+from tasks.worker.requests import cause
 
 
 def lost(how: str) -> WorkerLostError:

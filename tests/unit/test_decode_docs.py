@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasks.decoders import RejectReason, UnfitReason
-from tasks.requests import TIME_LIMIT, UNEXPECTED_ERROR, WORKER_DIED
+from tasks.worker.requests import TIME_LIMIT, UNEXPECTED_ERROR, WORKER_DIED
 from tests.unit.decode_samples import decode, raw
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

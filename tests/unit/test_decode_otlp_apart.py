@@ -5,7 +5,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import given, strategies as st
 
-from tasks.breaker import spoilt_batches
+from tasks.stages.breaker import spoilt_batches
 from tests.examples import examples
 from tests.unit import decode_samples as samples
 from tests.unit.decode_samples import decode, raw, reasons

@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 
-from tasks.dispatcher import errands
-from tasks.dispatcher.errands import AT_ONCE, MOST_PAUSE_S, PAUSE_S, Done, Errands
+from tasks.dispatcher.raw_streams import errands
+from tasks.dispatcher.raw_streams.errands import AT_ONCE, MOST_PAUSE_S, PAUSE_S, Done, Errands
 from tests.receiver import until
 
 ONE, OTHER = 1, 2

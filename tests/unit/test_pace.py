@@ -2,7 +2,7 @@
 
 from hypothesis import given, settings, strategies as st
 
-from tasks.dispatcher.pace import BURST_S, FIRST_GUESS, SLACK_S, Pace
+from tasks.dispatcher.scheduling.pace import BURST_S, FIRST_GUESS, SLACK_S, Pace
 
 
 class Clock:

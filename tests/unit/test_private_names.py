@@ -16,8 +16,8 @@ from types import FunctionType
 import pytest
 from celery.app.task import Context
 
-from tasks.deliveries import delivery
-from tasks.requests import CAUSE
+from tasks.stages.deliveries import delivery
+from tasks.worker.requests import CAUSE
 from tests.unit import private_lookup
 from tests.unit.private_lookup import ANY_NUMBER, Use
 from tests.unit.private_modules import Relied

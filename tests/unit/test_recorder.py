@@ -8,7 +8,7 @@ import pytest
 from db.ledger.dispatch import Known
 from streams import Envelope, made_id, other_id
 from tasks.dispatcher.cutter import Pending
-from tasks.dispatcher.feed import Feed
+from tasks.dispatcher.raw_streams.feed import Feed
 from tasks.dispatcher.recorder import sort
 
 DIGEST = hashlib.sha256(b"body").digest()

@@ -233,13 +233,13 @@ def test_a_room_imports_only_what_the_table_allows(room: str) -> None:
 def test_the_table_refuses_what_the_design_forbids() -> None:
     for module, target in (
         ("webapp.app", "tasks.queues"),
-        ("tasks.decode", "webapp.problems"),
+        ("tasks.stages.decode", "webapp.problems"),
         ("streams.broker", "db.engine"),
         ("db.ledger.windows", "streams.names"),
         ("db.ledger.windows", "flask"),
         ("streams.broker", "celery"),
         ("tasks.decoders.ndjson", "os"),
-        ("tasks.processors.drop", "db.engine"),
+        ("tasks.processors.steps.drop", "db.engine"),
         ("tasks.events", "time"),
         ("migrations.versions.first", "db.tables"),
         ("deploy.local.run", "streams"),

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given, strategies as st
 
 from db.ledger.workers import SHARED
-from tasks.dispatcher.shares import Busy, Shares, limits
+from tasks.dispatcher.scheduling.shares import Busy, Shares, limits
 
 
 def busy(

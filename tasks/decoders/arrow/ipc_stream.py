@@ -1,0 +1,132 @@
+"""Events as an Arrow IPC stream: columns by name. docs/formats.md says which types are taken for each."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+
+from tasks.decoders.arrow import columns, message_bounds
+from tasks.decoders.arrow.apart import Apart, runs_between
+from tasks.decoders.arrow.layouts import Unfitting, plain, single
+from tasks.decoders.contract import DecodeLimits, Read, UnfitBatch
+from tasks.decoders.ids import Mask
+from tasks.decoders.reasons import RejectReason, UnfitReason
+from tasks.decoders.rows import bad_rows
+from tasks.events import EVENTS
+
+REQUIRED: Final = ("event_id", "trace_id", "started_at", "duration_us", "service", "operation")
+IDS: Final = {
+    "event_id": (8, RejectReason.BAD_EVENT_ID),
+    "trace_id": (16, RejectReason.BAD_TRACE_ID),
+    "parent_id": (8, RejectReason.BAD_PARENT_ID),
+}
+TEXTS: Final = ("service", "operation", "kind", "status", "status_message", "user_id")
+# All that pyarrow raises for bytes that are no stream, or for one that lies.
+Corrupt = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError, OverflowError)
+
+
+def read(data: bytes, limits: DecodeLimits) -> Read:
+    """An Arrow IPC stream of any number of record batches; columns that are not of EVENTS are not looked at.
+
+    Raises `UnfitBatch`: malformed, bad_schema, too_large, too_many_events, too_many_values,
+    too_many_rejects.
+    """
+    try:
+        return _read_whole(data, limits)
+    except Corrupt as error:
+        try:
+            return _read_apart(data, limits)
+        except Corrupt:
+            raise UnfitBatch(UnfitReason.MALFORMED, f"not an Arrow IPC stream: {error}"[:200]) from None
+
+
+def _read_whole(data: bytes, limits: DecodeLimits) -> Read:
+    """As `read`. Raises `Corrupt`, too, for what pyarrow refuses."""
+    message_bounds.bound(data, limits)
+    table = _known(data)
+    table.validate(full=True)
+    if table.schema.names == EVENTS.names and table.schema.types == EVENTS.types:
+        return Read(table=table.cast(EVENTS))
+    try:
+        return _cast(table, limits)
+    except Unfitting as error:
+        raise UnfitBatch(UnfitReason.BAD_SCHEMA, str(error)) from None
+    except Corrupt as error:
+        raise UnfitBatch(UnfitReason.BAD_SCHEMA, f"can't be made events of: {error}"[:200]) from None
+
+
+def pick(data: bytes, rows: Sequence[int]) -> Iterator[bytes]:
+    """As `Format.pick`: streams of one row, of the columns that are read: nobody has checked the others."""
+    apart = _apart(data)
+    return (apart.written([(row, row + 1)]) for row in rows if row < apart.rows)
+
+
+def _read_apart(data: bytes, limits: DecodeLimits) -> Read:
+    """Row by row: for a stream with texts or maps that Arrow does not allow, in rows or in what no row uses.
+
+    Raises `UnfitBatch`, and `Corrupt` when it is not that.
+    """
+    try:
+        apart = _apart(data)
+        bad = apart.bad(limits)
+        rows = [row.row for row in bad]
+        good = apart.written(runs_between(rows, apart.rows), limits.window_bytes)
+    except Unfitting as error:
+        raise UnfitBatch(UnfitReason.BAD_SCHEMA, str(error)) from None
+    places = np.delete(np.arange(apart.rows), rows)
+    return _read_whole(good, limits).moved(places.tolist(), bad)
+
+
+def _known(data: bytes) -> pa.Table:
+    """The stream's table, of EVENTS' columns only."""
+    reader = pyarrow.ipc.open_stream(data, options=pyarrow.ipc.IpcReadOptions(use_threads=False))
+    known = _columns(reader.schema.names)
+    if len(known) < len(reader.schema.names):
+        options = pyarrow.ipc.IpcReadOptions(use_threads=False, included_fields=known)
+        reader = pyarrow.ipc.open_stream(data, options=options)
+    return reader.read_all()
+
+
+def _columns(names: Sequence[str]) -> list[int]:
+    """Which of the columns are of EVENTS."""
+    known = [index for index, name in enumerate(names) if name in EVENTS.names]
+    if len({names[index] for index in known}) < len(known):
+        raise UnfitBatch(UnfitReason.BAD_SCHEMA, "two columns of one name")
+    missing = [name for name in REQUIRED if name not in names]
+    if missing:
+        raise UnfitBatch(UnfitReason.BAD_SCHEMA, f"no column {', '.join(missing)}")
+    return known
+
+
+def _apart(data: bytes) -> Apart:
+    schema = pyarrow.ipc.open_stream(data).schema
+    return Apart(data, _columns(schema.names), schema)
+
+
+def _cast(table: pa.Table, limits: DecodeLimits) -> Read:
+    left = limits.window_bytes  # for the columns still to be made: a dictionary's one word can be every row's
+    wrong: list[tuple[RejectReason, Mask | None, str]] = []
+    made: dict[str, Any] = {}
+    for name in (one for one in EVENTS.names if one in table.schema.names):
+        if name == "attributes":
+            columns.bound_entries(table[name], limits)
+        values = single(table[name], left)
+        if name in IDS:
+            width, reason = IDS[name]
+            made[name], bad = columns.ids(plain(values, left), name, width)
+            wrong.append((reason, bad, f"neither {width} bytes nor {2 * width} hexadecimal digits"))
+        elif name == "attributes":
+            made[name], bad = columns.attributes(values, left, limits)
+            wrong.append((RejectReason.BAD_ATTRIBUTES, bad, columns.NO_ATTRIBUTES))
+        elif name in TEXTS:
+            made[name], bad = columns.texts(values, name, left)
+            wrong.append((RejectReason.BAD_UTF8, bad, columns.NOT_UTF8))
+        else:
+            cast = columns.times if name == "started_at" else columns.integers
+            made[name] = cast(plain(values, left))
+        left -= made[name].nbytes
+    nulls = {field.name: pa.nulls(table.num_rows, field.type) for field in EVENTS if field.name not in made}
+    events = pa.table({name: (made | nulls)[name] for name in EVENTS.names}, schema=EVENTS)
+    return Read.of(events, bad_rows(wrong, limits))

@@ -1,0 +1,1 @@
+"""The decoders of OTLP traces, in protobuf and JSON."""

@@ -1,0 +1,147 @@
+"""OTLP/HTTP traces in JSON: ExportTraceServiceRequest with hexadecimal ids and names in lowerCamelCase."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tasks.decoders.contract import DecodeLimits, Read, UnfitBatch
+from tasks.decoders.ids import Mask, hex_ids
+from tasks.decoders.json_pieces import Torn
+from tasks.decoders.ndjson import DETAIL, Unreadable, bound_strings, bound_values, reason_of
+from tasks.decoders.otlp.json_messages import Number, Request, Span, Status
+from tasks.decoders.otlp.json_slots import slots
+from tasks.decoders.otlp.json_values import whole, words
+from tasks.decoders.otlp.slots import Unread, bound_events, read_apart
+from tasks.decoders.otlp.spans import Spans, table
+from tasks.decoders.reasons import RejectReason, UnfitReason
+from tasks.decoders.rows import picked
+
+KINDS: Final = {
+    spelling: number
+    for number, name in enumerate(("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"))
+    for spelling in (f"SPAN_KIND_{name}", str(number))
+}
+MOST_KIND: Final = max(KINDS.values())
+ERRORS: Final = frozenset((2, "2", "STATUS_CODE_ERROR"))
+NO_STATUS: Final = Status()
+# In a string a quote is escaped, so a name in quotes and before a colon is a name.
+SNAKE: Final = re.compile(rb'"(trace_id|span_id|parent_span_id|(?:start|end)_time_unix_nano)"(?=\s*:)')
+_request = msgspec.json.Decoder(Request)
+_span = msgspec.json.Decoder(Span)
+
+
+def read(data: bytes, limits: DecodeLimits) -> Read:
+    """An ExportTraceServiceRequest. What of it can't be read is rejected alone.
+
+    Raises `UnfitBatch`: malformed, not_understood, too_many_values, too_many_events, too_large,
+    too_many_rejects.
+    """
+    bound_values(data, limits)
+    with suppress(*Unreadable):
+        groups = _request.decode(data).resource_spans or []
+        scopes = [[scope.spans or [] for scope in group.scopes] for group in groups]
+        if scopes and all(map(all, scopes)) and all(scopes):  # nothing that may hide behind another name
+            sizes = [sum(map(len, spans)) for spans in scopes]
+            bound_events(sum(sizes), limits)
+            spans = [span for lists in scopes for one in lists for span in one]
+            resources = [group.resource.attributes if group.resource else None for group in groups]
+            columns = _columns(spans, sizes, list(map(_bytes, resources)))
+            if not columns.ids["trace_id"][0].null_count:
+                return table(columns, words, limits)
+    return _read_apart(data, limits)
+
+
+def pick(data: bytes, rows: Sequence[int]) -> Iterator[bytes]:
+    """As `Format.pick`: requests with one span, its scope and its resource."""
+    return picked(slots(data), rows)
+
+
+def _read_apart(data: bytes, limits: DecodeLimits) -> Read:
+    """Part by part: for exports that don't parse as a whole, that use other names, or that seem empty."""
+    bound_strings(data, limits)
+    try:
+        apart = read_apart(slots(data), _read_span, limits)
+    except Torn as error:
+        raise UnfitBatch(UnfitReason.MALFORMED, f"not a trace export: {error}"[:DETAIL]) from None
+    columns = _columns(apart.spans, apart.sizes, apart.resources)
+    return table(columns, words, limits).moved(apart.places, apart.bad)
+
+
+def _read_span(text: bytes) -> Span:
+    try:
+        span = _span.decode(text)
+        if span.trace_id is None or span.span_id is None:
+            span = _span.decode(SNAKE.sub(_camel, text))
+        return span
+    except Unreadable as error:
+        raise Unread(reason_of(error), str(error)[:DETAIL]) from None
+
+
+def _camel(name: re.Match[bytes]) -> bytes:
+    first, *rest = name[0].split(b"_")
+    return first + b"".join(word.capitalize() for word in rest)
+
+
+def _columns(spans: Sequence[Span], sizes: Sequence[int], resources: Sequence[Sequence[bytes]]) -> Spans:
+    sent = {
+        "event_id": pa.array([span.span_id for span in spans], pa.string()),
+        "trace_id": pa.array([span.trace_id for span in spans], pa.string()),
+        "parent_id": pa.array([span.parent_span_id for span in spans], pa.string()),
+    }
+    ids = {name: hex_ids(values, 16 if name == "trace_id" else 8) for name, values in sent.items()}
+    start_ns, bad_start = _nanoseconds([span.start_time_unix_nano for span in spans])
+    end_ns, bad_end = _nanoseconds([span.end_time_unix_nano for span in spans])
+    statuses = [span.status or NO_STATUS for span in spans]
+    return Spans(
+        resources=resources,
+        sizes=sizes,
+        attributes=[_bytes(span.attributes) for span in spans],
+        ids=ids,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        kinds=np.fromiter((_kind(span.kind) for span in spans), np.int64, len(spans)),
+        texts={
+            "operation": pa.array([span.name for span in spans], pa.string()),
+            "status": pa.array(["error" if one.code in ERRORS else "ok" for one in statuses], pa.string()),
+            "status_message": pa.array([one.message or None for one in statuses], pa.string()),
+        },
+        wrong=[
+            (RejectReason.BAD_EVENT_ID, ids["event_id"][1], "not 16 hexadecimal digits"),
+            (RejectReason.BAD_TRACE_ID, ids["trace_id"][1], "not 32 hexadecimal digits"),
+            (RejectReason.BAD_PARENT_ID, ids["parent_id"][1], "not 16 hexadecimal digits"),
+            (RejectReason.BAD_TIME, bad_start, "startTimeUnixNano is not a time"),
+            (RejectReason.BAD_DURATION, bad_end, "endTimeUnixNano is not a time"),
+        ],
+    )
+
+
+def _bytes(raws: Sequence[msgspec.Raw] | None) -> Sequence[bytes]:
+    return list(map(bytes, raws)) if raws else ()
+
+
+def _nanoseconds(values: Sequence[Number | None]) -> tuple[NDArray[np.uint64], Mask | None]:
+    with suppress(TypeError, pa.ArrowInvalid):  # other spellings than the usual one
+        digits = "".join(values)  # type: ignore[arg-type]
+        if digits.isascii() and digits.isdigit():
+            return np.asarray(pa.array(values, pa.string()).cast(pa.uint64())), None
+    times = np.zeros(len(values), np.uint64)
+    wrong = np.zeros(len(values), np.bool_)
+    for row, value in enumerate(values):
+        try:
+            times[row] = whole(value, 0, 2**64 - 1) if value is not None else 0
+        except ValueError:
+            wrong[row] = True
+    return times, wrong
+
+
+def _kind(kind: int | str | None) -> int:
+    """0 for kinds that OTLP does not know."""
+    if isinstance(kind, str):
+        return KINDS.get(kind, 0)
+    return kind if kind is not None and 0 <= kind <= MOST_KIND else 0

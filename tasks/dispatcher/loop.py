@@ -1,0 +1,264 @@
+"""The dispatcher's loop: leases, feeds, cuts, windows, doorbells."""
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+import structlog
+from amqp.exceptions import AMQPError
+from celery import Celery
+from kombu.exceptions import OperationalError
+from sqlalchemy import Connection, Engine
+
+import db.customers.rows
+import db.engine
+import db.errors
+import db.ledger.dispatch
+import db.ledger.windows
+import streams.errors
+from db.clock import now_us
+from db.customers.rows import Customer
+from db.ledger.dispatch import Known, NewQuarantine
+from db.ledger.workers import Attendance
+from streams import Broker
+from tasks.dispatcher.cutter import Pending
+from tasks.dispatcher.doorbells import Doorbells
+from tasks.dispatcher.leases import Leases
+from tasks.dispatcher.raw_streams.errands import Errands
+from tasks.dispatcher.raw_streams.feed import Feed, Rung
+from tasks.dispatcher.raw_streams.following import Following
+from tasks.dispatcher.raw_streams.reconciling import Reconciler
+from tasks.dispatcher.recorder import Cut, quarantine_rows, record, sort
+from tasks.dispatcher.scheduling.due_windows import Turns
+from tasks.dispatcher.scheduling.queue_depth import Queues
+from tasks.settings import TaskSettings
+
+log = structlog.get_logger("dispatcher")
+
+# Of all customers at once; what is wrong with one customer's stream or queue is told apart where it is met.
+AWAY = (db.errors.Unavailable, streams.errors.Unavailable, OperationalError, AMQPError, OSError)
+ROUND_S = 0.005  # the shortest round: what comes within it is taken together
+POLL_S = 0.02  # how often a full customer's windows in flight are looked at
+IDLE_S = 0.25  # the longest wait of a round
+RETRY_S = 1.0  # the pause after the broker or the database was found away
+
+
+@dataclass(kw_only=True)
+class Dispatcher:
+    """Serves the customers whose leases it holds. Everything it remembers can be rebuilt from the
+    database.
+    """
+
+    app: Celery
+    engine: Engine
+    broker: Broker
+    settings: TaskSettings
+    leases: Leases
+    queues: Queues
+    stopping: bool = False
+    _customers: dict[int, Customer] = field(default_factory=dict)
+    _fetches: Errands[tuple[Cut, list[NewQuarantine]]] = field(default_factory=Errands)
+    _held_back: dict[int, Cut] = field(default_factory=dict)  # cuts whose unfit bytes are being fetched
+    _attendance: Attendance = field(default_factory=Attendance)
+    _doorbells: Doorbells = field(init=False)
+    _following: Following = field(init=False)
+    _turns: Turns = field(init=False)
+    _next_tick_s: float = 0.0
+    _next_poll_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        self._turns = Turns(settings=settings)
+        self._doorbells = Doorbells(app=self.app, engine=self.engine, queues=self.queues, settings=settings)
+        reconciler = Reconciler(
+            engine=self.engine, broker=self.broker, app=self.app, deadline_s=settings.read_deadline_s
+        )
+        self._following = Following(
+            engine=self.engine,
+            broker=self.broker,
+            reconciler=reconciler,
+            most_pending=settings.pending_batches,
+        )
+
+    def run(self) -> None:
+        """Turn until `stopping` is set; then give the leases back."""
+        while not self.stopping:
+            try:
+                self.turn()
+            except db.errors.LostLease:
+                continue  # nothing of the round was kept; the customers that are still ours go on
+            except AWAY as error:
+                log.warning("dispatch_waited", reason=type(error).__name__, detail=str(error)[:200])
+                self._forget()
+                time.sleep(RETRY_S)
+        self._close()
+
+    def turn(self) -> None:
+        """One round: take what has come, record the windows that are due, ring them."""
+        started = time.monotonic()
+        if started >= self._next_tick_s:
+            self._tick()
+            self._next_tick_s = time.monotonic() + self.settings.tick_s
+        for subscription in self.broker.wait(self._patience()):
+            if not self._following.collect(subscription):
+                self._next_tick_s = 0.0
+        for feed in self._following.opened(self._customers, self.leases.held):
+            feed.in_flight = self._doorbells.found(feed.found)
+        self._poll()
+        # In this order: a cut that is fetched now must not be made once more.
+        due = self._sorted(list(self._turns.due(self._ready())))
+        self._dispatch(self._fetched() + due)
+        time.sleep(max(0.0, ROUND_S - (time.monotonic() - started)))
+
+    def _tick(self) -> None:
+        before = self._customers
+        with db.engine.begin(self.engine) as connection:
+            self._customers = {customer.id: customer for customer in db.customers.rows.served(connection)}
+            self.leases.tick(connection, set(self._customers))
+            self._turns.pace.learn(db.ledger.windows.yields(connection))
+            processes = self._attendance.processes(connection, time.monotonic())
+        self._turns.learn(self._customers, processes)
+        feeds, held = self._following.feeds, self.leases.held
+        for feed in list(feeds.values()):
+            if held.get(feed.customer_id) != feed.epoch:
+                self._following.drop(feed)
+        self._following.open(self._customers, held)
+        for of, feed in feeds.items():
+            customer = self._customers[of]
+            if of in before and _moved(before[of], customer):
+                # Nobody may consume the queues of before any more, where the doorbells are.
+                self._doorbells.ring_all(customer, feed)
+            self._doorbells.ring_stale(customer, feed)
+
+    def _patience(self) -> float:
+        """Seconds to wait for chunks: until the first linger ends, a poll is due, or the next tick."""
+        now = time.monotonic()
+        waits = [IDLE_S, self._next_tick_s - now]
+        waits += [max(POLL_S, end - now) for end in self._turns.lingers_end_s(self._ready().values())]
+        if self._following.opening or self._fetches.busy:
+            waits.append(POLL_S)
+        return max(0.0, min(waits))
+
+    def _ready(self) -> dict[int, Feed]:
+        """The feeds of which no cut is held back."""
+        feeds = self._following.feeds
+        if not self._held_back:
+            return feeds
+        return {of: feed for of, feed in feeds.items() if of not in self._held_back}
+
+    def _sorted(self, due: list[tuple[Feed, list[Pending]]]) -> list[tuple[Cut, list[NewQuarantine]]]:
+        """The cuts that can be recorded now; others are held back until the bytes that they put into
+        quarantine are there.
+        """
+        if not due:
+            return []
+        with db.engine.look(self.engine) as connection:
+            cuts = [sort(feed, batches, _known(connection, feed, batches)) for feed, batches in due]
+        for each in cuts:
+            if each.quarantined:
+                self._held_back[each.feed.customer_id] = each
+                self._fetches.go(each.feed.customer_id, partial(self._fetch, each))
+        return [(each, []) for each in cuts if not each.quarantined]
+
+    def _fetch(self, cut: Cut) -> tuple[Cut, list[NewQuarantine]]:
+        """The errand: the bytes of what the cut puts into quarantine."""
+        at_us, deadline_s = now_us(self.engine), self.settings.read_deadline_s
+        return cut, quarantine_rows(self.broker, cut, now_us=at_us, deadline_s=deadline_s)
+
+    def _fetched(self) -> list[tuple[Cut, list[NewQuarantine]]]:
+        """The cuts that were held back and can be recorded now."""
+        ready = []
+        for of, fetched, error in self._fetches.done():
+            cut = self._held_back.get(of)
+            if cut is None or (fetched is not None and fetched[0] is not cut):
+                continue  # of a cut that was given up
+            del self._held_back[of]
+            if self._following.feeds.get(of) is not cut.feed:
+                continue
+            if fetched is not None:
+                ready.append(fetched)
+                continue
+            log.warning("unfit_bytes_not_fetched", customer=cut.feed.slug, reason=type(error).__name__)
+            self._following.give_up(cut.feed)
+        return ready
+
+    def _dispatch(self, due: list[tuple[Cut, list[NewQuarantine]]]) -> None:
+        """Record the windows of all customers that are due in one transaction, then ring them."""
+        if not due:
+            return
+        with db.engine.begin(self.engine) as connection:
+            at_us = now_us(connection)
+            windows = [self._record(connection, each, rows, at_us) for each, rows in due]
+        # Dying here leaves recorded windows without a doorbell: the next holder finds them in flight and
+        # rings.
+        for (each, _), window_id in zip(due, windows, strict=True):
+            self._recorded(each, window_id)
+
+    def _record(self, connection: Connection, each: Cut, rows: list[NewQuarantine], at_us: int) -> int:
+        try:
+            return record(
+                connection,
+                each,
+                rows,
+                pipeline_version=self._customers[each.feed.customer_id].pipeline_version,
+                quarantine_daily_bytes=self.settings.quarantine_daily_bytes,
+                now_us=at_us,
+            )
+        except db.errors.LostLease:
+            log.warning("lease_lost", customer=each.feed.slug, epoch=each.feed.epoch)
+            self.leases.held.pop(each.feed.customer_id, None)
+            self._following.drop(each.feed)
+            raise
+
+    def _recorded(self, each: Cut, window_id: int) -> None:
+        feed, customer = each.feed, self._customers[each.feed.customer_id]
+        if each.expired:
+            log.error("batches_expired", customer=feed.slug, count=each.expired)
+        feed.recorded(len(each.batches), each.batches[-1].offset + 1)
+        self._following.recorded(feed)
+        if not each.fresh:
+            return
+        feed.in_flight[window_id] = Rung(time.monotonic())
+        self._turns.pace.went(feed.customer_id, sum(b.size for b in each.fresh), customer.events_per_second)
+        self._doorbells.ring(customer, window_id)
+
+    def _poll(self) -> None:
+        """Learn which windows were deposited since, and which were cut in two."""
+        now = time.monotonic()
+        busy = [feed for feed in self._following.feeds.values() if feed.in_flight]
+        if now < self._next_poll_s or not busy:
+            return
+        waiting = any(feed.pending for feed in busy)
+        self._next_poll_s = now + (POLL_S if waiting else IDLE_S)
+        with db.engine.look(self.engine) as connection:
+            open_ids = db.ledger.windows.open_ids(connection, [feed.customer_id for feed in busy])
+        for feed in busy:
+            feed.in_flight = {i: feed.in_flight.get(i, Rung(now)) for i in open_ids.get(feed.customer_id, ())}
+
+    def _forget(self) -> None:
+        """Drop all feeds: the outcome of the last transaction may be unknown, the database knows the
+        cursors.
+        """
+        self._following.drop_all()
+        self._held_back.clear()
+        self._next_tick_s = 0.0
+
+    def _close(self) -> None:
+        self._following.close()
+        self._fetches.close()
+        with suppress(*AWAY), db.engine.begin(self.engine) as connection:
+            self.leases.leave(connection)
+        self.queues.close()
+        log.info("dispatcher_stopped")
+
+
+def _moved(before: Customer, customer: Customer) -> bool:
+    """Whether its doorbells lie elsewhere than they should, or somebody asked for them."""
+    return (before.routes, before.rings_asked) != (customer.routes, customer.rings_asked)
+
+
+def _known(connection: Connection, feed: Feed, batches: list[Pending]) -> dict[str, Known]:
+    ids = [batch.batch_id for batch in batches]
+    ids += [batch.other_id for batch in batches if batch.other_id]
+    return db.ledger.dispatch.known(connection, feed.customer_id, ids)

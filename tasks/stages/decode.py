@@ -1,0 +1,183 @@
+"""Stage one: a window's offsets in, one table of its events out."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+import msgspec
+
+import db.engine
+import db.ledger.windows
+from db.errors import LostRace
+from db.ledger.windows import Work
+from streams import Envelope, Message, decode_envelope, raw
+from streams.errors import UnfitMessage
+from streams.fingerprint import FINGERPRINT_BYTES, fingerprint_of_envelope
+from tasks.decoders import DecodedBatches, DecodeLimits, RawBatch, Reject, decode_batches
+from tasks.errors import NotWhatWasBooked, WindowTooLarge
+from tasks.events import EVENTS
+from tasks.handover import EXPIRED, Handover, Header, RejectRow, UnfitRow, pack
+from tasks.settings import TaskSettings
+from tasks.stages.breaker import spoilt_batches
+from tasks.stages.context import Context
+from tasks.stages.deliveries import Delivery, Turn, decided, grounds, suspect
+from tasks.stages.split import offsets, split
+
+TOO_LARGE = "too_large"
+
+Handed = TypeVar("Handed")
+
+
+def run(
+    context: Context, window_id: int, hand_on: Callable[[Handover], Handed], delivery: Delivery
+) -> Handed | None:
+    """Decode a recorded window and hand it on; None when nothing is to be handed on: it was deposited
+    meanwhile, is cut in two, or has to wait.
+
+    ``hand_on`` raises `WindowTooLarge` for more than it can take. Raises `streams.Unavailable` or
+    `db.errors.Unavailable` when the world is away.
+    """
+    with db.engine.look(context.engine) as connection:
+        work = db.ledger.windows.work(connection, window_id)
+    if work is None or not work.due:
+        return None
+    with suppress(LostRace), decided(context, work, delivery) as decision:
+        match decision.turn:
+            case Turn.WORK:
+                return _handed_on(context, work, hand_on)
+            case Turn.REFUSE:
+                return hand_on(refuse(work, *grounds(decision.held), decision.held.deaths))
+            case Turn.CUT:
+                split(context, work, decision.held)
+    return None
+
+
+def _handed_on(context: Context, work: Work, hand_on: Callable[[Handover], Handed]) -> Handed | None:
+    try:
+        return hand_on(decode(work, _messages(context, work), context.settings))
+    except WindowTooLarge:
+        if split(context, work):
+            return None
+        return hand_on(refuse(work, TOO_LARGE, "its events do not fit into one hand-over"))
+
+
+def packed(handover: Handover, *, most_bytes: int) -> bytes:
+    """The hand-over for a stage that runs elsewhere. Raises `WindowTooLarge` above ``most_bytes``."""
+    data = pack(*handover)
+    if len(data) > most_bytes:
+        raise WindowTooLarge
+    return data
+
+
+def decode(work: Work, messages: Sequence[Message], settings: TaskSettings) -> Handover:
+    """The hand-over of a window: its good events, its rejected events, its unfit batches.
+
+    ``messages`` are the window's envelopes in the stream; one that retention removed meanwhile becomes unfit.
+    Raises `WindowTooLarge` when ``settings.decoded_bytes`` is passed, and `NotWhatWasBooked` when one of them
+    is not the message that was recorded at its offset.
+    """
+    envelopes = {message.offset: _envelope(work, message) for message in messages}
+    limits = DecodeLimits(
+        decompressed_bytes=settings.decompressed_bytes,
+        ratio=settings.decompression_ratio,
+        window_bytes=settings.decoded_bytes,
+    )
+    decoded = decode_batches([_raw_batch(envelope) for envelope in envelopes.values()], limits)
+    return Handover(_header(work, envelopes, decoded), {"events": decoded.events})
+
+
+def refuse(work: Work, reason: str, detail: str, deaths: int = 0) -> Handover:
+    """The hand-over of a window of which every batch goes to quarantine, for the deaths held against it."""
+    unfit = [UnfitRow(offset=offset, reason=reason, detail=detail) for offset in offsets(work.window)]
+    header = _plain_header(work, batches=len(unfit), unfit=unfit)
+    header = msgspec.structs.replace(header, deaths=max(deaths, header.deaths))
+    return Handover(header, {"events": EVENTS.empty_table()})
+
+
+def _messages(context: Context, work: Work) -> list[Message]:
+    # Not to the window's last offset: what is left of one that lost its end may lie before the stream's.
+    due = offsets(work.window)
+    wanted, deadline_s = set(due), context.settings.read_deadline_s
+    messages = context.broker.read(raw(work.slug), due[0], due[-1], deadline_s=deadline_s)
+    return [message for message in messages if message.offset in wanted]
+
+
+def _envelope(work: Work, message: Message) -> Envelope:
+    """Raises `NotWhatWasBooked` for another message than the one that was recorded; of a window of an earlier
+    revision it is not known which one that was.
+    """
+    booked = work.window.fingerprints
+    try:
+        envelope = decode_envelope(message.data)
+    except UnfitMessage as error:
+        raise NotWhatWasBooked(f"offset {message.offset} of {raw(work.slug)}: {error}") from error
+    if booked is not None:
+        place = (message.offset - work.window.first_offset) * FINGERPRINT_BYTES
+        if fingerprint_of_envelope(envelope) != booked[place : place + FINGERPRINT_BYTES]:
+            raise NotWhatWasBooked(f"offset {message.offset} of {raw(work.slug)}")
+    return envelope
+
+
+def _header(work: Work, envelopes: dict[int, Envelope], decoded: DecodedBatches) -> Header:
+    places = list(envelopes.items())
+    unfit = [
+        UnfitRow(offset=places[index][0], reason=error.reason, detail=error.detail)
+        for index, error in decoded.unfit.items()
+    ]
+    unfit += [
+        UnfitRow(offset=offset, reason=EXPIRED, detail="retention removed it before it was decoded")
+        for offset in offsets(work.window)
+        if offset not in envelopes
+    ]
+    rejects = [_reject(*places[reject.batch], reject) for reject in decoded.rejects]
+    found = sum(decoded.counts) + len(rejects)
+    batches = len(envelopes) + len(unfit) - len(decoded.unfit)
+    spoilt = spoilt_batches(decoded)
+    return _plain_header(work, batches=batches, unfit=unfit, rejects=rejects, decoded=found, spoilt=spoilt)
+
+
+def _reject(offset: int, envelope: Envelope, reject: Reject) -> RejectRow:
+    return RejectRow(
+        offset=offset,
+        batch_id=envelope.batch_id,
+        accepted_at_us=envelope.came_at_us,
+        row=reject.row,
+        reason=reject.reason,
+        detail=reject.detail,
+        data=reject.data,
+        format=reject.format,
+    )
+
+
+def _plain_header(
+    work: Work,
+    *,
+    batches: int,
+    unfit: list[UnfitRow],
+    rejects: list[RejectRow] | None = None,
+    decoded: int = 0,
+    spoilt: dict[str, int] | None = None,
+) -> Header:
+    return Header(
+        window_id=work.window.id,
+        customer_id=work.window.customer_id,
+        customer=work.slug,
+        token=work.window.token,
+        batches=batches,
+        pipeline=work.pipeline,
+        decoded=decoded,
+        rejects=rejects or [],
+        unfit=unfit,
+        deaths=work.window.deaths,
+        suspect=suspect(work.window),
+        spoilt=spoilt or {},
+    )
+
+
+def _raw_batch(envelope: Envelope) -> RawBatch:
+    return RawBatch(
+        body=envelope.body,
+        format=envelope.format,
+        content_encoding=envelope.content_encoding,
+        accepted_at_us=envelope.came_at_us,
+    )

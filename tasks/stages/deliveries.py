@@ -1,0 +1,127 @@
+"""What becomes of a window whose deliveries end badly: cut until the guilty batch is alone, then refused.
+
+A first delivery costs nothing. Later ones, and those of parts that were cut for this reason, are counted in
+the ledger before their work begins; see `db.ledger.bad_ends`. A window of many batches that has used up its
+deliveries is cut in two, whatever ended them: that harms no innocent batch. A batch that is alone is refused
+only for *deaths*, which a worker's parent saw; for restarts it is merely left to be rung again later.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import Enum
+from typing import Any, NamedTuple
+
+import structlog
+
+import db.engine
+import db.ledger.bad_ends
+from db.errors import Unavailable
+from db.ledger.bad_ends import Held
+from db.ledger.windows import Window, Work
+from tasks.errors import Tripped
+from tasks.stages.context import Context
+from tasks.worker.failures import is_the_worlds
+from tasks.worker.requests import CAUSE, WORKER_DIED
+
+log = structlog.get_logger("worker")
+
+
+class Delivery(NamedTuple):
+    """How a message came to this worker.
+
+    ``redelivered`` by the broker, which says nothing of why; or marked by a worker's parent: ``died_of`` is
+    the cause of the death that ended the delivery before this one.
+    """
+
+    id: str
+    redelivered: bool = False
+    died_of: str | None = None
+
+    @property
+    def again(self) -> bool:
+        """Whether there was a delivery before this one, however it ended."""
+        return self.redelivered or self.died_of is not None
+
+
+class Turn(Enum):
+    """What to do with a window that was delivered."""
+
+    WORK = "work"
+    CUT = "cut"  # in two, and let the parts come one by one
+    REFUSE = "refuse"  # send its only batch to quarantine
+    LEAVE = "leave"  # nothing now; the dispatcher rings it again, later each time
+
+
+class Decision(NamedTuple):
+    """`held`: what is held against the window, this delivery included."""
+
+    turn: Turn
+    held: Held
+
+
+def delivery(request: Any) -> Delivery:
+    """Read from a task's request (`celery.app.task.Context`)."""
+    redelivered = bool((request.delivery_info or {}).get("redelivered"))
+    cause: str | None = getattr(request, CAUSE, None)
+    # A marked message that the broker delivers once more tells of a death that was counted already.
+    return Delivery(request.id, redelivered, None if redelivered else cause)
+
+
+def suspect(window: Window) -> bool:
+    """Whether deliveries of the window, or of one that it was cut from, ended badly."""
+    return window.deliveries > 0 or window.deaths > 0
+
+
+def grounds(held: Held) -> tuple[str, str]:
+    """Reason and detail with which a batch is refused for what is held against it."""
+    reason, _, what = (held.cause or f"{WORKER_DIED}: unknown").partition(": ")
+    return reason, f"ended {held.deaths} deliveries of its own, the last by {what}"
+
+
+@contextmanager
+def decided(context: Context, work: Work, how: Delivery, *, alone: bool = False) -> Iterator[Decision]:
+    """What to do with an open window that was delivered; wrap the work in it.
+
+    When the work ends well, or the world ends it, nothing of this delivery is held against the window. When
+    this process dies or meets another error, the count stays. With ``alone``, this is a deposit, which takes
+    one window after the other: a death before it is that of the window which it was at. Raises LostRace for
+    a window that is not open any more, `db.errors.Unavailable`.
+    """
+    window = work.window
+    if not (how.again or window.rings > 1 or suspect(window)):
+        yield Decision(Turn.WORK, Held(0, 0, None))
+        return
+    died_of, tried_by = (None, how.id) if alone else (how.died_of, None)
+    with db.engine.begin(context.engine) as connection:
+        held = db.ledger.bad_ends.count(connection, window.id, died_of=died_of, tried_by=tried_by)
+    decision = Decision(_turn(context, work, how, held), held)
+    if decision.turn is not Turn.WORK:
+        log.warning(
+            "window_suspected",
+            customer=work.slug,
+            window=window.id,
+            turn=decision.turn.value,
+            **held._asdict(),
+        )
+    try:
+        yield decision
+    except Exception as error:
+        if is_the_worlds(error) or isinstance(error, Tripped):
+            _take_back(context, window, tried_by)
+        raise
+    if decision.turn is not Turn.CUT:
+        _take_back(context, window, tried_by)
+
+
+def _turn(context: Context, work: Work, how: Delivery, held: Held) -> Turn:
+    bound = context.settings.deliveries
+    if work.window.batches > 1:
+        return Turn.CUT if held.deliveries >= bound else Turn.WORK
+    if held.deaths >= bound:
+        return Turn.REFUSE
+    return Turn.LEAVE if held.deliveries >= bound and how.redelivered else Turn.WORK
+
+
+def _take_back(context: Context, window: Window, tried_by: str | None) -> None:
+    with suppress(Unavailable), db.engine.begin(context.engine) as connection:
+        db.ledger.bad_ends.take_back(connection, window.id, tried_by)

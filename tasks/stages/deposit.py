@@ -1,0 +1,169 @@
+"""Stage three: everything that is ready in a customer's processed stream, into the database, once."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+import structlog
+
+import db.engine
+import db.ledger.bad_ends
+import db.ledger.deposits
+import db.ledger.windows
+from db.errors import LostRace
+from db.ledger.deposits import Owed
+from streams import Message, processed
+from streams.errors import StreamEnds
+from tasks.errors import Tripped
+from tasks.handover import Header
+from tasks.stages.context import Context
+from tasks.stages.deliveries import Decision, Delivery, Turn, decided
+from tasks.stages.deposit_transaction import Place, book, open_breaker
+from tasks.stages.processed_results import Drained, Ready, ready, unpacked, window_of
+from tasks.stages.quarantine_rows import quarantine_rows
+from tasks.stages.split import renew, split
+
+log = structlog.get_logger("worker")
+
+
+def run(context: Context, customer_id: int, window_id: int, delivery: Delivery) -> None:
+    """Deposit ``window_id`` and what is ready before it; returns when it is in the database, by whomever, or
+    when it stays owed: its customer's breaker is open, or it is left for later.
+
+    The cursor of the processed stream moves by compare-and-set in the transaction that writes the rows. Of
+    two deposits at once one wins; the other finds the cursor moved and looks again. Raises
+    `streams.errors.StreamEnds` when the window's results are not in the stream.
+    """
+    if delivery.died_of is not None:
+        with db.engine.begin(context.engine) as connection:
+            db.ledger.bad_ends.died_trying(connection, customer_id, delivery.id, delivery.died_of)
+    while True:
+        with db.engine.look(context.engine) as connection:
+            standing = db.ledger.deposits.standing(connection, customer_id, window_id)
+        if standing.halted or not standing.owed:
+            return
+        before = standing.next_offset
+        place = Place(customer_id=customer_id, standing=standing, before=before, after=before)
+        try:
+            messages = _drain(context, standing.slug, before, window_id)
+            if window_id in deposit(context, place, messages, delivery):
+                return
+        except LostRace:
+            continue
+        except Tripped as tripped:
+            open_breaker(context, place, tripped.reason)
+            return
+        except StreamEnds as error:
+            if before == 0 or (error.end is not None and error.end + 1 >= before):
+                raise
+            _start_over(context, customer_id, before, error)
+
+
+def deposit(context: Context, place: Place, messages: Sequence[Message], delivery: Delivery) -> set[int]:
+    """Write what the ledger still lacks of ``messages`` and move the cursor past them, in one transaction.
+
+    When a deposit of any of them ended badly before, in a transaction for each: so that one that ends this
+    one, too, is known. Returns the windows that are written or left for later. Raises `LostRace` when the
+    cursor is not at ``place.before`` any more and `Tripped` when too much of it failed: then nothing is
+    written.
+    """
+    drained = [each for message in messages if (each := unpacked(message))]
+    owed = _owed(context, place.customer_id, drained)
+    end = replace(place, after=messages[-1].offset + 1)
+    if delivery.again or any(one.suspect for one in owed.values()):
+        return _one_by_one(context, end, drained, delivery)
+    portion, after = _portion(context, drained, owed)
+    book(context, replace(end, after=after or end.after), portion)
+    return {one.header.window_id for one in portion}
+
+
+def _portion(
+    context: Context, drained: Sequence[Drained], owed: Mapping[int, Owed]
+) -> tuple[list[Ready], int | None]:
+    """What is owed, in the order of the windows, and the offset behind it where the bytes that go to
+    quarantine end the deposit: windows of unfit batches only are small results of large batches.
+    """
+    taken: dict[int, Ready] = {}
+    held_bytes = 0
+    for one in drained:
+        window_id = one.header.window_id
+        # A window that was rung twice can be there twice.
+        if window_id in taken or not one.fits(owed):
+            continue
+        taken[window_id] = ready(one, owed, quarantine_rows(context, one.header))
+        held_bytes += sum(len(row.bytes) for row in taken[window_id].quarantined)
+        if held_bytes > 2 * context.settings.handover_bytes:
+            return [taken[each] for each in sorted(taken)], one.offset + 1
+    return [taken[each] for each in sorted(taken)], None
+
+
+def _one_by_one(context: Context, place: Place, drained: Sequence[Drained], delivery: Delivery) -> set[int]:
+    """As `deposit`, and a window that must not be deposited is passed over: its results are made again."""
+    settled = set()
+    for one in drained:
+        window_id = one.header.window_id
+        owed = _owed(context, place.customer_id, [one])
+        if not one.fits(owed):
+            continue
+        with db.engine.look(context.engine) as connection:
+            work = db.ledger.windows.work(connection, window_id)
+        if work is None:
+            continue
+        with decided(context, work, delivery, alone=True) as decision:
+            match _turn(one.header, decision):
+                case Turn.WORK:
+                    upto = replace(place, after=one.offset + 1)
+                    book(context, upto, [ready(one, owed, quarantine_rows(context, one.header))])
+                    place = replace(place, before=upto.after)
+                    settled.add(window_id)
+                case Turn.CUT:
+                    split(context, work, decision.held)
+                case Turn.REFUSE:
+                    renew(context, work, decision.held)
+                case Turn.LEAVE:
+                    settled.add(window_id)
+    if place.before < place.after:
+        book(context, place, [])
+    return settled
+
+
+def _turn(header: Header, decision: Decision) -> Turn:
+    """A window that was refused is written unread, unless even that has ended deliveries since."""
+    if not header.refused:
+        return decision.turn
+    return Turn.WORK if decision.held.deaths <= header.deaths else Turn.LEAVE
+
+
+def _drain(context: Context, slug: str, first: int, window_id: int) -> list[Message]:
+    """The results from ``first`` up to those of ``window_id``, and what came in the same chunk.
+
+    Stops at the end of a chunk after ``deposit_windows`` windows or two hand-overs' worth of bytes; the
+    caller comes again for the rest.
+    """
+    settings = context.settings
+    seen_bytes = 0
+
+    def enough(message: Message) -> bool:
+        nonlocal seen_bytes
+        seen_bytes = len(message.data) + (0 if message.offset == first else seen_bytes)
+        full = message.offset >= first + settings.deposit_windows or seen_bytes > 2 * settings.handover_bytes
+        return full or window_of(message) == window_id
+
+    return context.broker.read_until(processed(slug), first, enough, deadline_s=settings.read_deadline_s)
+
+
+def _owed(context: Context, customer_id: int, drained: Sequence[Drained]) -> dict[int, Owed]:
+    with db.engine.look(context.engine) as connection:
+        return db.ledger.deposits.undeposited(
+            connection, customer_id, [one.header.window_id for one in drained]
+        )
+
+
+def _start_over(context: Context, customer_id: int, before: int, error: StreamEnds) -> None:
+    """The processed stream is shorter than the cursor: it was replaced, or lost its end with the power.
+
+    What it holds is read again from its beginning; the ledger says what of it is still owed.
+    """
+    log.error("processed_stream_shorter_than_cursor", cursor=before, end=error.end, stream=error.stream)
+    with suppress(LostRace), db.engine.begin(context.engine) as connection:
+        db.ledger.deposits.advance(connection, customer_id, before, 0)

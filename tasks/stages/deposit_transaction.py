@@ -1,0 +1,121 @@
+"""The deposit's transaction: results, quarantine, ledger and cursor, together or not at all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import structlog
+from sqlalchemy import Connection
+
+import db.engine
+import db.ledger.breaker
+import db.ledger.deposits
+import db.quarantine.rows
+import db.results
+from db.clock import now_us
+from db.ledger.deposits import DepositedWindow, Standing
+from tasks.errors import Tripped
+from tasks.handover import Header
+from tasks.processors import merge_interactions, merge_rollups
+from tasks.stages.breaker import failures, tripped
+from tasks.stages.context import Context
+from tasks.stages.processed_results import Ready
+
+log = structlog.get_logger("worker")
+
+MINUTE_US = 60_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Whose deposit this is, and from where to where it moves the cursor of the processed stream."""
+
+    customer_id: int
+    standing: Standing
+    before: int
+    after: int
+
+
+def book(context: Context, place: Place, ready: Sequence[Ready]) -> None:
+    """Write these windows' results and move the cursor.
+
+    Raises `LostRace` when the cursor is not at ``place.before`` any more, and `Tripped` when so much failed
+    that the breaker has to open: nothing is written then.
+    """
+    tables = [one.tables for one in ready]
+    db.results.prepare(
+        context.engine, [each["events"] for each in tables], [each["rollups"] for each in tables]
+    )
+    of = place.customer_id
+    with db.engine.begin(context.engine) as connection:
+        db.ledger.deposits.advance(connection, of, place.before, place.after)
+        # Asked again: a window that was cut in two meanwhile is not owed any more, its halves are.
+        owed = db.ledger.deposits.undeposited(connection, of, [one.header.window_id for one in ready])
+        tokens = {window_id: one.token for window_id, one in owed.items()}
+        fresh = [one for one in ready if tokens.get(one.header.window_id) == one.header.token]
+        _check_breaker(connection, context, place, fresh)
+        _write(connection, of, fresh)
+        withheld = db.quarantine.rows.add(
+            connection,
+            of,
+            [row for one in fresh for row in one.quarantined],
+            daily_bytes=context.settings.quarantine_daily_bytes,
+        )
+        db.ledger.deposits.mark(connection, [_deposited(one.header) for one in fresh], now_us(connection))
+    # Dying here, before Celery's ack, rings once more: the window is found deposited and nothing happens.
+    if withheld:
+        log.warning("quarantine_bytes_withheld", customer=place.standing.slug, rows=len(withheld))
+
+
+def open_breaker(context: Context, place: Place, reason: str) -> None:
+    """Dispatch and deposits of the customer stop until an operator resumes it."""
+    with db.engine.begin(context.engine) as connection:
+        opened = db.ledger.breaker.trip(connection, place.customer_id, reason, now_us(connection))
+    if opened:
+        log.error("breaker_opened", customer=place.standing.slug, reason=reason)
+
+
+def _check_breaker(connection: Connection, context: Context, place: Place, fresh: Sequence[Ready]) -> None:
+    accepted_upto = place.standing.accepted_upto
+    judged = [one.header for one in fresh if one.first_offset > accepted_upto]
+    if not any(failures(header) for header in judged):
+        return
+    past = db.ledger.breaker.outcomes(
+        connection, place.customer_id, now_us(connection) - MINUTE_US, accepted_upto
+    )
+    reason = tripped(past, judged, context.settings)
+    if reason is not None:
+        raise Tripped(reason)
+
+
+def _write(connection: Connection, customer_id: int, ready: Sequence[Ready]) -> None:
+    """Merge the windows' results in memory, then write each row of them once."""
+    if not ready:
+        return
+    interactions = merge_interactions([one.tables["interactions"] for one in ready])
+    rollups = merge_rollups([one.tables["rollups"] for one in ready])
+    events = pa.concat_tables([_placed(one) for one in ready])
+    db.results.write_interactions(connection, customer_id, interactions)
+    db.results.write_rollups(connection, customer_id, rollups)
+    db.results.write_events(connection, customer_id, events)
+
+
+def _placed(one: Ready) -> pa.Table:
+    """The window's events with the key of their rows: window_id (int64) and position (int32)."""
+    events = one.tables["events"]
+    window_ids = pa.repeat(pa.scalar(one.header.window_id, pa.int64()), len(events))
+    positions = pa.arange(0, len(events)).cast(pa.int32())
+    return events.append_column("window_id", window_ids).append_column("position", positions)
+
+
+def _deposited(header: Header) -> DepositedWindow:
+    return DepositedWindow(
+        id=header.window_id,
+        batches=header.batches,
+        decoded=header.decoded,
+        kept=header.kept,
+        dropped=sum(header.dropped.values()),
+        rejected=len(header.rejects),
+        quarantined=len(header.unfit),
+        failures=failures(header),
+    )

@@ -1,0 +1,82 @@
+"""Stage two: a window's events in, its results in the customer's processed stream."""
+
+from contextlib import suppress
+from functools import lru_cache
+
+import msgspec
+
+import db.engine
+import db.ledger.windows
+from db.errors import LostRace
+from db.ledger.windows import Work
+from pipelines import Pipeline, parse
+from streams import encode_result, processed
+from tasks.handover import Handover, Header, pack, peek, read
+from tasks.processors import Processed, process as apply
+from tasks.stages.context import Context
+from tasks.stages.decode import TOO_LARGE, refuse
+from tasks.stages.deliveries import Delivery, Turn, decided, grounds
+from tasks.stages.split import split
+
+_pipeline = lru_cache(maxsize=1024)(parse)
+
+
+def run(context: Context, data: bytes, delivery: Delivery) -> bool:
+    """`publish` what was handed over as bytes. What is held against the window counts here, too.
+
+    Raises as `publish` does.
+    """
+    header, tables = peek(data)
+    if not (delivery.again or header.suspect):
+        return publish(context, Handover(header, read(tables)))
+    work = _work(context, header)
+    if work is None:
+        return False
+    with suppress(LostRace), decided(context, work, delivery) as decision:
+        match decision.turn:
+            case Turn.WORK:
+                return publish(context, Handover(header, read(tables)))
+            case Turn.REFUSE:
+                return publish(context, refuse(work, *grounds(decision.held), decision.held.deaths))
+            case Turn.CUT:
+                split(context, work, decision.held)
+    return False
+
+
+def publish(context: Context, handed: Handover) -> bool:
+    """Process a decoded window and publish its results; False when the window needs no deposit from here: it
+    was cut in two, deposited meanwhile, or has to wait.
+
+    Returns after the broker's confirm. Dying after it and before Celery's ack publishes the results once
+    more; the deposit takes a window's results once. Raises `streams.Unavailable` when the broker is away.
+    """
+    results = process(handed)
+    header = handed.header
+    if len(results) > context.settings.handover_bytes:
+        work = _work(context, header)
+        if work is None or split(context, work):
+            return False
+        results = process(refuse(work, TOO_LARGE, "its results do not fit into one hand-over"))
+    message = encode_result(header.window_id, header.customer, results)
+    context.broker.publish(
+        processed(header.customer), message, deadline_s=context.settings.publish_deadline_s
+    )
+    return True
+
+
+def _work(context: Context, header: Header) -> Work | None:
+    """The window as it is now; None when this hand-over is not owed any more."""
+    with db.engine.look(context.engine) as connection:
+        work = db.ledger.windows.work(connection, header.window_id)
+    return work if work is not None and work.due and work.window.token == header.token else None
+
+
+def process(handed: Handover) -> bytes:
+    """Apply the pipeline that is pinned in the window to its ``events``; returns the results' hand-over."""
+    pipeline: Pipeline = _pipeline(handed.header.pipeline)
+    outcome: Processed = apply(handed.tables["events"], pipeline)
+    header = msgspec.structs.replace(handed.header, kept=outcome.kept, dropped=outcome.dropped, pipeline="")
+    return pack(
+        header,
+        {"interactions": outcome.interactions, "rollups": outcome.rollups, "events": outcome.events},
+    )

@@ -1,0 +1,1 @@
+"""What bends Celery's worker: consumption, transport, requests, shared queues, monitoring."""
