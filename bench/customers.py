@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from db.engine import connect
 from db.settings import DatabaseSettings
 from streams import Broker, StreamSettings
-from webapp.customers import create
 from webapp.settings import retention_settings
+from webapp.terminal.new_customer import create
 
 AT_ONCE = 4
 

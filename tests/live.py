@@ -13,7 +13,7 @@ from tests.commands import flask, flask_json
 from tests.integration.test_whole import event, ndjson
 from tests.receiver import Home
 from tests.whole import ROOT, Whole, until
-from webapp.commands.exits import Exit
+from webapp.terminal.exits import Exit
 
 MINE = "customer_id = (SELECT id FROM customers WHERE slug = :slug)"
 EACH = 3

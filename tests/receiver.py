@@ -21,8 +21,8 @@ from db.settings import DatabaseSettings
 from deploy.local import ports
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker, Envelope, StreamSettings, decode_envelope, raw
-from webapp.customers import create
 from webapp.settings import MIB, RetentionSettings
+from webapp.terminal.new_customer import create
 
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE_S = 60.0

@@ -13,18 +13,20 @@ from db.customers.rows import Customer
 from db.engine import connect, read
 from db.settings import DatabaseSettings
 from streams import Broker, StreamSettings
-from webapp import commands, cors, health, logs, receive, refusals, traces
-from webapp.drain import Drain
-from webapp.gate import Gate
-from webapp.keys import Find, KeyCache
-from webapp.limits import Limits
-from webapp.meters import Meters
+from webapp import commands, logs
+from webapp.limits.decision import Limits
+from webapp.limits.meters import Meters
+from webapp.limits.quota_sync import Usage
 from webapp.metrics import CustomerCounts
-from webapp.parts import Parts
-from webapp.reception import Reception
+from webapp.receiving import batches, cors, refusals, traces
+from webapp.receiving.accept import Reception
+from webapp.receiving.keys import Find, KeyCache
+from webapp.serving import health
+from webapp.serving.close_unread import announcing
+from webapp.serving.head_check import Gate
+from webapp.serving.parts import Parts
+from webapp.serving.shutdown_flag import Drain
 from webapp.settings import HttpSettings, http_settings
-from webapp.unread import announcing
-from webapp.usage import Usage
 
 
 def _finder(engine: Engine, limits: Limits) -> Find:
@@ -71,7 +73,7 @@ def build(settings: HttpSettings | None = None, drain: Drain | None = None) -> F
         counts=counts,
         limits=limits,
         reception=reception,
-        gate=Gate(reception, {receive.PATH: receive.FORMATS, traces.PATH: traces.FORMATS}),
+        gate=Gate(reception, {batches.PATH: batches.FORMATS, traces.PATH: traces.FORMATS}),
         drain=drain or Drain(),
     )
     # No static files and no session: both cost every request something.
@@ -80,7 +82,7 @@ def build(settings: HttpSettings | None = None, drain: Drain | None = None) -> F
     app.url_map.merge_slashes = False
     app.extensions["sluice"] = parts
     app.wsgi_app = announcing(app.wsgi_app)  # type: ignore[assignment] # as Flask documents it
-    app.register_blueprint(receive.blueprint(reception))
+    app.register_blueprint(batches.blueprint(reception))
     app.register_blueprint(traces.blueprint(reception))
     app.register_blueprint(health.blueprint(broker, keys, parts.drain))
     refusals.register(app)

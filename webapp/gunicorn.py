@@ -1,8 +1,8 @@
 """gunicorn's settings: `gunicorn -c python:webapp.gunicorn 'webapp:create_app()'`.
 
 gthread, because a request mostly waits (for its body, for its confirm) and idle connections wait in the
-worker's poller, not in threads; ours (webapp.worker), because slow ones should, too. Every worker connects
-for itself after the fork; the master holds no connection.
+worker's poller, not in threads; ours (webapp.serving.worker), because slow ones should, too. Every worker
+connects for itself after the fork; the master holds no connection.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, cast
 
 from operators import Listener, Memory, share
-from webapp.cores import free_core, step_back
-from webapp.descriptors import make_room
-from webapp.drain import Drain
-from webapp.meters import Meters
+from webapp.limits.meters import Meters
+from webapp.serving.cores import free_core, step_back
+from webapp.serving.file_descriptors import make_room
+from webapp.serving.shutdown_flag import Drain
 from webapp.settings import http_settings
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped] # ships no types
     from gunicorn.workers.base import Worker  # type: ignore[import-untyped] # the same
 
-    from webapp.parts import Parts
+    from webapp.serving.parts import Parts
 
 _settings = http_settings()
 _drain = Drain()
@@ -35,7 +35,7 @@ _memory = Memory(lanes=2 * _settings.workers + 2, lane_bytes=(1000 + 16 * _setti
 _listener = Listener(bind=_settings.metrics_bind, memory=_memory)
 
 bind = _settings.bind
-worker_class = "webapp.worker.Worker"
+worker_class = "webapp.serving.worker.Worker"
 workers = _settings.workers
 threads = _settings.threads
 worker_connections = _settings.connections

@@ -24,12 +24,12 @@ from webapp.gunicorn import (  # gunicorn takes its settings from this module's 
     workers as workers,
 )
 from webapp.problems import Problem
-from webapp.reception import Admitted
+from webapp.receiving.accept import Admitted
 from webapp.settings import HttpSettings, http_settings
 
 
 class Anything:
-    """What `webapp.worker` asks of a receiver's gate and reception: every body is wanted, and nobody's."""
+    """What `webapp.serving.worker` asks of a receiver: every body is wanted, and nobody's."""
 
     def __init__(self, settings: HttpSettings) -> None:
         self.settings = settings

@@ -40,11 +40,11 @@ from tests.integration.ledger_rows import (
 )
 from tests.whole import until
 from webapp.app import build
-from webapp.limits import Limits
-from webapp.meters import Meters
+from webapp.limits.decision import Limits
+from webapp.limits.meters import Meters
+from webapp.limits.quota_sync import Usage
 from webapp.metrics import CustomerCounts
 from webapp.problems import Problem
-from webapp.usage import Usage
 
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S

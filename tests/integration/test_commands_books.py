@@ -19,7 +19,7 @@ from tests import envelopes
 from tests.commands import flask, flask_json
 from tests.integration import ledger_rows
 from tests.receiver import Home
-from webapp.commands.exits import Exit
+from webapp.terminal.exits import Exit
 
 NOW_US = time.time_ns() // 1000
 envelope = partial(envelopes.envelope, accepted_at_us=NOW_US)

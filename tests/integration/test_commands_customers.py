@@ -11,8 +11,8 @@ from pipelines import DEFAULT
 from streams import processed, raw
 from tests.commands import RETENTION, flask, flask_json
 from tests.receiver import Home
-from webapp.commands.exits import Exit
 from webapp.settings import MIB
+from webapp.terminal.exits import Exit
 
 
 def test_add_makes_streams_a_key_and_the_default_pipeline(home: Home, slug: str) -> None:

@@ -16,7 +16,7 @@ from streams import decode_envelope, raw
 from tests.commands import flask, flask_json
 from tests.integration import ledger_rows
 from tests.receiver import Home
-from webapp.commands.exits import Exit
+from webapp.terminal.exits import Exit
 
 DAY_US = 86_400_000_000
 JAN_15_US = 1_768_435_200_000_000

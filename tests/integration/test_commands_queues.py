@@ -8,7 +8,7 @@ from kombu import Connection, Queue
 from deploy.local.rabbitmq import RabbitNode
 from tests.commands import flask, flask_json
 from tests.receiver import Home
-from webapp.commands.exits import Exit
+from webapp.terminal.exits import Exit
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from tests.integration.result_tables import an_event, events_table
 from tests.integration.test_db_pruning import DAY_US, rows, write
 from tests.receiver import Home
 from tests.whole import until
-from webapp.books import books_with_results
+from webapp.accounting.books import books_with_results
 
 KEPT_DAYS = 30
 

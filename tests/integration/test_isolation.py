@@ -21,7 +21,7 @@ from tests.filled import OF_NO_CUSTOMER, Filled, everything, fill
 from tests.receiver import Home, Receiver
 from tests.unit.test_webapp_surface import commands
 from webapp import create_app
-from webapp.commands.exits import Exit
+from webapp.terminal.exits import Exit
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from tests.integration.test_whole import event, ndjson
 from tests.live import EACH, MINE, Live
 from tests.unit import decode_samples as samples
 from tests.whole import running, until
-from webapp.commands.exits import Exit
+from webapp.terminal.exits import Exit
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

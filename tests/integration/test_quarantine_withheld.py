@@ -23,7 +23,7 @@ from tests.integration import ledger_rows
 from tests.receiver import RETENTION, Home
 from tests.unit import decode_samples as samples
 from tests.unit.test_decode_bombs import claiming
-from webapp.commands.exits import Exit
+from webapp.terminal.exits import Exit
 
 BATCH = b"not an arrow stream" * 10
 EVENTS = samples.table(5)

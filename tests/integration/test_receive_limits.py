@@ -20,7 +20,7 @@ from db.engine import read
 from tests import receiver as receivers
 from tests.commands import flask, flask_json
 from tests.receiver import DEADLINE_S, Home, Receiver, until
-from webapp.commands.exits import Exit
+from webapp.terminal.exits import Exit
 
 BODY = b'{"event": 1}\n'
 SETTINGS = {"SLUICE_HTTP_WORKERS": "3", "SLUICE_HTTP_KEY_FRESH_S": "1"}

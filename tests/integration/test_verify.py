@@ -21,10 +21,10 @@ from tests import envelopes
 from tests.commands import flask, flask_json
 from tests.integration import ledger_rows
 from tests.receiver import Home
-from webapp import verification
-from webapp.commands.exits import Exit
-from webapp.proof import Proof
-from webapp.verification import verify
+from webapp.accounting import verification
+from webapp.accounting.proof import Proof
+from webapp.accounting.verification import verify
+from webapp.terminal.exits import Exit
 
 NOW_US = time.time_ns() // 1000
 WINDOWS = ((0, 3), (4, 7), (8, 11))

@@ -12,7 +12,7 @@ from tests.unit.private_modules import relied
 # `name(a, b, *, c)`: it takes a and b first, and c, and asks for nothing else; `name(*, c)`: it has c;
 # `name['text']`: a string in its source contains the text.
 NAMES = {
-    "webapp/worker.py": {
+    "webapp/serving/worker.py": {
         "gthread.ThreadWorker.init_process()": "called after the fork; ours makes its state first",
         "gthread.ThreadWorker.set_accept_enabled(enabled)": "ours pauses when the descriptors have run out",
         "gthread.ThreadWorker.accept(listener)": "ours goes on when no descriptor is left",
@@ -48,15 +48,15 @@ NAMES = {
         "wsgi.create(req, sock, client, server, cfg)": "makes the environment of a head alone",
         "errors.ParseException": "a head that is none is left to a thread",
     },
-    "webapp/worker.py webapp/gunicorn.py": {
+    "webapp/serving/worker.py webapp/gunicorn.py": {
         "base.Worker.wsgi": "the application that was loaded",
         "base.Worker.log": "for warnings",
         "config.Config.is_ssl": "gunicorn itself ends TLS: connections are left to gthread",
     },
-    "webapp/connection.py webapp/unread.py": {
+    "webapp/serving/connection.py webapp/serving/close_unread.py": {
         "body.Body.reader": "what a body reads from; read directly to discard a small one",
     },
-    "webapp/connection.py": {
+    "webapp/serving/connection.py": {
         "gthread.TConn.__init__(cfg, sock, client, server)": "ours extends it",
         "gthread.TConn.init()": "makes the parser; ours calls it before the first byte is read",
         "gthread.TConn.initialized": "whether there is a parser",
@@ -85,15 +85,19 @@ NAMES = {
         "arbiter.Arbiter.signal(sig, frame)": "SIGTERM's handler, which ours calls after the drain",
         "arbiter.Arbiter.signal_chld(sig, frame)": "SIGCHLD's; ours sees to the operators' listener first",
     },
-    "webapp/unread.py": {
+    "webapp/serving/close_unread.py": {
         "body.LengthReader.read(size)": "discards a small body that a refusal left unread",
         "wsgi.Response.start_response(status, headers)": "leads to its response by __self__",
         "wsgi.Response.force_close()": "has the answer say that its connection ends",
     },
-    "webapp/unread.py webapp/body.py": {"wsgi.default_environ['gunicorn.socket']": "a request's connection"},
-    "webapp/framing.py": {"chunks.CHUNK_EXT_RE": "chunk extensions are accepted as the parser does"},
-    "webapp/body.py webapp/unheard.py": {"errors.ParseException": "the base of the parser's errors"},
-    "webapp/unheard.py": {
+    "webapp/serving/close_unread.py webapp/receiving/body.py": {
+        "wsgi.default_environ['gunicorn.socket']": "a request's connection"
+    },
+    "webapp/serving/framing.py": {"chunks.CHUNK_EXT_RE": "chunk extensions are accepted as the parser does"},
+    "webapp/receiving/body.py webapp/serving/refused_heads.py": {
+        "errors.ParseException": "the base of the parser's errors"
+    },
+    "webapp/serving/refused_heads.py": {
         "errors.LimitRequestLine": "answered path-too-long",
         "errors.LimitRequestHeaders": "answered head-too-large",
         "errors.UnsupportedTransferCoding": "answered unknown-transfer-coding",

@@ -2,7 +2,7 @@
 
 from hypothesis import given, strategies as st
 
-from webapp.bucket import BURST_S, left, wait_s
+from webapp.limits.leaky_bucket import BURST_S, left, wait_s
 
 RATES = st.floats(min_value=0.01, max_value=1e9)
 COSTS = st.floats(min_value=0, max_value=1e8)

@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from webapp.meters import GROUPS, WAYS, Meters
+from webapp.limits.meters import GROUPS, WAYS, Meters
 
 
 def in_a_fork(work: Callable[[], None], *, then: signal.Signals | None = None) -> int:

@@ -86,7 +86,7 @@ TABLE = {
         },
     ),
     # What an event's own bytes were in a batch, only who decodes it can tell: docs/decisions/0035.
-    "webapp.quarantine_bytes": row({"webapp", "streams", "db", "tasks.decoders"}, set()),
+    "webapp.quarantine.withheld": row({"webapp", "streams", "db", "tasks.decoders"}, set()),
     "celeryconfig": row({"tasks.settings", "tasks.queues"}, {"kombu"}),
     # env.py connects as everybody does; a migration itself is frozen and knows none of our modules.
     "migrations": row({"db.engine", "db.settings"}, {"alembic", "sqlalchemy"}),
@@ -113,7 +113,7 @@ TABLE = {
             "pipelines",
             "webapp.gunicorn",
             "webapp.problems",
-            "webapp.reception",
+            "webapp.receiving.accept",
             "webapp.settings",
         },
         {"flask", "psycopg", "pyarrow"},
@@ -126,7 +126,7 @@ TABLE = {
 # An import inside a function usually hides a cycle. Each of these says what else it is for.
 LATE_IMPORTS = {
     (
-        "webapp.quarantine_bytes",
+        "webapp.quarantine.withheld",
         "tasks.decoders",
     ): "60 MB that a receiver, which has the commands, never needs",
     ("pipelines.patterns", "pyarrow"): "60 MB that most who import the room never need",

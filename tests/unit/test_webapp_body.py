@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from webapp.body import Patience, read_body
 from webapp.problems import BODY_INCOMPLETE, BODY_TOO_LARGE, BODY_TOO_SLOW, Problem, ProblemType
+from webapp.receiving.body import Patience, read_body
 
 
 class Counted(io.BytesIO):

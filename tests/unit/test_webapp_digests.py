@@ -9,8 +9,8 @@ from contextlib import suppress
 import pytest
 from hypothesis import given, strategies as st
 
-from webapp.digests import ALGORITHMS, fingerprint, parse, verify
 from webapp.problems import BAD_DIGEST, DIGEST_MISMATCH, Problem
+from webapp.receiving.digests import ALGORITHMS, fingerprint, parse, verify
 
 BODY = b'{"event": 1}'
 

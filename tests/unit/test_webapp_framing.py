@@ -11,7 +11,7 @@ from gunicorn.http.message import Request  # type: ignore[import-untyped] # the 
 from gunicorn.http.unreader import IterUnreader  # type: ignore[import-untyped] # the same
 from hypothesis import given, strategies as st
 
-from webapp.framing import Chunked, Counted, Framing, framing
+from webapp.serving.framing import Chunked, Counted, Framing, framing
 
 MOST = 10_000
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"

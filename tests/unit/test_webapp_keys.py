@@ -12,7 +12,7 @@ from db.customers.keys import digest
 from db.customers.rows import Customer
 from db.errors import Unavailable as DatabaseUnavailable
 from webapp.errors import Unavailable
-from webapp.keys import KeyCache
+from webapp.receiving.keys import KeyCache
 
 Find = Callable[[bytes], Customer | None]
 

@@ -10,7 +10,7 @@ from flask import Flask
 from prometheus_client import REGISTRY
 
 from webapp import create_app, problems
-from webapp.commands.exits import Exit
+from webapp.terminal.exits import Exit
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FLASKS_OWN = {"run", "routes", "shell"}

@@ -3,7 +3,8 @@
 import pytest
 from gunicorn.http import errors  # type: ignore[import-untyped] # ships no types
 
-from webapp import problems, unheard
+from webapp import problems
+from webapp.serving import refused_heads
 
 
 @pytest.mark.parametrize(
@@ -17,8 +18,8 @@ from webapp import problems, unheard
     ids=lambda error: type(error).__name__,
 )
 def test_what_is_wrong_on_this_side_is_no_fault_of_the_agents(error: Exception) -> None:
-    assert unheard.problem_of(error).kind is problems.internal(error).kind
+    assert refused_heads.problem_of(error).kind is problems.internal(error).kind
 
 
 def test_a_head_that_is_none_is_the_agents_fault() -> None:
-    assert unheard.problem_of(errors.InvalidRequestLine("x")).kind is problems.BAD_REQUEST
+    assert refused_heads.problem_of(errors.InvalidRequestLine("x")).kind is problems.BAD_REQUEST

@@ -16,11 +16,11 @@ from db.customers.rows import Customer
 from db.engine import connect, read
 from db.settings import DatabaseSettings
 from streams import Broker
-from webapp.books import Books, books, books_with_results
-from webapp.commands import world
-from webapp.commands.exits import Command, Exit
+from webapp.accounting.books import Books, books, books_with_results
 from webapp.commands.generations import told
-from webapp.commands.tables import Cell, show
+from webapp.terminal import command_context
+from webapp.terminal.exits import Command, Exit
+from webapp.terminal.tables import Cell, show
 
 
 @click.command("books", cls=Command)
@@ -36,17 +36,17 @@ def command(context: click.Context, slug: str | None, as_json: bool, results: bo
     The database is read at one moment, each stream's end right after it: what came in between is in flight.
     With --results that is a moment for each customer; when it is stopped it says where --from goes on.
     """
-    engine = world.parts().engine
+    engine = command_context.parts().engine
     if slug is not None:
-        customers = [world.customer(slug)]
+        customers = [command_context.customer(slug)]
     else:
         with read(engine) as connection:
             customers = [one for one in db.customers.rows.everyone(connection) if one.slug >= from_slug]
-    with world.broker() as broker:
+    with command_context.broker() as broker:
         if results:
             found = _with_results(broker, customers)
         else:
-            found = books(engine, broker, customers, deadline_s=world.BROKER_DEADLINE_S)
+            found = books(engine, broker, customers, deadline_s=command_context.BROKER_DEADLINE_S)
     differences = {one.customer.slug: one.differences() for one in found}
     balanced = not any(differences.values())
     if as_json:
@@ -65,7 +65,9 @@ def _with_results(broker: Broker, customers: Sequence[Customer]) -> list[Books]:
     )
     try:
         with bar:
-            for one in books_with_results(engine, broker, customers, deadline_s=world.BROKER_DEADLINE_S):
+            for one in books_with_results(
+                engine, broker, customers, deadline_s=command_context.BROKER_DEADLINE_S
+            ):
                 found.append(one)
                 bar.update(1)
     except BaseException:  # an interrupt, too; it goes on its way

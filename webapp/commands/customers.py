@@ -18,13 +18,13 @@ from db.clock import today
 from db.customers import keys
 from db.customers.rows import Customer, Stage, State
 from db.engine import begin, read
-from webapp.books import stream_ends
-from webapp.commands import world
-from webapp.commands.exits import Group
-from webapp.commands.tables import show as show_table
-from webapp.customers import create
-from webapp.keyfiles import KeyFile
+from webapp.accounting.books import stream_ends
 from webapp.settings import retention_settings
+from webapp.terminal import command_context
+from webapp.terminal.exits import Group
+from webapp.terminal.key_file import KeyFile
+from webapp.terminal.new_customer import create
+from webapp.terminal.tables import show as show_table
 
 group = Group("customers", help="Add customers and say what may come from them.")
 
@@ -46,9 +46,14 @@ def add(slug: str, key_file: Path | None, exist_ok: bool) -> None:
     Safe to repeat after an interruption. Retention is set by SLUICE_RETENTION_… and fixed from then on.
     """
     file = KeyFile(key_file) if key_file else None
-    with world.broker() as broker:
+    with command_context.broker() as broker:
         added = create(
-            world.parts().engine, broker, retention_settings(), slug, key_file=file, exist_ok=exist_ok
+            command_context.parts().engine,
+            broker,
+            retention_settings(),
+            slug,
+            key_file=file,
+            exist_ok=exist_ok,
         )
     click.echo(f"customer {slug} {'added' if added.new else 'exists'}", err=True)
     if added.key is not None:
@@ -59,7 +64,7 @@ def add(slug: str, key_file: Path | None, exist_ok: bool) -> None:
 @json_option
 def list_all(as_json: bool) -> None:
     """Every customer with its state."""
-    with read(world.parts().engine) as connection:
+    with read(command_context.parts().engine) as connection:
         everyone = db.customers.rows.everyone(connection)
     if as_json:
         click.echo(json.dumps({"customers": [_document(customer) for customer in everyone]}))
@@ -73,8 +78,8 @@ def list_all(as_json: bool) -> None:
 @json_option
 def show(slug: str, as_json: bool) -> None:
     """One customer's state, limits, pipeline and routes, and its breaker."""
-    customer = world.customer(slug)
-    with read(world.parts().engine) as connection:
+    customer = command_context.customer(slug)
+    with read(command_context.parts().engine) as connection:
         used = db.customers.quota_use.total(connection, customer.id, today(connection))
         quarantined = db.quarantine.budget.spent(connection, customer.id, day=today(connection))
     document = _document(customer) | {
@@ -93,8 +98,8 @@ def _state_command(name: str, state: State, help_text: str) -> None:
     @group.command(name, help=help_text)
     @click.argument("slug")
     def change(slug: str) -> None:
-        customer = world.customer(slug)
-        with begin(world.parts().engine) as connection:
+        customer = command_context.customer(slug)
+        with begin(command_context.parts().engine) as connection:
             db.customers.rows.set_state(connection, customer.id, state)
         click.echo(f"customer {slug} is {state}, everywhere within 10 s", err=True)
 
@@ -113,9 +118,9 @@ _state_command("block", "blocked", "Refuse its batches with 403.")
 )
 def resume(slug: str, accept_failures: bool) -> None:
     """Back to normal, from whatever state; an open breaker is closed, and what is owed is decoded anew."""
-    customer = world.customer(slug)
+    customer = command_context.customer(slug)
     upto = _last_offset(customer) if accept_failures else None
-    with begin(world.parts().engine) as connection:
+    with begin(command_context.parts().engine) as connection:
         db.customers.rows.set_state(connection, customer.id, "active")
         owed = db.ledger.breaker.reset(connection, customer.id, accept_upto=upto)
     closed = f"; its breaker is closed, windows decoded anew: {owed}" if customer.breaker_reason else ""
@@ -127,8 +132,8 @@ def resume(slug: str, accept_failures: bool) -> None:
 @key_file_option
 def rotate_key(slug: str, key_file: Path | None) -> None:
     """A new key beside the one there is; of two live ones the older stops working within 10 s."""
-    customer = world.customer(slug)
-    with begin(world.parts().engine) as connection:
+    customer = command_context.customer(slug)
+    with begin(command_context.parts().engine) as connection:
         key = keys.rotate(connection, customer.id)
         if key_file:
             KeyFile(key_file).write(key)
@@ -142,8 +147,8 @@ def rotate_key(slug: str, key_file: Path | None) -> None:
 @click.argument("queue", required=False)
 def route(slug: str, stage: Stage, queue: str | None) -> None:
     """Send one stage's tasks to QUEUE; without QUEUE, back to customer-SLUG."""
-    customer = world.customer(slug)
-    with begin(world.parts().engine) as connection:
+    customer = command_context.customer(slug)
+    with begin(command_context.parts().engine) as connection:
         db.customers.routes.route(connection, customer, stage, queue)
     click.echo(
         f"{stage} of {slug} goes to {queue or db.customers.rows.own_queue(slug)}, within 10 s", err=True
@@ -152,8 +157,8 @@ def route(slug: str, stage: Stage, queue: str | None) -> None:
 
 def _last_offset(customer: Customer) -> int:
     """Of its raw stream now; -1 for an empty one."""
-    with world.broker() as broker:
-        ends = stream_ends(broker, customer.slug, deadline_s=world.BROKER_DEADLINE_S)
+    with command_context.broker() as broker:
+        ends = stream_ends(broker, customer.slug, deadline_s=command_context.BROKER_DEADLINE_S)
     return -1 if ends is None or ends.last is None else ends.last
 
 

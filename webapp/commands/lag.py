@@ -9,10 +9,10 @@ from flask.cli import with_appcontext
 
 import db.customers.rows
 from db.engine import read
-from webapp.commands import world
-from webapp.commands.exits import Command
-from webapp.commands.tables import Cell, show
-from webapp.lags import US, CustomerLag, lags
+from webapp.accounting.lag import US, CustomerLag, lags
+from webapp.terminal import command_context
+from webapp.terminal.exits import Command
+from webapp.terminal.tables import Cell, show
 
 
 @click.command("lag", cls=Command)
@@ -24,14 +24,14 @@ from webapp.lags import US, CustomerLag, lags
 @with_appcontext
 def command(slug: str | None, as_json: bool, seconds: int) -> None:
     """Batches accepted and not yet deposited, and the age of the oldest, the furthest behind first."""
-    engine = world.parts().engine
+    engine = command_context.parts().engine
     if slug is not None:
-        customers = [world.customer(slug)]
+        customers = [command_context.customer(slug)]
     else:
         with read(engine) as connection:
             customers = db.customers.rows.everyone(connection)
-    with world.broker() as broker:
-        found = lags(engine, broker, customers, seconds=seconds, deadline_s=world.BROKER_DEADLINE_S)
+    with command_context.broker() as broker:
+        found = lags(engine, broker, customers, seconds=seconds, deadline_s=command_context.BROKER_DEADLINE_S)
     found.sort(key=lambda one: (-(one.oldest_s or 0), -one.batches, one.customer.slug))
     if as_json:
         click.echo(json.dumps({"customers": [_document(one) for one in found]}))

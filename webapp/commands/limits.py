@@ -10,8 +10,8 @@ from flask.cli import with_appcontext
 import db.customers.rows
 from db.customers.rows import MOST
 from db.engine import begin
-from webapp.commands import world
-from webapp.commands.exits import Command, Ended, Exit
+from webapp.terminal import command_context
+from webapp.terminal.exits import Command, Ended, Exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,8 +72,8 @@ def command(
     }
     if not changes:
         raise Ended(Exit.USAGE, "name at least one limit; see `flask customers limit --help`")
-    customer = world.customer(slug)
-    with begin(world.parts().engine) as connection:
+    customer = command_context.customer(slug)
+    with begin(command_context.parts().engine) as connection:
         db.customers.rows.set_limits(connection, customer.id, changes)
     for name, value in changes.items():
         before = getattr(customer, name)

@@ -9,8 +9,8 @@ import click
 import db.customers.pipeline_versions
 from db.engine import begin, read
 from pipelines import BadPipeline, parse
-from webapp.commands import world
-from webapp.commands.exits import Ended, Exit, Group
+from webapp.terminal import command_context
+from webapp.terminal.exits import Ended, Exit, Group
 
 group = Group("pipeline", help="Show and set what becomes of a customer's events.")
 
@@ -20,8 +20,8 @@ group = Group("pipeline", help="Show and set what becomes of a customer's events
 @click.option("--version", type=click.IntRange(min=1), help="Another than the latest.")
 def show(slug: str, version: int | None) -> None:
     """Print the definition as it was set; its version goes to stderr."""
-    customer = world.customer(slug)
-    with read(world.parts().engine) as connection:
+    customer = command_context.customer(slug)
+    with read(command_context.parts().engine) as connection:
         try:
             if version is None:
                 version, text = db.customers.pipeline_versions.latest(connection, customer.id)
@@ -41,12 +41,12 @@ def set_(slug: str, file: TextIO) -> None:
 
     Windows that are cut already keep the version they were cut with.
     """
-    customer = world.customer(slug)
+    customer = command_context.customer(slug)
     try:
         text = file.read()
         parse(text)
     except (BadPipeline, UnicodeDecodeError) as error:
         raise Ended(Exit.REFUSED, f"nothing was changed: {error}") from None
-    with begin(world.parts().engine) as connection:
+    with begin(command_context.parts().engine) as connection:
         version = db.customers.pipeline_versions.put(connection, customer.id, text)
     click.echo(f"pipeline of {slug} is version {version}, for windows cut from now on", err=True)

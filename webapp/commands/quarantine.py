@@ -16,10 +16,11 @@ import db.quarantine.rows
 from db.customers.rows import Customer
 from db.engine import read
 from db.quarantine.rows import Quarantined, State
-from webapp.commands import quarantine_acts, world
-from webapp.commands.exits import Ended, Exit, Group
-from webapp.commands.tables import Cell, show as show_table
-from webapp.quarantine_bytes import Withheld
+from webapp.commands import quarantine_acts
+from webapp.quarantine.withheld import Withheld
+from webapp.terminal import command_context
+from webapp.terminal.exits import Ended, Exit, Group
+from webapp.terminal.tables import Cell, show as show_table
 
 group = Group("quarantine", help="Batches and events that could not be taken.")
 for command in (quarantine_acts.replay, quarantine_acts.export, quarantine_acts.discard):
@@ -38,8 +39,8 @@ def list_(
 ) -> None:
     """The newest first."""
     found: list[tuple[str, Quarantined]] = []
-    with read(world.parts().engine) as connection:
-        everyone = [world.customer(slug)] if slug else db.customers.rows.everyone(connection)
+    with read(command_context.parts().engine) as connection:
+        everyone = [command_context.customer(slug)] if slug else db.customers.rows.everyone(connection)
         for customer in everyone:
             rows = db.quarantine.rows.listing(
                 connection, customer.id, reason=reason, state=state, before_id=before, limit=limit
@@ -58,7 +59,7 @@ def list_(
 @click.option("--bytes", "as_bytes", is_flag=True, help="Only the bytes, as they are, to stdout.")
 def show(row_id: int, as_bytes: bool) -> None:
     """One row with its detail and the beginning of its bytes."""
-    with read(world.parts().engine) as connection:
+    with read(command_context.parts().engine) as connection:
         found = db.quarantine.rows.show(connection, row_id)
         notes = db.quarantine.acts.notes(connection, row_id)
         owner = found and db.customers.rows.by_id(connection, found[0].customer_id)
@@ -78,8 +79,8 @@ def show(row_id: int, as_bytes: bool) -> None:
 
 def _fetched(owner: Customer, row: Quarantined) -> bytes:
     """Bytes that are only in the raw stream. Raises Ended when they cannot be had from it."""
-    with world.broker() as broker:
-        withheld = Withheld(broker, owner.slug, deadline_s=world.BROKER_DEADLINE_S)
+    with command_context.broker() as broker:
+        withheld = Withheld(broker, owner.slug, deadline_s=command_context.BROKER_DEADLINE_S)
         data = withheld.fetch_all([row])[row.id]
     if data is None:
         raise Ended(Exit.NOT_FOUND, withheld.why_not(row.id))

@@ -22,16 +22,16 @@ from db.engine import read
 from db.quarantine.acts import REPLAYABLE
 from db.quarantine.rows import Extent, Quarantined, Selection, State
 from streams.errors import Unavailable
-from webapp import reception
-from webapp.commands import world
-from webapp.commands.dates import Time
-from webapp.commands.exits import Command, Ended, Exit
-from webapp.quarantine_bytes import Withheld
-from webapp.quarantine_export import export as write_export
-from webapp.quarantine_slices import Progress, discard as discard_rows
-from webapp.replay import CONTENT_TYPES, Replay, Said
+from webapp.quarantine.export import export as write_export
+from webapp.quarantine.portions import Progress, discard as discard_rows
+from webapp.quarantine.replay import CONTENT_TYPES, Replay, Said
+from webapp.quarantine.withheld import Withheld
+from webapp.receiving import accept
+from webapp.terminal import command_context
+from webapp.terminal.dates import Time
+from webapp.terminal.exits import Command, Ended, Exit
 
-ENCODINGS = {"identity": ""} | {name: name for name in reception.ENCODINGS.values() if name}
+ENCODINGS = {"identity": ""} | {name: name for name in accept.ENCODINGS.values() if name}
 """What --encoding says to the envelope's word."""
 NAMED = 20
 """So many skipped rows are named for people; `--json` has all."""
@@ -53,11 +53,11 @@ class Chosen:
 
     def rows(self, *states: State) -> tuple[Customer, Selection, Extent]:
         """The rows in these states. Raises Ended for an id of another customer, or in another state."""
-        customer = world.customer(self.slug)
+        customer = command_context.customer(self.slug)
         selection = Selection(
             customer_id=customer.id, states=states, reason=self.reason, since_us=self.since, ids=self.ids
         )
-        with read(world.parts().engine) as connection:
+        with read(command_context.parts().engine) as connection:
             for row_id in self.ids:
                 found = db.quarantine.rows.show(connection, row_id)
                 if found is None or found[0].customer_id != customer.id:
@@ -120,17 +120,17 @@ def replay(chosen: Chosen, by: str, why: str, form: str | None, encoding: str | 
     if said != Said():
         chosen.need_rows()
     customer, selection, there = chosen.rows(*REPLAYABLE)
-    with world.broker() as broker:
+    with command_context.broker() as broker:
         # Before any row is marked; and only a connection tells how large a message may be.
-        if not broker.ready(world.BROKER_DEADLINE_S):
-            raise Unavailable(f"no answer within {world.BROKER_DEADLINE_S:g} s")
+        if not broker.ready(command_context.BROKER_DEADLINE_S):
+            raise Unavailable(f"no answer within {command_context.BROKER_DEADLINE_S:g} s")
         work = Replay(
-            engine=world.parts().engine,
+            engine=command_context.parts().engine,
             broker=broker,
             customer=customer,
             by=by,
             why=why,
-            deadline_s=world.BROKER_DEADLINE_S,
+            deadline_s=command_context.BROKER_DEADLINE_S,
             said=said,
         )
         try:
@@ -151,10 +151,10 @@ def replay(chosen: Chosen, by: str, why: str, form: str | None, encoding: str | 
 def export(chosen: Chosen, by: str, why: str, folder: Path) -> None:
     """Write rows into a new folder: the bytes of each in a file, and what is known of them in index.jsonl."""
     customer, selection, there = chosen.rows("kept", "replaying", "replayed")
-    engine = world.parts().engine
+    engine = command_context.parts().engine
     try:
-        with world.broker() as broker, _bar(there.rows, "exported") as progress:
-            withheld = Withheld(broker, customer.slug, deadline_s=world.BROKER_DEADLINE_S)
+        with command_context.broker() as broker, _bar(there.rows, "exported") as progress:
+            withheld = Withheld(broker, customer.slug, deadline_s=command_context.BROKER_DEADLINE_S)
             rows = write_export(
                 engine, customer, selection, folder, withheld, by=by, why=why, progress=progress
             )
@@ -176,7 +176,7 @@ def discard(chosen: Chosen, by: str, why: str, yes: bool) -> None:
     question = f"Delete {there.size:,} bytes in {there.rows:,} rows of {customer.slug} for good?"
     if there.rows and not yes and not _confirmed(question):
         raise Ended(Exit.REFUSED, "nothing was discarded")
-    engine = world.parts().engine
+    engine = command_context.parts().engine
     with _bar(there.rows, "discarded") as progress:
         rows = discard_rows(engine, selection, by=by, why=why, at_us=now_us(engine), progress=progress)
     click.echo(f"discarded {rows:,} rows of {customer.slug}", err=True)

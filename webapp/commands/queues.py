@@ -9,9 +9,9 @@ import click
 
 import db.customers.routes
 from db.engine import begin, read
-from webapp.commands import world
-from webapp.commands.exits import Ended, Exit, Group
-from webapp.commands.tables import show as show_table
+from webapp.terminal import command_context
+from webapp.terminal.exits import Ended, Exit, Group
+from webapp.terminal.tables import show as show_table
 
 group = Group("queues", help="Find and remove queues that no customer uses any more.")
 
@@ -20,9 +20,9 @@ group = Group("queues", help="Find and remove queues that no customer uses any m
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def list_unused(as_json: bool) -> None:
     """Queues left behind by routes: whose doorbells came there, how many wait, and how many consumers."""
-    with read(world.parts().engine) as connection:
+    with read(command_context.parts().engine) as connection:
         unused = db.customers.routes.unused(connection)
-    with world.broker() as broker:
+    with command_context.broker() as broker:
         found = broker.doorbells(list(unused))
     slugs = {name: [customer.slug for customer in unused[name]] for name in found}
     if as_json:
@@ -41,14 +41,14 @@ def list_unused(as_json: bool) -> None:
 @click.argument("queue")
 def remove(queue: str) -> None:
     """Remove a queue that `flask queues list` names; what is owed of it is rung in the queues used now."""
-    with begin(world.parts().engine) as connection:
+    with begin(command_context.parts().engine) as connection:
         customers = db.customers.routes.unused(connection).get(queue)
         if customers is None:
             raise Ended(Exit.REFUSED, f"{queue} is used, or was never Sluice's; see `flask queues list`")
         # First: if we die here, windows are rung once too often, and the ledger takes each once.
         for customer in customers:
             db.customers.routes.ask_ring(connection, customer.id)
-    with world.broker() as broker:
+    with command_context.broker() as broker:
         if not broker.remove_doorbells(queue):
             raise Ended(Exit.NOT_FOUND, f"the broker has no queue {queue}")
     click.echo(f"queue {queue} is removed", err=True)

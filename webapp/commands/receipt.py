@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 import click
 from flask.cli import with_appcontext
 
-from webapp.commands import world
-from webapp.commands.exits import Command, Ended, Exit
-from webapp.receipts import find
+from webapp.accounting.receipts import find
+from webapp.terminal import command_context
+from webapp.terminal.exits import Command, Ended, Exit
 
 
 @click.command("receipt", cls=Command)
@@ -24,14 +24,14 @@ from webapp.receipts import find
 @with_appcontext
 def command(slug: str, batch_id: str, as_json: bool, look_at: int) -> None:
     """What became of one batch: waiting, dispatched, deposited, discarded or quarantined."""
-    customer = world.customer(slug)
-    with world.broker() as broker:
+    customer = command_context.customer(slug)
+    with command_context.broker() as broker:
         found = find(
-            world.parts().engine,
+            command_context.parts().engine,
             broker,
             customer,
             batch_id,
-            deadline_s=world.BROKER_DEADLINE_S,
+            deadline_s=command_context.BROKER_DEADLINE_S,
             look_at=look_at,
         )
     if found is None:

@@ -8,8 +8,8 @@ from flask.cli import with_appcontext
 import db.customers.routes
 import db.ledger.windows
 from db.engine import begin
-from webapp.commands import world
-from webapp.commands.exits import Command, Ended, Exit
+from webapp.terminal import command_context
+from webapp.terminal.exits import Command, Ended, Exit
 
 
 @click.command("ring", cls=Command)
@@ -17,10 +17,10 @@ from webapp.commands.exits import Command, Ended, Exit
 @with_appcontext
 def command(slug: str) -> None:
     """Ring all open windows of a customer again, in the queues where its routes lead now."""
-    customer = world.customer(slug)
+    customer = command_context.customer(slug)
     if customer.breaker_reason is not None:
         raise Ended(Exit.REFUSED, f"the breaker of {slug} is open; `flask customers resume` rings, too")
-    with begin(world.parts().engine) as connection:
+    with begin(command_context.parts().engine) as connection:
         db.customers.routes.ask_ring(connection, customer.id)
         windows = len(db.ledger.windows.open_ids(connection, [customer.id]).get(customer.id, ()))
     click.echo(f"open windows of {slug}, rung within 10 s: {windows}", err=True)

@@ -10,11 +10,11 @@ import click
 from flask.cli import with_appcontext
 
 from db.settings import DatabaseSettings
-from webapp.commands import world
-from webapp.commands.exits import Command, Exit
+from webapp.accounting.proof import Proof
+from webapp.accounting.verification import StreamChanged, verify
 from webapp.commands.generations import told
-from webapp.proof import Proof
-from webapp.verification import StreamChanged, verify
+from webapp.terminal import command_context
+from webapp.terminal.exits import Command, Exit
 
 
 @click.command("verify", cls=Command)
@@ -32,9 +32,9 @@ def command(context: click.Context, slug: str, from_offset: int, as_json: bool) 
     booked once, with the bytes that came first. May run while batches come and go. When it is stopped it says
     where --from goes on.
     """
-    customer, proof = world.customer(slug), Proof()
+    customer, proof = command_context.customer(slug), Proof()
     with (
-        world.broker() as broker,
+        command_context.broker() as broker,
         click.progressbar(length=1, label="verified", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar,
     ):
 
@@ -44,12 +44,12 @@ def command(context: click.Context, slug: str, from_offset: int, as_json: bool) 
 
         try:
             verify(
-                world.parts().engine,
+                command_context.parts().engine,
                 broker,
                 customer,
                 proof,
                 remember_days=DatabaseSettings().remember_days,
-                deadline_s=world.BROKER_DEADLINE_S,
+                deadline_s=command_context.BROKER_DEADLINE_S,
                 progress=progress,
                 from_offset=from_offset,
             )

@@ -19,10 +19,10 @@ from db.engine import read
 from db.errors import Unavailable as DatabaseUnavailable
 from streams import Broker
 from streams.errors import Unavailable as BrokerUnavailable
-from webapp.commands import world
-from webapp.commands.exits import Command
-from webapp.commands.tables import show as show_table
-from webapp.lags import US, CustomerLag, lags
+from webapp.accounting.lag import US, CustomerLag, lags
+from webapp.terminal import command_context
+from webapp.terminal.exits import Command
+from webapp.terminal.tables import show as show_table
 
 OVER_S = 15.0  # rates and percentiles are of the last so many seconds
 SHOWN = 20
@@ -117,8 +117,8 @@ def _busiest(connection: Connection, everyone: list[Customer]) -> list[Customer]
 @with_appcontext
 def command(as_json: bool, every: float) -> None:
     """Who sends how much and how far behind each is, again and again until interrupted."""
-    with world.broker() as broker:
-        watch = Watch(world.parts().engine, broker)
+    with command_context.broker() as broker:
+        watch = Watch(command_context.parts().engine, broker)
         while True:
             _show(watch, as_json)
             time.sleep(every)

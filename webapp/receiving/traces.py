@@ -15,7 +15,7 @@ from google.rpc import code_pb2, status_pb2  # type: ignore[import-untyped] # it
 from webapp import problems
 from webapp.metrics import REFUSALS
 from webapp.problems import Problem
-from webapp.reception import Format, Reception
+from webapp.receiving.accept import Format, Reception
 
 PATH = "/v1/traces"
 PROTOBUF = "application/x-protobuf"

@@ -17,11 +17,11 @@ from gunicorn.http.unreader import IterUnreader, SocketUnreader  # type: ignore[
 from gunicorn.workers.gthread import TConn  # type: ignore[import-untyped] # the same
 
 from webapp import problems
-from webapp.framing import Chunked, Counted, framing
 from webapp.problems import Problem
+from webapp.serving.framing import Chunked, Counted, framing
 
 if TYPE_CHECKING:
-    from webapp.reception import Decision
+    from webapp.receiving.accept import Decision
 
 HEAD_BYTES = 32 * 1024
 """Longest head of a request, its request line included; a longer one is answered 431."""

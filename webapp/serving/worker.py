@@ -22,14 +22,14 @@ from gunicorn.workers.gthread import (  # type: ignore[import-untyped] # the sam
     ThreadWorker,
 )
 
-from webapp import unheard
-from webapp.bodies import Bodies
-from webapp.connection import Connection, Next
 from webapp.problems import Problem
-from webapp.reception import Admitted, Decision
+from webapp.receiving.accept import Admitted, Decision
+from webapp.serving import refused_heads
+from webapp.serving.connection import Connection, Next
+from webapp.serving.waiting_bodies import Bodies
 
 if TYPE_CHECKING:
-    from webapp.parts import Parts
+    from webapp.serving.parts import Parts
 
 _FULL_S = 1.0
 _LINGER_S = 2.0
@@ -135,7 +135,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
                 self._parts.reception.release(left)
             return result
         with contextlib.suppress(OSError):
-            unheard.refuse(conn.sock, conn.refusal, self._parts.settings.cors_origin)
+            refused_heads.refuse(conn.sock, conn.refusal, self._parts.settings.cors_origin)
         return False
 
     def handle_error(self, req: object, client: socket.socket, addr: object, exc: Exception) -> None:
@@ -144,7 +144,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
             super().handle_error(req, client, addr, exc)
             return
         with contextlib.suppress(OSError):
-            unheard.refuse(client, unheard.problem_of(exc), self._parts.settings.cors_origin)
+            refused_heads.refuse(client, refused_heads.problem_of(exc), self._parts.settings.cors_origin)
 
     def handle_request(self, req: Request, conn: Connection) -> object:
         """Runs in a thread, with a request whose body came or is not waited for."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from webapp.body import Environ
 from webapp.problems import Problem, internal
-from webapp.reception import Decision, Format, Reception
+from webapp.receiving.accept import Decision, Format, Reception
+from webapp.receiving.body import Environ
 
 
 class Gate:

@@ -7,8 +7,8 @@ import json
 from flask import Blueprint, Response
 
 from streams import Broker
-from webapp.drain import Drain
-from webapp.keys import KeyCache
+from webapp.receiving.keys import KeyCache
+from webapp.serving.shutdown_flag import Drain
 
 READY_TIMEOUT_S = 1.0
 

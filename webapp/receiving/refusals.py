@@ -6,9 +6,9 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from webapp import problems
-from webapp.cors import POSTS
 from webapp.problems import PROBLEMS, Problem
-from webapp.receive import answer
+from webapp.receiving.batches import answer
+from webapp.receiving.cors import POSTS
 
 
 def register(app: Flask) -> None:

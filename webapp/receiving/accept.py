@@ -13,13 +13,13 @@ from db.customers.rows import Customer
 from streams import Broker, Envelope, encode_envelope, made_id, raw
 from streams.errors import Overloaded, TooLarge, Unavailable as BrokerUnavailable
 from webapp import problems
-from webapp.body import Environ, Patience, announced_length, read_body
-from webapp.digests import fingerprint, verify
 from webapp.errors import Unavailable
-from webapp.keys import KeyCache
-from webapp.limits import Admission, Limits
+from webapp.limits.decision import Admission, Limits
 from webapp.metrics import ANSWER_SECONDS, CONFIRM_SECONDS, CustomerCounts, Outcome
 from webapp.problems import Problem
+from webapp.receiving.body import Environ, Patience, announced_length, read_body
+from webapp.receiving.digests import fingerprint, verify
+from webapp.receiving.keys import KeyCache
 from webapp.settings import HttpSettings
 
 log = structlog.get_logger(__name__)

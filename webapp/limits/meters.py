@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from webapp.bucket import left
+from webapp.limits.leaky_bucket import left
 
 GROUPS = 4096
 WAYS = 8

@@ -26,9 +26,9 @@ from db.engine import read
 from db.ledger.generations import history, stretches
 from streams import Broker, Chunk, raw
 from streams.errors import Unavailable
-from webapp.books import stream_ends
-from webapp.proof import Covering, Proof
-from webapp.slices import SLICE, Head, Heads, head
+from webapp.accounting.batch_heads import SLICE, Head, Heads, head
+from webapp.accounting.books import stream_ends
+from webapp.accounting.proof import Covering, Proof
 
 AHEAD_BYTES = 4 * 1024 * 1024
 AHEAD_CHUNKS = 64

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from webapp.body import LENGTH_FORM, Environ, Readable
+from webapp.receiving.body import LENGTH_FORM, Environ, Readable
 
 DISCARDED_BYTES = 64 * 1024
 """An unread body of so many bytes ends its connection."""

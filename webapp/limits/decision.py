@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 
 from webapp import problems
-from webapp.bucket import wait_s
-from webapp.meters import Meter, Meters
+from webapp.limits.leaky_bucket import wait_s
+from webapp.limits.meters import Meter, Meters
+from webapp.limits.quota_sync import Usage
 from webapp.metrics import CustomerCounts
 from webapp.problems import Problem, ProblemType
-from webapp.usage import Usage
 
 if TYPE_CHECKING:
     from db.customers.rows import Customer, Limit

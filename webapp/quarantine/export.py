@@ -23,8 +23,8 @@ from db.engine import begin
 from db.errors import Refusal
 from db.quarantine.acts import Note
 from db.quarantine.rows import Quarantined, Selection
-from webapp.quarantine_bytes import Withheld
-from webapp.quarantine_slices import Progress, slices
+from webapp.quarantine.portions import Progress, slices
+from webapp.quarantine.withheld import Withheld
 
 INDEX = "index.jsonl"
 SUFFIXES = {

@@ -12,7 +12,7 @@ from db.clock import now_us, today
 from db.customers.rows import Customer
 from db.engine import begin
 from db.errors import Misconfigured, Unavailable
-from webapp.meters import Meters
+from webapp.limits.meters import Meters
 
 log = structlog.get_logger(__name__)
 

@@ -8,9 +8,10 @@ from http import HTTPStatus
 from gunicorn import util  # type: ignore[import-untyped] # ships no types
 from gunicorn.http import errors  # type: ignore[import-untyped] # the same
 
-from webapp import cors, problems
+from webapp import problems
 from webapp.metrics import REFUSALS
 from webapp.problems import PROBLEM_JSON, Problem
+from webapp.receiving import cors
 
 _KINDS = (
     (errors.LimitRequestLine, problems.PATH_TOO_LONG),

@@ -16,7 +16,7 @@ from db.customers.rows import Customer
 from db.engine import read
 from streams import Broker, decode_envelope, raw
 from streams.errors import StreamEnds, StreamMissing, UnfitMessage
-from webapp.books import OFFSETS_AT_ONCE, Books, stream_ends
+from webapp.accounting.books import OFFSETS_AT_ONCE, Books, stream_ends
 
 US = 1e6
 

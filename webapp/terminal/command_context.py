@@ -10,8 +10,8 @@ from flask import current_app
 from db.customers.rows import Customer, get
 from db.engine import read
 from streams import Broker
-from webapp.commands.exits import Ended, Exit
-from webapp.parts import Parts
+from webapp.serving.parts import Parts
+from webapp.terminal.exits import Ended, Exit
 
 BROKER_DEADLINE_S = 10.0
 

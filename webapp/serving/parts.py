@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from streams import Broker
-from webapp.drain import Drain
-from webapp.gate import Gate
-from webapp.keys import KeyCache
-from webapp.limits import Limits
-from webapp.meters import Meters
+from webapp.limits.decision import Limits
+from webapp.limits.meters import Meters
 from webapp.metrics import CustomerCounts
-from webapp.reception import Reception
+from webapp.receiving.accept import Reception
+from webapp.receiving.keys import KeyCache
+from webapp.serving.head_check import Gate
+from webapp.serving.shutdown_flag import Drain
 from webapp.settings import HttpSettings
 
 WARM_UP_S = 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from webapp.connection import Connection
+from webapp.serving.connection import Connection
 
 EARLY_S = 0.5
 """Seconds in which a small body is expected behind its head, before the head is looked at without it."""

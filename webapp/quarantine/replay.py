@@ -19,15 +19,15 @@ from db.engine import begin
 from db.quarantine.acts import REPLAYABLE, Note
 from db.quarantine.rows import Quarantined, Selection
 from streams import Broker, Envelope, encode_envelope, raw
-from webapp import receive, traces
-from webapp.digests import fingerprint
-from webapp.quarantine_bytes import Withheld
-from webapp.quarantine_slices import Progress, slices
-from webapp.reception import ENVELOPE_OVERHEAD
+from webapp.quarantine.portions import Progress, slices
+from webapp.quarantine.withheld import Withheld
+from webapp.receiving import batches, traces
+from webapp.receiving.accept import ENVELOPE_OVERHEAD
+from webapp.receiving.digests import fingerprint
 
 AGENT = "flask quarantine replay"
 CONTENT_TYPES = {
-    kind.name: kind.content_type for kind in (*receive.FORMATS.values(), *traces.FORMATS.values())
+    kind.name: kind.content_type for kind in (*batches.FORMATS.values(), *traces.FORMATS.values())
 }
 
 

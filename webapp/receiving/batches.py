@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 
 from webapp.metrics import REFUSALS
 from webapp.problems import PROBLEM_JSON, Problem
-from webapp.reception import Format, Reception
+from webapp.receiving.accept import Format, Reception
 
 PATH = "/v1/batches"
 FORMATS = {

@@ -13,8 +13,8 @@ from db.engine import begin, read
 from db.errors import SlugTaken
 from pipelines import DEFAULT
 from streams import Broker, processed, raw
-from webapp.keyfiles import KeyFile
 from webapp.settings import RetentionSettings
+from webapp.terminal.key_file import KeyFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

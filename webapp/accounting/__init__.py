@@ -1,0 +1,1 @@
+"""Books, proof, receipts and lag, as the commands show them."""

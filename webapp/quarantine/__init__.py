@@ -1,0 +1,1 @@
+"""Replay, export and withheld bytes of quarantine, as the commands do them."""

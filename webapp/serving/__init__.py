@@ -1,0 +1,1 @@
+"""What bends gunicorn: heads, bodies, connections, health, shutting down."""
