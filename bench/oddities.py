@@ -1,17 +1,12 @@
 """What real agents do to otherwise tidy spans."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from bench.span_table import Spans
 from bench.topology import Shop, Tree
-
-if TYPE_CHECKING:
-    from bench.spans import Spans
 
 HEALTH_CHECKS = ("/healthz", "GET /readyz", "/actuator/health")
 _VARIANTS = 400  # ids that each path is seen with

@@ -1,7 +1,5 @@
 """Spans from a fixed seed with the statistics of a recorded system, as the table of a Parquet file."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -9,9 +7,9 @@ import pyarrow as pa
 from bench import attributes, oddities
 from bench.columns import fixed_size_binary, map_of_strings, words
 from bench.oddities import Oddities
+from bench.span_table import Ints, Spans
 from bench.topology import SERVICES, Shop, Tree, shop
 
-Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 SCHEMA = pa.schema(
@@ -35,20 +33,6 @@ _SPREAD = 0.4  # sigma of the logarithm of a self time
 _FAST_SHARE, _FAST_US = 0.012, 35.0  # served from a cache
 _SLOW_SHARE, _SLOW_US, _SLOW_SPREAD = 0.012, 50_000.0, 1.5  # a pause, a lock, a cold start
 _BUSY_SHARE, _BUSY_FACTOR = 0.025, 8.0  # traces in which everything is slow
-
-
-@dataclass(slots=True, kw_only=True)
-class Spans:
-    """Columns while they are made; one element a span, traces whole and one after another."""
-
-    trace: Ints  # index of the trace
-    parent: Ints  # row of the parent, -1 for a root
-    service: Ints
-    operation: Ints  # index in `operations`
-    operations: list[str]
-    start_us: Ints
-    duration_us: Ints
-    error: npt.NDArray[np.bool_]
 
 
 def generate(

@@ -210,7 +210,7 @@ class _Running:
         self.thread = LoopThread()
         self.pool = Pool(parse(settings.url), settings)
         self.publisher = Publisher(settings, self.pool, self.thread.loop)
-        self.arrivals = Arrivals()
+        self.arrivals = Arrivals[Subscription]()
 
     def stop(self) -> None:
         with contextlib.suppress(Unavailable):  # the thread goes next, with everything in it

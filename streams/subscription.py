@@ -41,7 +41,7 @@ class Subscription:
         offset: int,
         credit: int,
         pool: Pool,
-        arrivals: Arrivals,
+        arrivals: "Arrivals[Subscription]",
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.stream = stream

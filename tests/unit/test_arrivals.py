@@ -2,9 +2,7 @@
 
 import threading
 import time
-from typing import cast
 
-from streams import Subscription
 from streams.arrivals import Arrivals
 
 WAIT_S = 0.05
@@ -19,15 +17,13 @@ class Late(threading.Event):
 
 
 def test_a_wait_does_not_end_before_its_time_without_anybody() -> None:
-    arrivals = Arrivals()
+    arrivals = Arrivals[object]()
     arrivals._something = Late()
     for _ in range(10):
-        adding = [
-            threading.Thread(target=arrivals.add, args=(cast(Subscription, object()),)) for _ in range(2)
-        ]
+        adding = [threading.Thread(target=arrivals.add, args=(object(),)) for _ in range(2)]
         for each in adding:
             each.start()
-        told: list[Subscription] = []
+        told: list[object] = []
         while len(told) < len(adding):
             told += arrivals.wait(60.0)
         for each in adding:

@@ -144,7 +144,6 @@ class Import:
     target: str
     line: int
     late: bool
-    for_types_only: bool
 
 
 def files(*folders: str) -> list[Path]:
@@ -168,19 +167,17 @@ def known_modules() -> frozenset[str]:
 
 
 def imports(path: Path) -> Iterator[Import]:
-    yield from _imports(path, tree(path), late=False, for_types_only=False)
+    yield from _imports(path, tree(path), late=False)
 
 
-def _imports(path: Path, node: ast.AST, *, late: bool, for_types_only: bool) -> Iterator[Import]:
+def _imports(path: Path, node: ast.AST, *, late: bool) -> Iterator[Import]:
     for child in ast.iter_child_nodes(node):
         for target in _targets(path, child):
-            yield Import(module_of(path), target, getattr(child, "lineno", 0), late, for_types_only)
+            yield Import(module_of(path), target, getattr(child, "lineno", 0), late)
         yield from _imports(
             path,
             child,
             late=late or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda),
-            for_types_only=for_types_only
-            or (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)),
         )
 
 
@@ -245,7 +242,7 @@ def test_the_table_refuses_what_the_design_forbids() -> None:
         ("deploy.local.run", "streams"),
         ("bench.replay", "tasks.decoders"),
     ):
-        assert refusal(Import(module, target, 1, late=False, for_types_only=False)), f"{module} -> {target}"
+        assert refusal(Import(module, target, 1, late=False)), f"{module} -> {target}"
 
 
 @pytest.mark.parametrize("room", [name for name, rules in TABLE.items() if rules.pure])
@@ -261,9 +258,10 @@ def test_a_pure_module_asks_nothing_of_the_outside_world(room: str) -> None:
 
 
 def test_no_import_cycle() -> None:
+    """Imports below `if TYPE_CHECKING` count too."""
     graph: dict[str, set[str]] = {}
     for path in files(*ROOMS):
-        targets = {one.target for one in imports(path) if not one.for_types_only and not one.late}
+        targets = {one.target for one in imports(path) if not one.late}
         graph[module_of(path)] = (targets & known_modules()) - {module_of(path)}
     try:
         TopologicalSorter(graph).prepare()
