@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.servers import ROOT
+from bench.places import ROOT
 from bench.sluice import Sluice
 from deploy.local import install, ports
 

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench.places import ROOT
 from bench.posting import Target
-from bench.servers import ROOT
 from bench.workload import Kind
 
 

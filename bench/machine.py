@@ -10,7 +10,8 @@ from typing import Any
 
 import psycopg
 
-from bench.servers import POSTGRES_SETTINGS, ROOT, Servers, plain
+from bench.places import ROOT
+from bench.servers import POSTGRES_SETTINGS, Servers, plain
 
 _PACKAGES = ("celery", "flask", "gunicorn", "kombu", "psycopg", "pyarrow", "rstream", "sqlalchemy")
 

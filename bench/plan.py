@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.servers import ROOT
+from bench.places import ROOT
 
 EVENTS_PER_S = 100e9 / 86_400  # 100 billion a day
 AGENTS = 10e6

@@ -16,8 +16,9 @@ from bench.encode import Body
 from bench.figures import Cost, Run
 from bench.measure import NotCounted
 from bench.peers import tables
+from bench.places import ROOT
 from bench.posting import Target
-from bench.servers import ROOT, Servers, plain
+from bench.servers import Servers, plain
 from bench.started import Started
 from bench.workload import Kind, Source
 from deploy.local import ports

@@ -21,8 +21,9 @@ from bench.floors import measured as floors
 from bench.generator import Generator
 from bench.measure import Measurement, NotCounted
 from bench.ours import Ours
+from bench.places import ROOT
 from bench.required import verdicts
-from bench.servers import ROOT, Servers
+from bench.servers import Servers
 from bench.sizes import FULL, QUICK, Sizes
 from bench.workload import SEED, SPANS_PER_S, Kind
 from deploy.local import install

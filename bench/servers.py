@@ -15,11 +15,11 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from bench.places import ROOT
 from deploy.local import leftovers, postgres, rabbitmq
 from deploy.local.postgres import PostgresServer
 from deploy.local.rabbitmq import RabbitNode
 
-ROOT = Path(__file__).resolve().parent.parent
 # A production server's; commits wait for the disk. The time of a commit is what ends an event's latency.
 POSTGRES_SETTINGS = {
     "track_commit_timestamp": "on",

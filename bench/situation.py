@@ -11,7 +11,7 @@ from typing import Any
 
 from bench import machine, servers, sluice
 from bench.measure import NotCounted
-from bench.servers import ROOT
+from bench.places import ROOT
 from bench.sluice import Sluice
 from deploy.local import install
 

@@ -15,8 +15,8 @@ from typing import Any
 from bench import generator, situation
 from bench.generator import Generator
 from bench.measure import NotCounted
+from bench.places import ROOT
 from bench.posting import Target
-from bench.servers import ROOT
 from bench.situation import say, verdict
 from bench.sluice import Sluice
 from bench.workload import Kind

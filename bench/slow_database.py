@@ -17,7 +17,7 @@ from sqlalchemy import make_url
 from bench import generator, situation
 from bench.generator import Generator
 from bench.measure import NotCounted
-from bench.servers import ROOT
+from bench.places import ROOT
 from bench.situation import now_us, say, verdict
 from bench.sluice import Sluice
 from bench.workload import Kind

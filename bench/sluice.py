@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from bench import account
 from bench.ledger import Ledger
 from bench.measure import NotCounted
+from bench.places import ROOT
 from bench.posting import Target
-from bench.servers import ROOT, Servers
+from bench.servers import Servers
 from bench.started import Started
 from deploy.local import ports
 

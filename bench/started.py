@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.servers import ROOT
+from bench.places import ROOT
 from deploy.local import leftovers
 
 PATIENCE_S = 40.0

@@ -4,15 +4,13 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 from sqlalchemy import Engine
 
 from bench import lag, stored
 from bench.compare import compare
-
-ROOT = Path(__file__).resolve().parent.parent
+from bench.places import ROOT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
