@@ -3,14 +3,14 @@
 The only room with asyncio and rstream in it; both stay behind `Broker`.
 """
 
-from streams.batch_ids import made_id, other_id
 from streams.broker import Broker
-from streams.envelope import Envelope, decode_envelope, encode_envelope
-from streams.messages import Chunk, Message
+from streams.messages.batch_ids import made_id, other_id
+from streams.messages.chunk import Chunk, Message
+from streams.messages.envelope import Envelope, decode_envelope, encode_envelope
+from streams.messages.result import Result, decode_result, encode_result
 from streams.names import processed, raw
-from streams.result import Result, decode_result, encode_result
+from streams.reading.subscription import Subscription
 from streams.settings import StreamSettings
-from streams.subscription import Subscription
 
 __all__ = [
     "Broker",

@@ -8,16 +8,17 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from streams import declaring, doorbells, draining, ends, reader
+from streams import declaring, doorbell_queues
 from streams.address import parse
-from streams.arrivals import Arrivals
+from streams.connections.loop_thread import LoopThread
+from streams.connections.pool import Pool
 from streams.errors import ForeignProcess, Leaderless, Refused, StreamMissing, Unavailable
-from streams.loop_thread import LoopThread
-from streams.messages import Message
-from streams.pool import Pool
-from streams.publisher import Publisher
+from streams.messages.chunk import Message
+from streams.publishing.publisher import Publisher
+from streams.reading import offset_range, stream_bounds, until_enough
+from streams.reading.ready_set import Arrivals
+from streams.reading.subscription import Subscription
 from streams.settings import StreamSettings
-from streams.subscription import Subscription
 
 T = TypeVar("T")
 _GOODBYE_S = 2.0
@@ -83,13 +84,13 @@ class Broker:
         except StreamMissing:
             return
 
-    def doorbells(self, queues: Sequence[str]) -> "dict[str, doorbells.Waiting]":
+    def doorbells(self, queues: Sequence[str]) -> "dict[str, doorbell_queues.Waiting]":
         """Those of the AMQP queues that are there."""
-        return doorbells.waiting(self._settings.broker_url, queues, self._settings.connect_timeout_s)
+        return doorbell_queues.waiting(self._settings.broker_url, queues, self._settings.connect_timeout_s)
 
     def remove_doorbells(self, queue: str) -> bool:
         """False when there is no such queue. Raises Misconfigured: a stream, another program's, or in use."""
-        return doorbells.remove(self._settings.broker_url, queue, self._settings.connect_timeout_s)
+        return doorbell_queues.remove(self._settings.broker_url, queue, self._settings.connect_timeout_s)
 
     def ready(self, timeout_s: float) -> bool:
         """True when the broker has answered a request of ours within `timeout_s`."""
@@ -122,7 +123,7 @@ class Broker:
         """
         pool = self._run().pool
         what = f"reading {stream} {first}..{last}"
-        return self._retrying(lambda: reader.read(pool, stream, first, last), deadline_s, what)
+        return self._retrying(lambda: offset_range.read(pool, stream, first, last), deadline_s, what)
 
     def read_until(
         self, stream: str, first: int, enough: Callable[[Message], bool], *, deadline_s: float
@@ -135,17 +136,19 @@ class Broker:
         """
         pool = self._run().pool
         what = f"reading {stream} from {first}"
-        return self._retrying(lambda: draining.read_until(pool, stream, first, enough), deadline_s, what)
+        return self._retrying(lambda: until_enough.read_until(pool, stream, first, enough), deadline_s, what)
 
     def last_offset(self, stream: str, *, deadline_s: float) -> int | None:
         """Offset of the newest message, None when there is none; the newest chunk is transferred for it."""
         pool = self._run().pool
-        return self._retrying(lambda: ends.last_offset(pool, stream), deadline_s, f"end of {stream}")
+        return self._retrying(lambda: stream_bounds.last_offset(pool, stream), deadline_s, f"end of {stream}")
 
     def first_offset(self, stream: str, *, deadline_s: float) -> int | None:
         """Offset of the oldest message that is kept, None when there is none."""
         pool = self._run().pool
-        return self._retrying(lambda: ends.first_offset(pool, stream), deadline_s, f"start of {stream}")
+        return self._retrying(
+            lambda: stream_bounds.first_offset(pool, stream), deadline_s, f"start of {stream}"
+        )
 
     def follow(self, stream: str, offset: int, *, credit: int = 2) -> Subscription:
         """Messages from `offset` on, as they come; returns at once and connects in the background.

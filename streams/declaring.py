@@ -8,9 +8,9 @@ from kombu.exceptions import OperationalError
 from rstream import schema
 from rstream.exceptions import PreconditionFailed as CreatePreconditionFailed, StreamAlreadyExists
 
-from streams.connection import as_unavailable, check
+from streams.connections.client import as_unavailable, check
+from streams.connections.pool import Pool
 from streams.errors import Misconfigured, Unavailable
-from streams.pool import Pool
 
 # As the stream protocol names them; verify spells AMQP's names out, so that a typo here is found out.
 MAX_BYTES, MAX_AGE, SEGMENT_BYTES = "max-length-bytes", "max-age", "stream-max-segment-size-bytes"

@@ -9,7 +9,7 @@ import db.ledger.dispatch
 from db.ledger.dispatch import Known, NewBatch, NewQuarantine, NewWindow
 from streams import Broker, Envelope, decode_envelope, raw
 from streams.errors import UnfitMessage
-from streams.fingerprint import fingerprint
+from streams.messages.fingerprint import fingerprint
 from tasks.dispatcher.cutter import Pending
 from tasks.dispatcher.raw_streams.feed import Feed
 

@@ -12,7 +12,7 @@ from db.errors import LostRace
 from db.ledger.windows import Work
 from streams import Envelope, Message, decode_envelope, raw
 from streams.errors import UnfitMessage
-from streams.fingerprint import FINGERPRINT_BYTES, fingerprint_of_envelope
+from streams.messages.fingerprint import FINGERPRINT_BYTES, fingerprint_of_envelope
 from tasks.decoders import DecodedBatches, DecodeLimits, RawBatch, Reject, decode_batches
 from tasks.errors import NotWhatWasBooked, WindowTooLarge
 from tasks.events import EVENTS

@@ -6,7 +6,7 @@ from db.clock import now_us
 from db.quarantine.rows import NewQuarantine
 from streams import Envelope, decode_envelope, raw
 from streams.errors import StreamEnds, UnfitMessage
-from streams.fingerprint import FINGERPRINT_BYTES, fingerprint_of_envelope, fingerprint_of_unfit
+from streams.messages.fingerprint import FINGERPRINT_BYTES, fingerprint_of_envelope, fingerprint_of_unfit
 from tasks.handover import EXPIRED, Header, UnfitRow
 from tasks.stages.context import Context
 

@@ -15,7 +15,7 @@ from deploy.local.cluster import SIZE, Cluster
 from deploy.local.rabbitmq import RabbitNode
 from streams import StreamSettings, raw
 from streams.address import parse
-from streams.pool import Location, Pool
+from streams.connections.pool import Location, Pool
 from tests.cluster.outcomes import Outcome, record
 from tests.cluster.traffic import Traffic
 from tests.whole import Whole, until

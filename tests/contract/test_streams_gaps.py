@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from streams import Broker, Chunk, raw
-from streams.pool import Location, Pool
+from streams.connections.pool import Location, Pool
 from tests.contract.conftest import MakeBroker, eventually
 from tests.contract.test_streams_follow import collect, hold
 from tests.proxy import Proxy

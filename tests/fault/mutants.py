@@ -69,7 +69,7 @@ def _deposit_without_ledger(module: ModuleType) -> None:
 
 
 MUTANTS: Mapping[str, Mapping[str, Wrap]] = {
-    "confirm": {"streams.waiting": _answer_without_confirm},
+    "confirm": {"streams.publishing.confirms": _answer_without_confirm},
     "compare-and-set of the dispatch": {"db.ledger.dispatch": _dispatch_without_comparing},
     "memory of batch ids": {"db.ledger.dispatch": _dispatch_without_known_ids},
     "ringing again": {"tasks.dispatcher.doorbells": _never_ring_again},

@@ -55,7 +55,7 @@ def _tasks(module: ModuleType) -> None:
 
 
 LATER: Mapping[str, Mapping[str, Wrap]] = {
-    "receiver": {"streams.envelope": _envelopes},
+    "receiver": {"streams.messages.envelope": _envelopes},
     "dispatcher": {"celery.canvas": _tasks},
     "worker": {"tasks.handover": _handovers, "celery.canvas": _tasks},
 }

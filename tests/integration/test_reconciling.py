@@ -11,7 +11,7 @@ from db.engine import begin
 from db.retention.pruning import prune
 from db.settings import DatabaseSettings
 from streams import Broker, decode_envelope, raw
-from streams.fingerprint import fingerprint
+from streams.messages.fingerprint import fingerprint
 from tasks.dispatcher.raw_streams.reconciling import Reconciler
 from tests.integration.ledger_rows import (
     add_customer,

@@ -107,7 +107,7 @@ NAMES = {
         "errors.ConfigurationProblem": "answered internal: the setting was ours",
         "util.write_nonblock(sock, data)": "sends a refusal without waiting for the agent",
     },
-    "streams/connection.py": {
+    "streams/connections/client.py": {
         "Client.__init__(host, port, *, ssl_context, frame_max, heartbeat, connection_name)": "extended",
         "Client.host": "the node's",
         "Client.port": "the node's",
@@ -135,15 +135,18 @@ NAMES = {
         "schema.MetadataUpdate(metadata_info)": "a stream has gone, or its leader has moved",
         "schema.MetadataInfo(*, stream)": "which one",
     },
-    "streams/connection.py streams/declaring.py streams/ends.py streams/lane.py streams/pool.py": {
+    "streams/connections/client.py streams/declaring.py streams/reading/stream_bounds.py "
+    "streams/publishing/stream_publisher.py streams/connections/pool.py": {
         "Client.sync_request(frame, resp_schema, raise_exception)": "asks, and waits for the answer",
     },
-    "streams/lane.py streams/pool.py": {"Client.frame_max": "bytes, as agreed at login"},
-    "streams/pool.py streams/ends.py": {
+    "streams/publishing/stream_publisher.py streams/connections/pool.py": {
+        "Client.frame_max": "bytes, as agreed at login"
+    },
+    "streams/connections/pool.py streams/reading/stream_bounds.py": {
         "schema.Metadata(correlation_id, streams)": "asks for streams' nodes, or only for an answer",
         "schema.MetadataResponse(*, brokers, metadata)": "its answer",
     },
-    "streams/pool.py": {
+    "streams/connections/pool.py": {
         "schema.StreamMetadata(*, response_code, leader_ref, replicas_refs)": "which nodes have a stream",
         "schema.Broker(*, reference, host, port)": "where a node is",
     },
@@ -156,23 +159,25 @@ NAMES = {
         "exceptions.StreamAlreadyExists.code": "the answer for a stream that is there",
         "exceptions.PreconditionFailed.code": "the answer for one with other arguments",
     },
-    "streams/lane.py": {
+    "streams/publishing/stream_publisher.py": {
         "schema.DeclarePublisher(correlation_id, publisher_id, reference, stream)": "opens a publisher",
         "schema.DeclarePublisherResponse(*, response_code)": "its answer",
     },
-    "streams/attachment.py": {
+    "streams/reading/attachment.py": {
         "Client.sync_request(frame, resp_schema, raise_exception)": "asks, and waits for the answer",
         "schema.Subscribe(correlation_id, subscription_id, stream, offset_spec, credit, properties)": "reads",
         "schema.SubscribeResponse(*, response_code)": "its answer",
         "schema.Unsubscribe(correlation_id, subscription_id)": "detaches",
         "schema.UnsubscribeResponse": "its answer",
     },
-    "streams/attachment.py streams/ends.py": {"schema.OffsetSpec(offset_type)": "where to begin"},
-    "streams/ends.py": {
+    "streams/reading/attachment.py streams/reading/stream_bounds.py": {
+        "schema.OffsetSpec(offset_type)": "where to begin"
+    },
+    "streams/reading/stream_bounds.py": {
         "constants.OffsetType.FIRST": "the oldest chunk",
         "constants.OffsetType.LAST": "the newest chunk",
     },
-    "streams/subscription.py streams/gathering.py": {
+    "streams/reading/subscription.py streams/reading/gathering.py": {
         "schema.OffsetSpecOffset(offset_type, value)": "a subscription begins at an offset",
         "constants.OffsetType.OFFSET": "the same",
     },
@@ -184,7 +189,7 @@ NAMES = {
         "pyamqp.Connection.Channel": "the class of the connection's channels",
         "pyamqp.Transport.Connection": "the class of the transport's connections",
     },
-    "celeryconfig.py streams/declaring.py streams/doorbells.py tasks/health.py": {
+    "celeryconfig.py streams/declaring.py streams/doorbell_queues.py tasks/health.py": {
         "amqp.connection.Connection(*, read_timeout, write_timeout)": "bound the waiting for a silent broker",
     },
     "tasks/worker/refused_queues.py": {

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from streams.arrivals import Arrivals
+from streams.reading.ready_set import Arrivals
 
 WAIT_S = 0.05
 

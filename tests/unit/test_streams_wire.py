@@ -10,9 +10,9 @@ from hypothesis import given, strategies as st
 from rstream import schema
 from rstream.encoding import encode_frame
 
-from streams import wire
+from streams.connections import frames
+from streams.connections.frame_cutter import FrameProtocol
 from streams.errors import UnfitMessage
-from streams.protocol import FrameProtocol
 
 HEAD = struct.Struct(">HHBBBHIqQQIIII")
 
@@ -38,8 +38,8 @@ def deliver(
 
 def test_a_chunk_of_plain_messages_is_read() -> None:
     frame = deliver([plain(b"a"), plain(b""), plain(b"ccc")], 3)
-    assert wire.subscription_of(frame) == 7
-    delivered = wire.decode_deliver(frame)
+    assert frames.subscription_of(frame) == 7
+    delivered = frames.decode_deliver(frame)
     assert (delivered.first_offset, delivered.next_offset) == (100, 103)
     assert (delivered.timestamp_ms, delivered.size) == (1234, 16)
     assert delivered.messages == [b"a", b"", b"ccc"]
@@ -47,7 +47,7 @@ def test_a_chunk_of_plain_messages_is_read() -> None:
 
 def test_sub_batches_between_plain_messages_keep_their_order() -> None:
     entries = [plain(b"0"), sub_batch([b"1", b"2"]), plain(b"3"), sub_batch([b"4", b"5", b"6"], 1)]
-    delivered = wire.decode_deliver(deliver(entries, 7))
+    delivered = frames.decode_deliver(deliver(entries, 7))
     assert delivered.messages == [b"%d" % number for number in range(7)]
     assert delivered.next_offset == 107
 
@@ -55,11 +55,11 @@ def test_sub_batches_between_plain_messages_keep_their_order() -> None:
 @pytest.mark.parametrize("compression", [2, 3, 4], ids=["snappy", "lz4", "zstd"])
 def test_a_compression_that_we_lack_is_unfit(compression: int) -> None:
     with pytest.raises(UnfitMessage, match=f"compression {compression}"):
-        wire.decode_deliver(deliver([sub_batch([b"1"], compression)], 1))
+        frames.decode_deliver(deliver([sub_batch([b"1"], compression)], 1))
 
 
 def test_a_chunk_that_is_not_the_users_has_no_messages_but_moves_on() -> None:
-    delivered = wire.decode_deliver(deliver([plain(b"tracking")], 1, kind=1))
+    delivered = frames.decode_deliver(deliver([plain(b"tracking")], 1, kind=1))
     assert delivered.messages == []
     assert delivered.next_offset == 101
 
@@ -67,20 +67,20 @@ def test_a_chunk_that_is_not_the_users_has_no_messages_but_moves_on() -> None:
 def test_a_damaged_chunk_is_not_read() -> None:
     good = deliver([plain(b"a"), plain(b"b")], 2)
     with pytest.raises(ValueError, match="checksum"):
-        wire.decode_deliver(deliver([plain(b"a")], 1, crc=1))
+        frames.decode_deliver(deliver([plain(b"a")], 1, crc=1))
     with pytest.raises(ValueError, match="cut short"):
-        wire.decode_deliver(good[:-1])
+        frames.decode_deliver(good[:-1])
     with pytest.raises(ValueError, match="header says 3"):
-        wire.decode_deliver(deliver([plain(b"a")], 3))
+        frames.decode_deliver(deliver([plain(b"a")], 3))
     with pytest.raises(ValueError, match="entries end"):
-        wire.decode_deliver(deliver([plain(b"a"), b"\x00\x00\x00\x09a"], 2))
+        frames.decode_deliver(deliver([plain(b"a"), b"\x00\x00\x00\x09a"], 2))
 
 
 def test_a_bomb_in_a_sub_batch_is_not_inflated() -> None:
     bomb = gzip.compress(bytes(10_000_000))
     entry = struct.pack(">BHII", 0x90, 1, 100, len(bomb)) + bomb
     with pytest.raises((UnfitMessage, ValueError)):
-        wire.decode_deliver(deliver([entry], 1))
+        frames.decode_deliver(deliver([entry], 1))
 
 
 @given(st.lists(st.binary(max_size=50), min_size=1, max_size=20), st.integers(0, 255), st.integers(1, 2**60))
@@ -91,21 +91,21 @@ def test_a_publish_frame_is_what_rstream_would_send(
         publisher_id=publisher,
         messages=[schema.Message(first + n, None, message) for n, message in enumerate(messages)],
     )
-    assert wire.encode_publish(publisher, first, messages) == encode_frame(theirs)
+    assert frames.encode_publish(publisher, first, messages) == encode_frame(theirs)
 
 
 def test_a_credit_frame_is_what_rstream_would_send() -> None:
-    assert wire.encode_credit(9, 513) == encode_frame(schema.Credit(9, 513))
+    assert frames.encode_credit(9, 513) == encode_frame(schema.Credit(9, 513))
 
 
 def test_confirms_and_refusals_are_read() -> None:
     confirm = encode_frame(schema.PublishConfirm(publisher_id=3, publishing_ids=[1, 2**40]))
-    publisher, ids = wire.decode_confirm(memoryview(confirm)[4:])
+    publisher, ids = frames.decode_confirm(memoryview(confirm)[4:])
     assert (publisher, list(ids)) == (3, [1, 2**40])
     error = encode_frame(
         schema.PublishError(3, [schema.PublishingError(5, 18), schema.PublishingError(6, 2)])
     )
-    assert wire.decode_publish_error(memoryview(error)[4:]) == (3, [(5, 18), (6, 2)])
+    assert frames.decode_publish_error(memoryview(error)[4:]) == (3, [(5, 18), (6, 2)])
 
 
 class Receiver:

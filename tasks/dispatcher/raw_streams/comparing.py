@@ -16,7 +16,7 @@ from db.ledger.dispatch import Position
 from db.ledger.generations import Generation, Kind, Recorded
 from streams import Broker
 from streams.errors import StreamEnds
-from streams.fingerprint import fingerprint, fingerprint_of
+from streams.messages.fingerprint import fingerprint, fingerprint_of
 
 
 class Divergence(NamedTuple):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from streams import Chunk, Subscription, decode_envelope, other_id
 from streams.errors import UnfitMessage
-from streams.fingerprint import fingerprint_of_envelope, fingerprint_of_unfit
+from streams.messages.fingerprint import fingerprint_of_envelope, fingerprint_of_unfit
 from tasks.dispatcher.cutter import Pending
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from rstream import schema
 
-from streams import wire
 from streams.address import Node
-from streams.connection import Connection, Receiving, as_unavailable, check
+from streams.connections import frames
+from streams.connections.client import Connection, Receiving, as_unavailable, check
+from streams.connections.pool import Pool, Purpose
 from streams.errors import Unavailable
-from streams.pool import Pool, Purpose
 
 _UNSUBSCRIBE_TIMEOUT_S = 5.0
 
@@ -24,7 +24,7 @@ class Attachment:
 
     def credit(self, chunks: int) -> None:
         """Allows the broker to send that many more. Raises Unavailable when the connection is lost."""
-        self.connection.write(wire.encode_credit(self.subscription_id, chunks))
+        self.connection.write(frames.encode_credit(self.subscription_id, chunks))
 
     def detach(self) -> None:
         """Ends the subscription in the background; nothing reaches the receiver from here on."""

@@ -6,8 +6,8 @@ alone says nothing about which batch is there.
 
 import hashlib
 
-from streams.envelope import Envelope, decode_envelope
 from streams.errors import UnfitMessage
+from streams.messages.envelope import Envelope, decode_envelope
 
 FINGERPRINT_BYTES = 8
 

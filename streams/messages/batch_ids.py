@@ -2,7 +2,7 @@
 
 import hashlib
 
-from streams.envelope import Envelope
+from streams.messages.envelope import Envelope
 
 DIGITS = 64
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from streams import wire
-from streams.gathering import Gathering
-from streams.messages import Message
-from streams.pool import Pool
+from streams.connections import frames
+from streams.connections.pool import Pool
+from streams.messages.chunk import Message
+from streams.reading.gathering import Gathering
 
 _READ_AHEAD_CHUNKS = 4
 
@@ -26,7 +26,7 @@ class Drain(Gathering):
     def least_end(self) -> int:
         return self.next_offset
 
-    def take(self, chunk: wire.Delivered) -> int:
+    def take(self, chunk: frames.Delivered) -> int:
         skipped = max(self.next_offset - chunk.first_offset, 0)
         offsets = range(chunk.first_offset + skipped, chunk.next_offset)
         came = list(map(Message, offsets, chunk.messages[skipped:]))

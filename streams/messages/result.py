@@ -5,9 +5,9 @@ properties: message-id (the window's id, ulong). application-properties: custome
 
 from typing import NamedTuple
 
-from streams import amqp_write as write
-from streams.amqp_read import sections
 from streams.errors import UnfitMessage
+from streams.messages import amqp_write as write
+from streams.messages.amqp_read import sections
 
 _CUSTOMER = write.string("customer")
 _CONTENT_TYPE = "application/octet-stream"

@@ -5,11 +5,11 @@ import asyncio
 from rstream import schema
 from rstream.constants import OffsetType
 
-from streams import wire
-from streams.attachment import attach
-from streams.connection import as_unavailable
+from streams.connections import frames
+from streams.connections.client import as_unavailable
+from streams.connections.pool import Pool
 from streams.errors import Unavailable, UnfitMessage
-from streams.pool import Pool
+from streams.reading.attachment import attach
 
 # Between two looks at a newest chunk that is not committed yet.
 _PAUSE_S = 0.05
@@ -20,10 +20,10 @@ class _FirstChunk:
 
     def __init__(self, stream: str) -> None:
         self.stream = stream
-        self.chunk: wire.Delivered | None = None
+        self.chunk: frames.Delivered | None = None
         self.error: Exception | None = None
 
-    def deliver(self, chunk: wire.Delivered) -> None:
+    def deliver(self, chunk: frames.Delivered) -> None:
         self.chunk = self.chunk or chunk
 
     def unfit(self, error: UnfitMessage) -> None:
@@ -51,7 +51,7 @@ async def last_offset(pool: Pool, stream: str) -> int | None:
     return chunk.next_offset - 1
 
 
-async def _one_chunk(pool: Pool, stream: str, where: OffsetType) -> wire.Delivered | None:
+async def _one_chunk(pool: Pool, stream: str, where: OffsetType) -> frames.Delivered | None:
     """The chunk there, None when there is none: the broker takes a connection's requests in order and sends
     what it has before it takes the next, so the answer to a second request proves that nothing comes."""
     location = await pool.locate(stream)

@@ -9,11 +9,11 @@ from rstream import exceptions, schema
 from rstream.client import Client
 from rstream.encoding import decode_frame, encode_frame
 
-from streams import wire
 from streams.address import Address, Node
+from streams.connections import frames
+from streams.connections.frame_cutter import FrameProtocol
+from streams.connections.id_slots import Holder, Seats
 from streams.errors import Leaderless, Refused, StreamMissing, Unavailable, UnfitMessage
-from streams.protocol import FrameProtocol
-from streams.seats import Holder, Seats
 from streams.settings import StreamSettings
 
 # A connection that is lost is tried again at once; Backoff says how long when that fails.
@@ -33,7 +33,7 @@ class Publishing(Holder, Protocol):
 class Receiving(Holder, Protocol):
     """Who receives the chunks of a subscription id."""
 
-    def deliver(self, chunk: wire.Delivered) -> None: ...
+    def deliver(self, chunk: frames.Delivered) -> None: ...
     def unfit(self, error: UnfitMessage) -> None: ...
 
 
@@ -131,14 +131,14 @@ class Connection(Client):
     def _on_frame(self, frame: memoryview, owned: bool) -> None:
         self._heard = asyncio.get_running_loop().time()
         key = frame[0] << 8 | frame[1]
-        if key == wire.DELIVER:
+        if key == frames.DELIVER:
             self._on_deliver(frame, owned)
-        elif key == wire.PUBLISH_CONFIRM:
-            publisher_id, ids = wire.decode_confirm(frame)
+        elif key == frames.PUBLISH_CONFIRM:
+            publisher_id, ids = frames.decode_confirm(frame)
             if publisher := self.publishers.get(publisher_id):
                 publisher.confirmed(ids)
-        elif key == wire.PUBLISH_ERROR:
-            publisher_id, refusals = wire.decode_publish_error(frame)
+        elif key == frames.PUBLISH_ERROR:
+            publisher_id, refusals = frames.decode_publish_error(frame)
             if publisher := self.publishers.get(publisher_id):
                 for publishing_id, code in refusals:
                     publisher.refused(publishing_id, code)
@@ -146,11 +146,11 @@ class Connection(Client):
             self._on_other(decode_frame(bytes(frame)))
 
     def _on_deliver(self, frame: memoryview, owned: bool) -> None:
-        receiver = self.receivers.get(wire.subscription_of(frame))
+        receiver = self.receivers.get(frames.subscription_of(frame))
         if receiver is None:
             return  # what was under way when we unsubscribed
         try:
-            chunk = wire.decode_deliver(frame if owned else memoryview(bytes(frame)))
+            chunk = frames.decode_deliver(frame if owned else memoryview(bytes(frame)))
         except UnfitMessage as error:
             receiver.unfit(error)
         else:

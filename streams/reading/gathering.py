@@ -6,13 +6,13 @@ from abc import ABC, abstractmethod
 from rstream import schema
 from rstream.constants import OffsetType
 
-from streams import wire
-from streams.attachment import Attachment, attach
-from streams.ends import last_offset
+from streams.connections import frames
+from streams.connections.pool import Pool
 from streams.errors import StreamEnds, Unavailable, UnfitMessage
-from streams.gap import Gap
-from streams.messages import Message
-from streams.pool import Pool
+from streams.messages.chunk import Message
+from streams.reading.attachment import Attachment, attach
+from streams.reading.gap_check import Gap
+from streams.reading.stream_bounds import last_offset
 
 # How long nothing may come before the stream's end is looked up and the read attached anew; doubles.
 _GRACE_S = 0.05
@@ -44,10 +44,10 @@ class Gathering(ABC):
         """A stream whose last offset is below this can't complete the read."""
 
     @abstractmethod
-    def take(self, chunk: wire.Delivered) -> int:
+    def take(self, chunk: frames.Delivered) -> int:
         """Takes what is wanted of a chunk; how many more should be under way now."""
 
-    def deliver(self, chunk: wire.Delivered) -> None:
+    def deliver(self, chunk: frames.Delivered) -> None:
         if self.complete or self.failure is not None or self._again:
             return  # what was under way when enough had come, or from the wrong place
         self._arrived.set()

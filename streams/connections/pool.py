@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from rstream import schema
 
 from streams.address import Address, Node
-from streams.connection import Connection, as_unavailable, check
+from streams.connections.client import Connection, as_unavailable, check
 from streams.errors import Leaderless, Unavailable
 from streams.settings import StreamSettings
 

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from rstream import schema
 from rstream.constants import OffsetType
 
-from streams import wire
-from streams.arrivals import Arrivals
-from streams.attachment import Attachment, attach
-from streams.connection import as_unavailable
-from streams.ends import first_offset
+from streams.connections import frames
+from streams.connections.client import as_unavailable
+from streams.connections.pool import Pool
 from streams.errors import StreamMissing, Unavailable, UnfitMessage
-from streams.gap import Gap
-from streams.messages import Chunk
-from streams.pool import Pool
+from streams.messages.chunk import Chunk
+from streams.reading.attachment import Attachment, attach
+from streams.reading.gap_check import Gap
+from streams.reading.ready_set import Arrivals
+from streams.reading.stream_bounds import first_offset
 
 # Between two tries to attach; doubles while nothing comes: a damaged chunk must not make a tight loop.
 _PAUSE_MIN_S, _PAUSE_MAX_S = 0.025, 5.0
@@ -105,7 +105,7 @@ class Subscription:
             except Unavailable as error:
                 self.lost(error)
 
-    def deliver(self, chunk: wire.Delivered) -> None:
+    def deliver(self, chunk: frames.Delivered) -> None:
         """Called by the connection, also for as long as an attachment that has lost its keeper is there."""
         if self._closed:
             return

@@ -1,9 +1,9 @@
 """Reads a range of offsets."""
 
-from streams import wire
-from streams.gathering import Gathering
-from streams.messages import Message
-from streams.pool import Pool
+from streams.connections import frames
+from streams.connections.pool import Pool
+from streams.messages.chunk import Message
+from streams.reading.gathering import Gathering
 
 # Chunks under way for one read: enough small ones to fill a round trip, few large ones.
 _FIRST_CREDIT = 1
@@ -26,14 +26,14 @@ class Range(Gathering):
     def least_end(self) -> int:
         return self._last
 
-    def take(self, chunk: wire.Delivered) -> int:
+    def take(self, chunk: frames.Delivered) -> int:
         first, asked, last = chunk.first_offset, self.next_offset, self._last
         wanted = chunk.messages[max(asked - first, 0) : max(last + 1 - first, 0)]
         self.messages.extend(map(Message, range(max(first, asked), last + 1), wanted))
         self.next_offset = max(chunk.next_offset, asked)
         return self._read_ahead(chunk)
 
-    def _read_ahead(self, chunk: wire.Delivered) -> int:
+    def _read_ahead(self, chunk: frames.Delivered) -> int:
         """As many chunks as the rest needs, if they are like this one."""
         rest = self._last + 1 - self.next_offset
         if rest <= 0:

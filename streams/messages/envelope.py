@@ -9,9 +9,9 @@ One data section: the batch's bytes as they came.
 import re
 from dataclasses import dataclass
 
-from streams import amqp_write as write
-from streams.amqp_read import sections
 from streams.errors import UnfitMessage
+from streams.messages import amqp_write as write
+from streams.messages.amqp_read import sections
 
 _DIGEST_BYTES = 32
 # What the receiver writes, and what the database can hold: a key of its index, text, a 64-bit number.

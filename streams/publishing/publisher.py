@@ -5,12 +5,12 @@ import threading
 import time
 from collections.abc import Sequence
 
-from streams import wire
+from streams.connections import frames
+from streams.connections.pool import Pool
 from streams.errors import Overloaded, TooLarge
-from streams.lane import Lane
-from streams.pool import Pool
+from streams.publishing.confirms import Account, Waiter
+from streams.publishing.stream_publisher import Lane
 from streams.settings import StreamSettings
-from streams.waiting import Account, Waiter
 
 
 class Publisher:
@@ -30,7 +30,7 @@ class Publisher:
         size = 0
         for message in messages:
             length = len(message)
-            if length + wire.DELIVER_OVERHEAD > self._pool.frame_max:
+            if length + frames.DELIVER_OVERHEAD > self._pool.frame_max:
                 raise TooLarge(f"message of {length} bytes; the broker's frames hold {self._pool.frame_max}")
             size += length
         waiter = Waiter(len(messages))

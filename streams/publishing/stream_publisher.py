@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 
 from rstream import schema
 
-from streams import wire
-from streams.connection import Connection, as_unavailable, check
+from streams.connections import frames
+from streams.connections.client import Connection, as_unavailable, check
+from streams.connections.pool import Pool
 from streams.errors import Refused, StreamMissing, Unavailable
-from streams.pool import Pool
-from streams.waiting import Account, Waiter
+from streams.publishing.confirms import Account, Waiter
 
 # How often a publisher is tried to be opened while callers wait, and the longest pause in between, seconds.
 _OPENING_TRIES = 3
@@ -59,11 +59,11 @@ class Lane:
 
     def _take(self, frame_bytes: int) -> list[Entry]:
         """The messages of the next frame: at least one, unless all callers have given up."""
-        room = frame_bytes - wire.PUBLISH_OVERHEAD
+        room = frame_bytes - frames.PUBLISH_OVERHEAD
         taken: list[Entry] = []
         while self.queue:
             message, waiter = self.queue[0]
-            size = len(message) + wire.ENTRY_OVERHEAD
+            size = len(message) + frames.ENTRY_OVERHEAD
             if taken and size > room:
                 break
             self.queue.popleft()
@@ -81,7 +81,7 @@ class Lane:
             self._unconfirmed[publishing_id] = (len(message), waiter)
             messages.append(message)
         try:
-            connection.write(wire.encode_publish(self._publisher_id, first, messages))
+            connection.write(frames.encode_publish(self._publisher_id, first, messages))
         except Unavailable as error:
             self.lost(error)
 

@@ -1,0 +1,1 @@
+"""Publishing to many streams, up to the broker's confirms."""

@@ -1,0 +1,1 @@
+"""Reading streams: ranges of offsets, subscriptions with credit, a stream's bounds and gaps."""
