@@ -63,31 +63,31 @@ bench: $(DEV_STAMP) $(PEERS_STAMP) nodes ## measure everything beside its peers 
 
 .PHONY: bench-neighbour
 bench-neighbour: $(DEV_STAMP) nodes ## a victim beside a customer that offers 50 times what the machine takes
-	@$(PRIVATE) $(BIN)/python -m bench.neighbour $(if $(filter-out 0,$(QUICK)),--quick)
+	@$(PRIVATE) $(BIN)/python -m bench.situations.neighbour $(if $(filter-out 0,$(QUICK)),--quick)
 
 .PHONY: bench-crowd
 bench-crowd: $(DEV_STAMP) nodes ## 20,000 idle connections beside 100 batches a second, with nginx and without
-	@$(PRIVATE) $(BIN)/python -m bench.crowd $(if $(filter-out 0,$(QUICK)),--quick)
+	@$(PRIVATE) $(BIN)/python -m bench.situations.crowd $(if $(filter-out 0,$(QUICK)),--quick)
 
 .PHONY: bench-slow-bodies
 bench-slow-bodies: $(DEV_STAMP) nodes ## 4,000 connections whose bodies do not come, beside 100 batches a second
-	@$(PRIVATE) $(BIN)/python -m bench.slow_bodies $(if $(filter-out 0,$(QUICK)),--quick)
+	@$(PRIVATE) $(BIN)/python -m bench.situations.slow_bodies $(if $(filter-out 0,$(QUICK)),--quick)
 
 .PHONY: bench-many
 bench-many: $(DEV_STAMP) nodes ## 2,000 customers, 100 of them active at a time, on one dispatcher and one worker
-	@$(PRIVATE) $(BIN)/python -m bench.many $(if $(filter-out 0,$(QUICK)),--quick)
+	@$(PRIVATE) $(BIN)/python -m bench.situations.many $(if $(filter-out 0,$(QUICK)),--quick)
 
 .PHONY: bench-broken-streams
 bench-broken-streams: $(DEV_STAMP) nodes ## 48 customers beside one whose stream has no leader and one whose stream was deleted
-	@$(PRIVATE) $(BIN)/python -m bench.broken_streams $(if $(filter-out 0,$(QUICK)),--quick)
+	@$(PRIVATE) $(BIN)/python -m bench.situations.broken_streams $(if $(filter-out 0,$(QUICK)),--quick)
 
 .PHONY: bench-verify
 bench-verify: $(DEV_STAMP) nodes ## how many small batches a second `flask verify` proves
-	@$(PRIVATE) $(BIN)/python -m bench.verifying $(if $(filter-out 0,$(QUICK)),--quick)
+	@$(PRIVATE) $(BIN)/python -m bench.situations.verifying $(if $(filter-out 0,$(QUICK)),--quick)
 
 .PHONY: bench-slow-database
 bench-slow-database: $(DEV_STAMP) nodes ## 100 batches a second with 50 ms added to each of the database's answers
-	@$(PRIVATE) $(BIN)/python -m bench.slow_database $(if $(filter-out 0,$(QUICK)),--quick)
+	@$(PRIVATE) $(BIN)/python -m bench.situations.slow_database $(if $(filter-out 0,$(QUICK)),--quick)
 
 .PHONY: check
 check: $(DEV_STAMP) ## lint, format, types, imports between rooms, docs against code

@@ -23,11 +23,11 @@ from tqdm import tqdm
 if not __package__:  # started as a file: the project's rooms are beside this one
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.agent import Batch, Outcome, Retry
-from bench.encode import ENCODINGS, FORMATS, OTLP_FORMATS, encode
-from bench.fleet import Pace, Tally, post_all
-from bench.spans import SCHEMA
-from bench.verdict import Check
+from bench.agents.agent import Batch, Outcome, Retry
+from bench.agents.encode import ENCODINGS, FORMATS, OTLP_FORMATS, encode
+from bench.agents.fleet import Pace, Tally, post_all
+from bench.check.verdict import Check
+from bench.spans.generate import SCHEMA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

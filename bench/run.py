@@ -15,17 +15,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bench import generator, machine, plots, rivals, servers, sluice, table
-from bench.figures import Cost, Run
 from bench.floors import measured as floors
-from bench.generator import Generator
-from bench.measure import Measurement, NotCounted
-from bench.ours import Ours
+from bench.installation import machine, servers, sluice
+from bench.installation.servers import Servers
+from bench.load import generator
+from bench.load.generator import Generator
+from bench.load.workload import SEED, SPANS_PER_S, Kind
+from bench.measuring.figures import Cost, Run
+from bench.measuring.measure import Measurement, NotCounted
 from bench.places import ROOT
-from bench.required import verdicts
-from bench.servers import Servers
-from bench.sizes import FULL, QUICK, Sizes
-from bench.workload import SEED, SPANS_PER_S, Kind
+from bench.suite import plots, rivals, table
+from bench.suite.ours import Ours
+from bench.suite.required import verdicts
+from bench.suite.sizes import FULL, QUICK, Sizes
 from deploy.local import install
 
 # Events that may wait while a peer is measured: enough for both worker processes and what they prefetch.

@@ -5,15 +5,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import account
-from bench.figures import LOAD
 from bench.floors import pure, rows
-from bench.generator import Generator
-from bench.measure import NotCounted
-from bench.posting import Target
-from bench.servers import Servers, plain
-from bench.started import Started
-from bench.workload import Kind
+from bench.installation.servers import Servers, plain
+from bench.installation.started import Started
+from bench.load.generator import Generator
+from bench.load.posting import Target
+from bench.load.workload import Kind
+from bench.measuring import account
+from bench.measuring.figures import LOAD
+from bench.measuring.measure import NotCounted
 from deploy.local import ports
 
 _READY_WITHIN_S = 30.0

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bench.encode import Body
-from bench.workload import Kind, Source
+from bench.agents.encode import Body
+from bench.load.workload import Kind, Source
 from pipelines import DEFAULT, parse
 from tasks.decoders import DecodeLimits, RawBatch, decode_batches
 from tasks.processors import Processed, process

@@ -11,8 +11,8 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from bench import account
 from bench.floors.pure import timed
+from bench.measuring import account
 from tasks.processors import Processed
 
 

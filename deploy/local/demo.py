@@ -19,11 +19,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from bench.agent import Batch, Outcome, Retry
-from bench.encode import encode
-from bench.fleet import Pace, Tally, post_all
-from bench.oddities import Oddities
-from bench.spans import generate
+from bench.agents.agent import Batch, Outcome, Retry
+from bench.agents.encode import encode
+from bench.agents.fleet import Pace, Tally, post_all
+from bench.spans.generate import generate
+from bench.spans.oddities import Oddities
 
 #: (format, encoding, share): what is usual is frequent, everything is there
 MIX = (

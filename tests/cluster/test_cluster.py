@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import polars as pl
 import pytest
 
-from bench import expected, lag, stored
-from bench.compare import compare
+from bench.check import expected, lag, stored
+from bench.check.compare import compare
 from deploy.local.cluster import SIZE, Cluster
 from deploy.local.rabbitmq import RabbitNode
 from streams import StreamSettings, raw

@@ -9,11 +9,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pyarrow as pa
 
-from bench.agent import Agent, Outcome, Retry, Sent
-from bench.encode import Body
+from bench.agents.agent import Agent, Outcome, Retry, Sent
+from bench.agents.encode import Body
+from bench.agents.wire import Answer
 from bench.replay import Slice, batch_of
-from bench.spans import generate
-from bench.wire import Answer
+from bench.spans.generate import generate
 
 SPANS = 100_000
 BATCH = 40

@@ -4,7 +4,7 @@ import secrets
 
 import pytest
 
-from bench.leaderless import leaderless
+from bench.installation.leaderless import leaderless
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker, raw
 from streams.errors import Unavailable

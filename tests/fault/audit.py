@@ -10,9 +10,9 @@ import polars as pl
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from bench import expected, lag, stored
-from bench.compare import compare
-from bench.encode import OTLP_FORMATS
+from bench.agents.encode import OTLP_FORMATS
+from bench.check import expected, lag, stored
+from bench.check.compare import compare
 from tests.fault.installation import Installation
 from tests.fault.traffic import Stream, Traffic
 from tests.whole import ROOT, until

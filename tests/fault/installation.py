@@ -127,7 +127,7 @@ class Installation:
         """
         while len(self._stock) < count:
             slugs = [f"f-{os.urandom(6).hex()}" for _ in range(CUSTOMERS_AT_ONCE)]
-            command = [sys.executable, "-m", "bench.customers", *slugs]
+            command = [sys.executable, "-m", "bench.installation.customers", *slugs]
             done = subprocess.run(
                 command, cwd=ROOT, env=self.whole.environment, stdout=subprocess.PIPE, check=True, timeout=120
             )

@@ -11,7 +11,7 @@ from signal import SIGCONT, SIGKILL, SIGSTOP
 import pytest
 from sqlalchemy import text
 
-from bench.leaderless import leaderless
+from bench.installation.leaderless import leaderless
 from db.ledger.workers import SILENT_S
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker, StreamSettings, raw

@@ -10,11 +10,11 @@ from functools import cache
 
 import pyarrow as pa
 
-from bench.agent import Outcome, Retry, Sent
-from bench.fleet import Pace, post_all
-from bench.oddities import Oddities
+from bench.agents.agent import Outcome, Retry, Sent
+from bench.agents.fleet import Pace, post_all
 from bench.replay import Slice, batch_of
-from bench.spans import generate
+from bench.spans.generate import generate
+from bench.spans.oddities import Oddities
 
 SPANS = 60_000
 SPANS_PER_S = 100.0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
-from bench.leaderless import leaderless
+from bench.installation.leaderless import leaderless
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker, raw
 from streams.errors import Unavailable

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from kombu import Connection, Queue
 
-from bench.leaderless import evaluate
+from bench.installation.leaderless import evaluate
 from deploy.local.rabbitmq import RabbitNode
 from tests.integration.test_refused_queues import CLOSE_CHANNELS, CLOSE_CONNECTIONS
 from tests.proxy import Proxy

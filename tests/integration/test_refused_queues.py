@@ -8,7 +8,7 @@ from kombu import Connection, Queue
 from sqlalchemy import Engine, create_engine
 
 import db.customers.rows
-from bench.leaderless import evaluate
+from bench.installation.leaderless import evaluate
 from db.engine import begin
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Engine, text
 
-from bench.oddities import Oddities
-from bench.spans import SCHEMA, generate
+from bench.spans.generate import SCHEMA, generate
+from bench.spans.oddities import Oddities
 from deploy.local.rabbitmq import RabbitNode
 from tests.whole import ROOT, Whole, running, until
 

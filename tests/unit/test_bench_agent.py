@@ -8,10 +8,10 @@ from itertools import pairwise
 
 import pytest
 
-from bench.agent import Agent, Batch, Outcome, Retry
-from bench.encode import Body
-from bench.fleet import Pace, post_all
-from bench.wire import Broken, Connection
+from bench.agents.agent import Agent, Batch, Outcome, Retry
+from bench.agents.encode import Body
+from bench.agents.fleet import Pace, post_all
+from bench.agents.wire import Broken, Connection
 from tests.scripted import scripted
 
 KEY = "sl_acme_not-a-key"

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 import pytest
 from hypothesis import given, strategies as st
 
-from bench import expected
-from bench.compare import LISTED, Differences, histograms_differ, rows_differ
-from bench.spans import SCHEMA
+from bench.check import expected
+from bench.check.compare import LISTED, Differences, histograms_differ, rows_differ
+from bench.spans.generate import SCHEMA
 from pipelines.steps import REDACTED_KEYS
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -13,9 +13,9 @@ import pytest
 import zstandard
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from bench.encode import ENCODINGS, FORMATS, Body, encode
-from bench.oddities import Oddities
-from bench.spans import generate
+from bench.agents.encode import ENCODINGS, FORMATS, Body, encode
+from bench.spans.generate import generate
+from bench.spans.oddities import Oddities
 
 UNPACK: dict[str, Callable[[bytes], bytes]] = {
     "none": lambda content: content,

@@ -12,10 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from bench import account
-from bench.generator import Generator, running
-from bench.posting import Target
-from bench.workload import Kind, Source
+from bench.load.generator import Generator, running
+from bench.load.posting import Target
+from bench.load.workload import Kind, Source
+from bench.measuring import account
 
 
 class Receiver(http.server.ThreadingHTTPServer):

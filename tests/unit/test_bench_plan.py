@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from bench import plan
-from bench.required import Verdict, verdicts
+from bench.suite import plan
+from bench.suite.required import Verdict, verdicts
 
 
 def run(

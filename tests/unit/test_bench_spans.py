@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bench.attributes import CREDENTIAL_MARK
-from bench.oddities import HEALTH_CHECKS, Oddities
-from bench.spans import SCHEMA, generate
+from bench.spans.attributes import CREDENTIAL_MARK
+from bench.spans.generate import SCHEMA, generate
+from bench.spans.oddities import HEALTH_CHECKS, Oddities
 
 COUNT = 300_000
 

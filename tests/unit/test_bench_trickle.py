@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bench import trickle
+from bench.load import trickle
 from deploy.local import ports
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,7 +53,7 @@ def test_refusals_that_come_at_once_are_all_counted() -> None:
 
         server, port = await served(handler)
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bench.trickle", "127.0.0.1", str(port), "key", str(COUNT)),
+            *(sys.executable, "-m", "bench.load.trickle", "127.0.0.1", str(port), "key", str(COUNT)),
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

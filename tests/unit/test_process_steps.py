@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from bench import expected
+from bench.check import expected
 from pipelines import DEFAULT, parse
 from tasks.events import EVENTS
 from tasks.processors import Processed, process

@@ -26,7 +26,7 @@ COMMANDS = {
 
 
 # Only `make bench` runs these: the plots with the developers' list, the peer with a list of its own.
-PLOTS, PEER = ROOT / "bench" / "plots.py", ROOT / "bench" / "peers" / "third.py"
+PLOTS, PEER = ROOT / "bench" / "suite" / "plots.py", ROOT / "bench" / "peers" / "third.py"
 
 
 def plain(name: str) -> str:
@@ -85,7 +85,9 @@ def test_what_runs_imports_only_what_requirements_in_names() -> None:
 
 
 def test_tests_import_only_what_the_lists_name() -> None:
-    assert imported("tests", "bench/plots.py") <= named("requirements.in") | named("requirements-dev.in")
+    assert imported("tests", "bench/suite/plots.py") <= named("requirements.in") | named(
+        "requirements-dev.in"
+    )
 
 
 def test_the_peer_imports_only_what_its_own_list_names() -> None:
@@ -93,7 +95,7 @@ def test_the_peer_imports_only_what_its_own_list_names() -> None:
 
 
 def test_every_named_requirement_is_used() -> None:
-    used = imported(*ROOMS, "tests", "bench/plots.py") | set(COMMANDS)
+    used = imported(*ROOMS, "tests", "bench/suite/plots.py") | set(COMMANDS)
     listed = named("requirements.in") | named("requirements-dev.in")
     assert not {name for name in listed - used if not name.startswith("types-")}
 

@@ -118,7 +118,7 @@ TABLE = {
         },
         {"flask", "psycopg", "pyarrow"},
     ),
-    "bench.customers": row({"db", "streams", "webapp"}, set()),
+    "bench.installation.customers": row({"db", "streams", "webapp"}, set()),
     # Other people's designs: nothing of ours.
     "bench.peers": row(set(), {"celery", "flask", "sqlalchemy", "dlt", "kombu", "pyarrow"}),
 }

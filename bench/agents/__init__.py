@@ -1,0 +1,1 @@
+"""Agents that post batches as the SDKs do."""

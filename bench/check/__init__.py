@@ -1,0 +1,1 @@
+"""The independent check: what should be stored, what is stored, and the verdict."""

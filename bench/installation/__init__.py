@@ -1,0 +1,1 @@
+"""An installation to measure: servers, the processes of Sluice, customers, the machine."""

@@ -1,0 +1,1 @@
+"""The load generator: postings, trickles, idle connections, and a delaying proxy."""

@@ -1,0 +1,1 @@
+"""Measurements of one situation each: a neighbour, a crowd, slow bodies, broken streams."""

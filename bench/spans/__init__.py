@@ -1,0 +1,1 @@
+"""Spans from a fixed seed, with the statistics of a recorded system."""

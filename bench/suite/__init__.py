@@ -1,0 +1,1 @@
+"""`make bench`: its plan, the measured systems, the table and the plots."""
