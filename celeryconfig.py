@@ -1,4 +1,4 @@
-"""Celery's configuration: read by ``celery -A tasks`` and by the dispatcher."""
+"""Celery's configuration: read by `celery -A tasks` and by the dispatcher."""
 
 from tasks.settings import TaskSettings
 

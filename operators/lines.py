@@ -1,7 +1,5 @@
 """Standard error for logs, which may be lost where a request may not."""
 
-from __future__ import annotations
-
 import io
 import os
 from contextlib import suppress

@@ -4,8 +4,6 @@ GET /metrics, /healthz and /readyz. Connections are few, each ends after seconds
 the next: no slow reader keeps others from looking, and none touches the process that is looked at.
 """
 
-from __future__ import annotations
-
 import http.client
 import os
 import signal

@@ -6,8 +6,6 @@ dies, says whose. The next process to take the lane goes on with the counts that
 back, and nothing is left over.
 """
 
-from __future__ import annotations
-
 import fcntl
 import mmap
 import os
@@ -82,7 +80,7 @@ class Memory:
         self._open(os.memfd_create("sluice-metrics"), lanes, _padded(lane_bytes))
 
     @classmethod
-    def of(cls, file: int) -> Memory:
+    def of(cls, file: int) -> "Memory":
         """The memory that another process made, by the descriptor inherited from it."""
         memory = cls.__new__(cls)
         memory._open(file, *_HEAD.unpack(os.pread(file, _HEAD.size, 0)))

@@ -1,7 +1,5 @@
 """The listener's process, seen from the process whose metrics it shows."""
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess

@@ -1,7 +1,5 @@
 """The socket of the operators' address."""
 
-from __future__ import annotations
-
 import socket
 
 _WAITING = 32

@@ -4,8 +4,6 @@ Its own way for several processes are files that grow at a request: on a full di
 such a file's next page is killed (SIGBUS), and each process that dies leaves its files.
 """
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The Celery app: ``celery -A tasks worker``."""
+"""The Celery app: `celery -A tasks worker`."""
 
 from celery import Celery
 

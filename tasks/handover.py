@@ -1,6 +1,6 @@
 """What one stage hands to the next: a header and Arrow tables; as bytes, msgpack around Arrow IPC.
 
-The contract of this module: ``unpack(pack(header, tables)) == (header, tables)``. Nothing else in the
+The contract of this module: `unpack(pack(header, tables)) == (header, tables)`. Nothing else in the
 project knows how a hand-over looks as bytes, so that they can travel by other ways (a stream, object
 storage) when a profile says so.
 """
@@ -17,7 +17,7 @@ EXPIRED = "expired"  # the reason of a batch whose bytes retention removed befor
 
 
 class RejectRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One event that did not fit, on its way to quarantine. ``data`` is a body of ``format`` that holds it
+    """One event that did not fit, on its way to quarantine. `data` is a body of `format` that holds it
     alone, as it was sent.
     """
 
@@ -66,8 +66,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Handover(NamedTuple):
-    """A header and the tables it speaks of, by name: ``events`` (`tasks.events.EVENTS`) after decoding,
-    ``interactions``, ``rollups`` and ``events`` (`tasks.processors.schemas`) after processing.
+    """A header and the tables it speaks of, by name: `events` (`tasks.events.EVENTS`) after decoding,
+    `interactions`, `rollups` and `events` (`tasks.processors.schemas`) after processing.
     """
 
     header: Header
@@ -85,7 +85,7 @@ _decoder = msgspec.msgpack.Decoder(_Packed)
 
 
 def pack(header: Header, tables: Mapping[str, pa.Table]) -> bytes:
-    """Serialise ``header`` and Arrow ``tables`` (IPC streams, LZ4)."""
+    """Serialise `header` and Arrow `tables` (IPC streams, LZ4)."""
     return _encoder.encode(_Packed(header, {name: _write(table) for name, table in tables.items()}))
 
 

@@ -1,4 +1,4 @@
-"""``python -m tasks.health worker``: does the worker on this host do its work? Exit codes: `Exit`."""
+"""`python -m tasks.health worker`: does the worker on this host do its work? Exit codes: `Exit`."""
 
 import argparse
 import socket

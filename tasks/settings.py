@@ -7,7 +7,7 @@ MIB = 1024 * 1024
 
 
 class TaskSettings(BaseSettings):
-    """Read once by each entry point, from the environment (``SLUICE_TASK_…``)."""
+    """Read once by each entry point, from the environment (`SLUICE_TASK_…`)."""
 
     model_config = SettingsConfigDict(
         env_prefix="SLUICE_TASK_", frozen=True, extra="ignore", hide_input_in_errors=True

@@ -9,7 +9,7 @@ TIMES = int(os.environ.get("FUZZ_TIMES", "1"))
 
 
 def examples(count: int) -> settings:
-    """Try a property with ``count`` examples, the same in each run; with more and new ones in `make fuzz`."""
+    """Try a property with `count` examples, the same in each run; with more and new ones in `make fuzz`."""
     return settings(
         max_examples=count * TIMES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
     )

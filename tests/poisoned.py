@@ -1,6 +1,6 @@
-"""``python -m tests.poisoned worker …``: a Celery worker whose stages break when they meet a marked event.
+"""`python -m tests.poisoned worker …`: a Celery worker whose stages break when they meet a marked event.
 
-The mark is the event's service: ``poison-<stage>-<how>``. With ``TESTS_WITHOUT_FORMAT`` it lacks the decoder
+The mark is the event's service: `poison-<stage>-<how>`. With `TESTS_WITHOUT_FORMAT` it lacks the decoder
 of that format, as a bad release might. The worker is otherwise the one that users start; its children inherit
 what is changed here over the fork.
 """

@@ -31,7 +31,7 @@ COMMANDS = {
 
 
 def until(condition: Callable[[], Any], what: str, *, deadline_s: float = DEADLINE_S) -> Any:
-    """Poll ``condition`` until it is true and return its value; fail naming ``what`` after ``deadline_s``."""
+    """Poll `condition` until it is true and return its value; fail naming `what` after `deadline_s`."""
     end = time.monotonic() + deadline_s
     while not (value := condition()):
         if time.monotonic() > end:
@@ -52,7 +52,7 @@ class Answer:
 
 @dataclass(kw_only=True)
 class Whole:
-    """A receiver, a dispatcher and a worker; more of each on request. Logs lie in ``folder``."""
+    """A receiver, a dispatcher and a worker; more of each on request. Logs lie in `folder`."""
 
     folder: Path
     environment: dict[str, str]
@@ -92,7 +92,7 @@ class Whole:
         return process
 
     def start_all(self, *, worker: str = "worker") -> None:
-        """``worker``: the role of the one worker."""
+        """`worker`: the role of the one worker."""
         for name in ("receiver", "dispatcher"):
             self.start(name)
         self.start("worker", "-n", f"worker-{self.port}@%h", role=worker)
@@ -122,7 +122,7 @@ class Whole:
         self.processes.clear()
 
     def flask(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a ``flask`` command in this process: to start another takes a second, and tests poll."""
+        """Run a `flask` command in this process: to start another takes a second, and tests poll."""
         with patch.dict(os.environ, self.environment, clear=True):
             app = create_app()
             done = app.test_cli_runner(catch_exceptions=False).invoke(args=list(arguments))
@@ -131,7 +131,7 @@ class Whole:
         return _checked(subprocess.CompletedProcess(named, done.exit_code, done.stdout, done.stderr), check)
 
     def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a ``flask`` command as an operator would, in a process of its own."""
+        """Run a `flask` command as an operator would, in a process of its own."""
         command = [sys.executable, "-m", "flask", "--app", "webapp", *arguments]
         done = subprocess.run(
             command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=DEADLINE_S
@@ -159,7 +159,7 @@ class Whole:
         )
 
     def post_batch(self, key: str, body: bytes, **headers: str) -> Answer:
-        """Post NDJSON unless the headers (``Content_Type`` for Content-Type) say otherwise."""
+        """Post NDJSON unless the headers (`Content_Type` for Content-Type) say otherwise."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         defaults = {"Authorization": f"Bearer {key}", "Content-Type": "application/x-ndjson"}
         return self.post("/v1/batches", body, defaults | named)

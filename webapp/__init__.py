@@ -1,7 +1,5 @@
 """The receiver, its health and metrics, and the `flask` commands."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,7 +8,7 @@ if TYPE_CHECKING:
     from webapp.settings import HttpSettings
 
 
-def create_app(settings: HttpSettings | None = None) -> Flask:
+def create_app(settings: "HttpSettings | None" = None) -> "Flask":
     """The Flask application; settings are read from the environment when none are given.
 
     Connects to nothing: broker and database connections are opened by the first request, hence after

@@ -1,7 +1,5 @@
 """Builds the application: every part is made here and handed to those that need it."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from flask import Flask

@@ -4,8 +4,6 @@ Misconfigured       stop and say what to do
 Unavailable         try later; the answer is 503 with Retry-After
 """
 
-from __future__ import annotations
-
 
 class Misconfigured(Exception):
     """The process cannot work as it was set up; the message says what to change."""

@@ -5,8 +5,6 @@ worker's poller, not in threads; ours (webapp.serving.worker), because slow ones
 connects for itself after the fork; the master holds no connection.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 from types import FrameType
@@ -53,7 +51,7 @@ control_socket_disable = True
 """It would lie outside of the project, in the user's home."""
 
 
-def when_ready(server: Arbiter) -> None:
+def when_ready(server: "Arbiter") -> None:
     """Serve the operators. From now on SIGTERM first turns readiness false, and closes the agents'
     listener `drain_s` later."""
     _listener.origin = _reached_at(server.LISTENERS[0].getsockname())
@@ -76,13 +74,13 @@ def when_ready(server: Arbiter) -> None:
     signal.signal(signal.SIGCHLD, child_ended)
 
 
-def pre_fork(server: Arbiter, worker: Worker) -> None:
+def pre_fork(server: "Arbiter", worker: "Worker") -> None:
     """Choose the core that the worker will run on."""
     taken = [living.core for living in server.WORKERS.values()]
     worker.core = free_core(os.sched_getaffinity(0), taken)
 
 
-def post_fork(server: Arbiter, worker: Worker) -> None:
+def post_fork(server: "Arbiter", worker: "Worker") -> None:
     """Stay on it, and step back behind those who finish what was accepted before."""
     _listener.leave()
     if _settings.pin:
@@ -97,7 +95,7 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
         share(worker.lane)
 
 
-def post_worker_init(worker: Worker) -> None:
+def post_worker_init(worker: "Worker") -> None:
     """Hand the master's drain flag and meters over, and begin to connect."""
     parts = _parts(worker)
     parts.drain.follow(_drain)
@@ -107,19 +105,19 @@ def post_worker_init(worker: Worker) -> None:
     parts.warm()
 
 
-def worker_exit(server: Arbiter, worker: Worker) -> None:
+def worker_exit(server: "Arbiter", worker: "Worker") -> None:
     """Close the worker's connections; its requests are over."""
     # A worker that could not load the application has none.
     if hasattr(worker, "wsgi"):
         _parts(worker).close()
 
 
-def on_exit(server: Arbiter) -> None:
+def on_exit(server: "Arbiter") -> None:
     """Nobody has questions any more."""
     _listener.stop()
 
 
-def _parts(worker: Worker) -> Parts:
+def _parts(worker: "Worker") -> "Parts":
     application = cast("Flask", worker.wsgi)
     return cast("Parts", application.extensions["sluice"])
 

@@ -1,7 +1,5 @@
 """Structured logs: one JSON object a line, to stderr. Ids and counts, never payloads or keys."""
 
-from __future__ import annotations
-
 import structlog
 
 from operators import Lines

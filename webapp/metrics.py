@@ -1,7 +1,5 @@
 """The receiver's metrics, listed in docs/http-api.md, and the bound on their customers."""
 
-from __future__ import annotations
-
 import threading
 from enum import StrEnum
 from typing import TYPE_CHECKING, get_args
@@ -107,7 +105,7 @@ class CustomerCounts:
         counts = self._named.get(slug) or self._unnamed(slug)
         LIMITED.labels(counts.label, limit).inc()
 
-    def show(self, customer: Customer, used_bytes: int | None) -> None:
+    def show(self, customer: "Customer", used_bytes: int | None) -> None:
         """Show the limits of a customer that has a name, and what of its quota is used."""
         named = self._named.get(customer.slug)
         if named is None:

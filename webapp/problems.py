@@ -1,7 +1,5 @@
 """What a refusal says: RFC 9457 problem details, one typed table."""
 
-from __future__ import annotations
-
 import json
 import math
 import random

@@ -1,6 +1,6 @@
 """Settings of the receiver and of the streams that `flask customers add` creates."""
 
-from __future__ import annotations
+from typing import Self
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -95,19 +95,19 @@ class HttpSettings(BaseSettings):
     )
 
     @model_validator(mode="after")
-    def _retry_after_in_order(self) -> HttpSettings:
+    def _retry_after_in_order(self) -> Self:
         if self.retry_after_min_s > self.retry_after_max_s:
             raise ValueError("retry_after_min_s must not be above retry_after_max_s")
         return self
 
     @model_validator(mode="after")
-    def _the_metrics_port_exists(self) -> HttpSettings:
+    def _the_metrics_port_exists(self) -> Self:
         if int(self.metrics_bind.rpartition(":")[2]) > 65_535:
             raise ValueError("metrics_bind must name a port up to 65535")
         return self
 
     @model_validator(mode="after")
-    def _a_body_has_room(self) -> HttpSettings:
+    def _a_body_has_room(self) -> Self:
         if self.bodies_bytes < self.body_bytes:
             raise ValueError("bodies_bytes must not be below body_bytes: the largest body would not fit")
         return self
@@ -138,7 +138,7 @@ class RetentionSettings(BaseSettings):
     )
 
     @model_validator(mode="after")
-    def _segments_fit(self) -> RetentionSettings:
+    def _segments_fit(self) -> Self:
         # Retention removes whole closed segments: a stream of one segment would never shrink.
         if (
             self.raw_segment_bytes * 2 > self.raw_bytes
@@ -148,7 +148,7 @@ class RetentionSettings(BaseSettings):
         return self
 
 
-def http_settings() -> HttpSettings:
+def http_settings() -> "HttpSettings":
     """The receiver's settings from the environment. Raises Misconfigured."""
     try:
         return HttpSettings()
@@ -156,7 +156,7 @@ def http_settings() -> HttpSettings:
         raise Misconfigured(_remedy("SLUICE_HTTP_", error)) from None
 
 
-def retention_settings() -> RetentionSettings:
+def retention_settings() -> "RetentionSettings":
     """The streams' retention from the environment. Raises Misconfigured."""
     try:
         return RetentionSettings()

@@ -21,7 +21,7 @@ def route(conn: Connection, customer: Customer, stage: Stage, queue: str | None)
 
 
 def queue_name(slug: str, stage: Stage, routes: Mapping[Stage, str]) -> str:
-    """The queue of ``stage`` for the customer ``slug``: its own route, else ``customer-<slug>``."""
+    """The queue of `stage` for the customer `slug`: its own route, else `customer-<slug>`."""
     return routes.get(stage) or own_queue(slug)
 
 

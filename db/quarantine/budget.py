@@ -44,7 +44,7 @@ _SUMS = select(
 def spend(conn: Connection, customer_id: int, day: int, sizes: Sequence[int], daily_bytes: int) -> list[bool]:
     """Which of so many bytes fit into the day, in their order; from now on they are booked.
 
-    ``day``: days since 1970. ``daily_bytes`` is what a customer has that has no budget of its own.
+    `day`: days since 1970. `daily_bytes` is what a customer has that has no budget of its own.
     """
     own = select(customers.c.quarantine_daily_bytes).where(customers.c.id == customer_id)
     budget = conn.execute(own).scalar_one_or_none() or daily_bytes

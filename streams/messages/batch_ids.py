@@ -11,7 +11,7 @@ def made_id(digest: bytes, form: str, content_encoding: str) -> str:
     """64 hexadecimal digits: the SHA-256 of the body's digest (32 bytes) and what its bytes are said to be.
 
     The same bytes sent again as another format, or under another content encoding, are another batch: the
-    agent has corrected itself. ``form`` and ``content_encoding`` ("" for none) are the envelope's words.
+    agent has corrected itself. `form` and `content_encoding` ("" for none) are the envelope's words.
     """
     return hashlib.sha256(b"%b %b %b" % (digest, form.encode(), content_encoding.encode())).hexdigest()
 

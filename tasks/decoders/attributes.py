@@ -36,7 +36,7 @@ def from_objects(objects: Sequence[Mapping[str, Any] | None]) -> Any:
 
 
 def from_parts(counts: NDArray[np.int32], keys: Any, values: Any) -> Any:
-    """map<string, string> whose row ``i`` holds the next ``counts[i]`` of ``keys`` and ``values``."""
+    """map<string, string> whose row `i` holds the next `counts[i]` of `keys` and `values`."""
     offsets = np.zeros(len(counts) + 1, np.int32)
     np.cumsum(counts, out=offsets[1:])
     return pa.MapArray.from_arrays(pa.array(offsets), keys, values)
@@ -48,7 +48,7 @@ def compact(attributes: Any) -> Any:
 
 
 def compacted(rows: Any, offsets: NDArray[np.int32], keys: Any, values: Any) -> Any:
-    """map<string, string> of rows ``offsets[i]:offsets[i + 1]`` of keys and values, less what is null."""
+    """map<string, string> of rows `offsets[i]:offsets[i + 1]` of keys and values, less what is null."""
     counts = np.where(valid(rows), np.diff(offsets), 0)
     row_of = np.repeat(np.arange(len(rows)), counts)
     entries = np.arange(len(row_of)) + (offsets[:-1] - (np.cumsum(counts) - counts))[row_of]
@@ -59,7 +59,7 @@ def compacted(rows: Any, offsets: NDArray[np.int32], keys: Any, values: Any) -> 
 
 
 def rows_of(entries: NDArray[np.bool_], offsets: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-    """Which rows ``offsets[i]:offsets[i + 1]`` hold a marked entry."""
+    """Which rows `offsets[i]:offsets[i + 1]` hold a marked entry."""
     before = np.concatenate(([0], np.cumsum(entries)))
     return np.asarray(before[offsets[1:]] > before[offsets[:-1]])
 
@@ -76,7 +76,7 @@ def valid(values: Any) -> NDArray[np.bool_]:
 
 
 def as_text(value: Any) -> str:
-    """The JSON text of ``value``; a string is its own text. Raises RecursionError, mostly as `TooDeep`."""
+    """The JSON text of `value`; a string is its own text. Raises RecursionError, mostly as `TooDeep`."""
     kind = type(value)
     if kind is int or kind is float:
         return repr(value)

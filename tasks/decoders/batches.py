@@ -40,9 +40,9 @@ FORMATS: Final[Mapping[str, Format]] = {
 
 
 def decode_batches(batches: Sequence[RawBatch], limits: DecodeLimits) -> DecodedBatches:
-    """Decode and validate ``batches``: each ends as good events, rejects, or one entry of ``unfit``.
+    """Decode and validate `batches`: each ends as good events, rejects, or one entry of `unfit`.
 
-    Raises `WindowTooLarge` when several batches together pass ``limits.window_bytes``.
+    Raises `WindowTooLarge` when several batches together pass `limits.window_bytes`.
     """
     reads, unfit = _read_all(batches, limits)
     if not reads:
@@ -71,7 +71,7 @@ def decode_batches(batches: Sequence[RawBatch], limits: DecodeLimits) -> Decoded
 
 
 def events_at(batch: RawBatch, rows: Sequence[int], limits: DecodeLimits) -> Iterator[tuple[int, bytes]]:
-    """Those of ``rows`` (ascending, each once) that the batch has, and each one's event as `Reject.data` is.
+    """Those of `rows` (ascending, each once) that the batch has, and each one's event as `Reject.data` is.
 
     The batch is decoded once, when the first is asked for: that raises `UnfitBatch`.
     """

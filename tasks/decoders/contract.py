@@ -54,7 +54,7 @@ class DecodeLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadRow:
-    """The event at ``row`` of one batch, which its decoder could not read."""
+    """The event at `row` of one batch, which its decoder could not read."""
 
     row: int
     reason: RejectReason
@@ -65,8 +65,8 @@ class BadRow:
 class Read:
     """What one decoder made of one batch.
 
-    ``table`` has the columns of `tasks.events.EVENTS` (any of them may hold nulls and impossible values);
-    ``rows`` says where in the batch each of its rows was, None = in order and all of them there; ``lent`` how
+    `table` has the columns of `tasks.events.EVENTS` (any of them may hold nulls and impossible values);
+    `rows` says where in the batch each of its rows was, None = in order and all of them there; `lent` how
     many of each row's attributes are not its own but its resource's, None = none of any.
     """
 
@@ -77,7 +77,7 @@ class Read:
 
     @classmethod
     def of(cls, table: pa.Table, bad: Sequence[BadRow], lent: NDArray[np.int64] | None = None) -> Self:
-        """``table`` without its ``bad`` rows."""
+        """`table` without its `bad` rows."""
         if not bad:
             return cls(table=table, lent=lent)
         good = np.ones(table.num_rows, np.bool_)
@@ -90,7 +90,7 @@ class Read:
         )
 
     def moved(self, places: Sequence[int], bad: Sequence[BadRow]) -> Self:
-        """The same when row ``i`` was really at ``places[i]`` and ``bad`` were in between."""
+        """The same when row `i` was really at `places[i]` and `bad` were in between."""
         there = np.asarray(places, np.int64)
         rejects = [replace(row, row=places[row.row]) for row in self.rejects]
         return replace(
@@ -104,7 +104,7 @@ class Read:
 class Format:
     """How bodies of one format, without content encoding, are read.
 
-    ``read`` raises `UnfitBatch`. ``pick`` takes a body that ``read`` has read, and rows of it as ``read``
+    `read` raises `UnfitBatch`. `pick` takes a body that `read` has read, and rows of it as `read`
     counts them (ascending, each once); it gives for each a body of the same format that holds this event
     alone, of the bytes that were sent. It is called for rejects only, so it may cost another look at the
     body, but gives them one by one: whoever has enough stops asking.
@@ -116,19 +116,19 @@ class Format:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reject:
-    """One event that does not fit: ``row`` (from 0) of batch ``batch`` (index into the call's batches)."""
+    """One event that does not fit: `row` (from 0) of batch `batch` (index into the call's batches)."""
 
     batch: int
     row: int
     reason: RejectReason
     detail: str
     format: str  # the batch's own
-    data: bytes  # the event as it was sent: a body of ``format``, not compressed, that holds only this event
+    data: bytes  # the event as it was sent: a body of `format`, not compressed, that holds only this event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedBatches:
-    """The good events of all batches in order (EVENTS), ``counts[i]`` of them from batch ``i``."""
+    """The good events of all batches in order (EVENTS), `counts[i]` of them from batch `i`."""
 
     events: pa.Table
     counts: list[int]

@@ -16,9 +16,9 @@ ENCODINGS: Final = ("", "gzip", "deflate", "zstd", "br")
 
 
 def decompress(body: bytes | memoryview, encoding: str, *, limit: int, ratio: int, ratio_floor: int) -> bytes:
-    """The bytes of ``body`` without its content encoding; several gzip members or zstd frames become one.
+    """The bytes of `body` without its content encoding; several gzip members or zstd frames become one.
 
-    Holds at most ``limit`` bytes, or ``ratio`` times the body where that passes ``ratio_floor``, and a
+    Holds at most `limit` bytes, or `ratio` times the body where that passes `ratio_floor`, and a
     piece more. An empty body is empty.
     Raises `UnfitBatch`: bad_encoding, too_large, ratio_exceeded.
     """

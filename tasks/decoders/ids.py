@@ -13,7 +13,7 @@ Mask = NDArray[np.bool_]
 
 
 def binary_ids(values: Any, width: int) -> tuple[Any, Mask | None]:
-    """Fixed-size binary of ``width`` bytes from a binary array; which values have another width (None: none).
+    """Fixed-size binary of `width` bytes from a binary array; which values have another width (None: none).
 
     Empty values become null, as nulls do: that is how protobuf says that there is no id.
     """

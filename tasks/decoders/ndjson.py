@@ -123,7 +123,7 @@ def reason_of(error: Exception) -> RejectReason:
 def each(
     pieces: Iterable[bytes], decode: Callable[[bytes], Any], limits: DecodeLimits
 ) -> tuple[list[Any], list[int], list[BadRow]]:
-    """The values of the readable ``pieces``, which pieces these were, and the unreadable; blanks are skipped.
+    """The values of the readable `pieces`, which pieces these were, and the unreadable; blanks are skipped.
 
     Raises `UnfitBatch`: too_many_rejects.
     """

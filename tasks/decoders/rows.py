@@ -18,7 +18,7 @@ class Frame:
 
 
 def picked(frames: Iterable[Frame], rows: Sequence[int]) -> Iterator[bytes]:
-    """The events at ``rows`` (ascending) of all frames together, each as a body of its own."""
+    """The events at `rows` (ascending) of all frames together, each as a body of its own."""
     wanted = iter(rows)
     row = next(wanted, None)
     first = 0
@@ -47,7 +47,7 @@ def bad_rows(wrong: Iterable[tuple[RejectReason, Mask | None, str]], limits: Dec
 
 
 def bound_rejects(reasons: Counter[RejectReason], size: int, limits: DecodeLimits) -> None:
-    """Refuse a batch of which too little is good: ``size`` bytes of rejects for ``reasons``.
+    """Refuse a batch of which too little is good: `size` bytes of rejects for `reasons`.
 
     Raises `UnfitBatch`: too_many_rejects.
     """

@@ -69,7 +69,7 @@ def checks(
 ) -> Iterator[Check]:
     """All that is wrong with the events of a `normalised` table, in the order in which it counts.
 
-    ``accepted_at_us`` is, event by event, when its batch was accepted, ``lent`` as `Read.lent`.
+    `accepted_at_us` is, event by event, when its batch was accepted, `lent` as `Read.lent`.
     """
     in_time: _Rule = (RejectReason.BAD_TIME, OUT_OF_TIME, partial(_time, accepted_at_us=accepted_at_us))
     attributes: _Rule = (RejectReason.BAD_ATTRIBUTES, OUT_OF_BOUNDS, partial(_attributes, lent=lent))

@@ -1,4 +1,4 @@
-"""``python -m tasks.dispatcher``: serve customers until SIGTERM or SIGINT."""
+"""`python -m tasks.dispatcher`: serve customers until SIGTERM or SIGINT."""
 
 import os
 import signal

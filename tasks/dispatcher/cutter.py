@@ -23,7 +23,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """The bounds of one window. ``events`` are estimated as ``bytes × events_per_byte``."""
+    """The bounds of one window. `events` are estimated as `bytes × events_per_byte`."""
 
     batches: int
     bytes: int
@@ -32,10 +32,10 @@ class Bounds:
 
 
 def cut(pending: Sequence[Pending], bounds: Bounds, *, linger_s: float, now_s: float) -> int:
-    """How many of ``pending``, from the front, make the next window now; 0 means wait for more.
+    """How many of `pending`, from the front, make the next window now; 0 means wait for more.
 
     A window is cut when a bound on batches, bytes or events is met, or when its oldest batch has waited
-    ``linger_s``. A full window ends where a chunk ends when that costs it less than half of its batches,
+    `linger_s`. A full window ends where a chunk ends when that costs it less than half of its batches,
     since a task that starts to read in the middle of a chunk is sent the whole chunk. One batch always fits.
     A window ends at once where offsets are missing, so that every offset within it is one of its batches.
     """

@@ -22,12 +22,12 @@ CUSTOMERS_A_ROUND = 200
 
 
 class Housekeeper:
-    """A thread that prunes every ``every_s`` seconds; slices are locked, so several dispatchers may do so."""
+    """A thread that prunes every `every_s` seconds; slices are locked, so several dispatchers may do so."""
 
     def __init__(
         self, engine: Engine, settings: DatabaseSettings, *, every_s: float, failed: Callable[[], None]
     ) -> None:
-        """``failed`` is called when the thread ends on an error that waiting does not cure."""
+        """`failed` is called when the thread ends on an error that waiting does not cure."""
         self._engine = engine
         self._settings = settings
         self._every_s = every_s

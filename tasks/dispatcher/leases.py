@@ -2,7 +2,7 @@
 a beat.
 
 No clock of any host is compared with another's: a lease is dead when its beat has not changed for
-``stale_s`` seconds of *this* process's monotonic clock, or at once when its holder was a process of this
+`stale_s` seconds of *this* process's monotonic clock, or at once when its holder was a process of this
 host that is gone. Two holders that both believe in their lease do no harm: the epoch in every dispatch
 transaction lets one of them through.
 """
@@ -23,13 +23,13 @@ from db.clock import now_us
 
 
 def own_name() -> str:
-    """``host:pid:started:token``: unlike that of any other process, on any host, at any time."""
+    """`host:pid:started:token`: unlike that of any other process, on any host, at any time."""
     pid = os.getpid()
     return f"{socket.gethostname()}:{pid}:{_started(pid)}:{secrets.token_hex(4)}"
 
 
 def is_gone(holder: str) -> bool:
-    """Whether ``holder`` was a process of this host that no longer runs (unknown counts as running)."""
+    """Whether `holder` was a process of this host that no longer runs (unknown counts as running)."""
     host, _, rest = holder.partition(":")
     pid, _, rest = rest.partition(":")
     if host != socket.gethostname() or not pid.isdigit():
@@ -50,7 +50,7 @@ def _started(pid: int) -> str:
 
 @dataclass(kw_only=True)
 class Leases:
-    """The leases of this process. ``held`` maps customer ids to the epoch under which they are held."""
+    """The leases of this process. `held` maps customer ids to the epoch under which they are held."""
 
     stale_s: float
     holder: str = field(default_factory=own_name)
@@ -59,7 +59,7 @@ class Leases:
     _peers: dict[str, tuple[int, float]] = field(default_factory=dict)  # other dispatchers: beat, seen at
 
     def tick(self, connection: Connection, wanted: set[int]) -> None:
-        """Renew what is held, let go of what is not ``wanted`` or more than a fair share, claim what nobody
+        """Renew what is held, let go of what is not `wanted` or more than a fair share, claim what nobody
         holds.
         """
         now = time.monotonic()

@@ -36,7 +36,7 @@ class Cut:
 
 
 def sort(feed: Feed, batches: Sequence[Pending], known: Mapping[str, Known]) -> Cut:
-    """Tell fresh batches from repeats; ``known`` has the batch ids seen before.
+    """Tell fresh batches from repeats; `known` has the batch ids seen before.
 
     A batch that was discarded, and comes again when its customer is no longer dropping, is fresh: its content
     was never kept. The reverse is a repeat: its content was.

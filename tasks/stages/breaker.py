@@ -36,7 +36,7 @@ def failures(header: Header) -> dict[str, int]:
 
 
 def tripped(past: Outcomes, headers: Iterable[Header], settings: TaskSettings) -> str | None:
-    """The reason for which too many of the batches of ``past`` and ``headers`` failed, None for none."""
+    """The reason for which too many of the batches of `past` and `headers` failed, None for none."""
     batches, failed = past.batches, Counter(past.failures)
     for header in headers:
         batches += header.batches

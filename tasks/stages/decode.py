@@ -34,7 +34,7 @@ def run(
     """Decode a recorded window and hand it on; None when nothing is to be handed on: it was deposited
     meanwhile, is cut in two, or has to wait.
 
-    ``hand_on`` raises `WindowTooLarge` for more than it can take. Raises `streams.Unavailable` or
+    `hand_on` raises `WindowTooLarge` for more than it can take. Raises `streams.Unavailable` or
     `db.errors.Unavailable` when the world is away.
     """
     with db.engine.look(context.engine) as connection:
@@ -62,7 +62,7 @@ def _handed_on(context: Context, work: Work, hand_on: Callable[[Handover], Hande
 
 
 def packed(handover: Handover, *, most_bytes: int) -> bytes:
-    """The hand-over for a stage that runs elsewhere. Raises `WindowTooLarge` above ``most_bytes``."""
+    """The hand-over for a stage that runs elsewhere. Raises `WindowTooLarge` above `most_bytes`."""
     data = pack(*handover)
     if len(data) > most_bytes:
         raise WindowTooLarge
@@ -72,8 +72,8 @@ def packed(handover: Handover, *, most_bytes: int) -> bytes:
 def decode(work: Work, messages: Sequence[Message], settings: TaskSettings) -> Handover:
     """The hand-over of a window: its good events, its rejected events, its unfit batches.
 
-    ``messages`` are the window's envelopes in the stream; one that retention removed meanwhile becomes unfit.
-    Raises `WindowTooLarge` when ``settings.decoded_bytes`` is passed, and `NotWhatWasBooked` when one of them
+    `messages` are the window's envelopes in the stream; one that retention removed meanwhile becomes unfit.
+    Raises `WindowTooLarge` when `settings.decoded_bytes` is passed, and `NotWhatWasBooked` when one of them
     is not the message that was recorded at its offset.
     """
     envelopes = {message.offset: _envelope(work, message) for message in messages}

@@ -29,7 +29,7 @@ log = structlog.get_logger("worker")
 class Delivery(NamedTuple):
     """How a message came to this worker.
 
-    ``redelivered`` by the broker, which says nothing of why; or marked by a worker's parent: ``died_of`` is
+    `redelivered` by the broker, which says nothing of why; or marked by a worker's parent: `died_of` is
     the cause of the death that ended the delivery before this one.
     """
 
@@ -83,7 +83,7 @@ def decided(context: Context, work: Work, how: Delivery, *, alone: bool = False)
     """What to do with an open window that was delivered; wrap the work in it.
 
     When the work ends well, or the world ends it, nothing of this delivery is held against the window. When
-    this process dies or meets another error, the count stays. With ``alone``, this is a deposit, which takes
+    this process dies or meets another error, the count stays. With `alone`, this is a deposit, which takes
     one window after the other: a death before it is that of the window which it was at. Raises LostRace for
     a window that is not open any more, `db.errors.Unavailable`.
     """

@@ -27,7 +27,7 @@ log = structlog.get_logger("worker")
 
 
 def run(context: Context, customer_id: int, window_id: int, delivery: Delivery) -> None:
-    """Deposit ``window_id`` and what is ready before it; returns when it is in the database, by whomever, or
+    """Deposit `window_id` and what is ready before it; returns when it is in the database, by whomever, or
     when it stays owed: its customer's breaker is open, or it is left for later.
 
     The cursor of the processed stream moves by compare-and-set in the transaction that writes the rows. Of
@@ -60,11 +60,11 @@ def run(context: Context, customer_id: int, window_id: int, delivery: Delivery) 
 
 
 def deposit(context: Context, place: Place, messages: Sequence[Message], delivery: Delivery) -> set[int]:
-    """Write what the ledger still lacks of ``messages`` and move the cursor past them, in one transaction.
+    """Write what the ledger still lacks of `messages` and move the cursor past them, in one transaction.
 
     When a deposit of any of them ended badly before, in a transaction for each: so that one that ends this
     one, too, is known. Returns the windows that are written or left for later. Raises `LostRace` when the
-    cursor is not at ``place.before`` any more and `Tripped` when too much of it failed: then nothing is
+    cursor is not at `place.before` any more and `Tripped` when too much of it failed: then nothing is
     written.
     """
     drained = [each for message in messages if (each := unpacked(message))]
@@ -135,9 +135,9 @@ def _turn(header: Header, decision: Decision) -> Turn:
 
 
 def _drain(context: Context, slug: str, first: int, window_id: int) -> list[Message]:
-    """The results from ``first`` up to those of ``window_id``, and what came in the same chunk.
+    """The results from `first` up to those of `window_id`, and what came in the same chunk.
 
-    Stops at the end of a chunk after ``deposit_windows`` windows or two hand-overs' worth of bytes; the
+    Stops at the end of a chunk after `deposit_windows` windows or two hand-overs' worth of bytes; the
     caller comes again for the rest.
     """
     settings = context.settings

@@ -39,7 +39,7 @@ class Place:
 def book(context: Context, place: Place, ready: Sequence[Ready]) -> None:
     """Write these windows' results and move the cursor.
 
-    Raises `LostRace` when the cursor is not at ``place.before`` any more, and `Tripped` when so much failed
+    Raises `LostRace` when the cursor is not at `place.before` any more, and `Tripped` when so much failed
     that the breaker has to open: nothing is written then.
     """
     tables = [one.tables for one in ready]

@@ -78,7 +78,7 @@ def decode(self: "Task[Any, Any]", window_id: int) -> bytes | None:
 
 @app.task(name="process", bind=True, Request=REQUEST)
 def process(self: "Task[Any, Any]", handed: bytes) -> None:
-    """A window's events in; its results are in ``processed.<customer>`` when this returns."""
+    """A window's events in; its results are in `processed.<customer>` when this returns."""
     with _watched(self):
         done = tasks.stages.process.run(context(), handed, delivery(self.request))
     if not done:
@@ -87,7 +87,7 @@ def process(self: "Task[Any, Any]", handed: bytes) -> None:
 
 @app.task(name="decode_process", bind=True, Request=REQUEST)
 def decode_process(self: "Task[Any, Any]", window_id: int) -> None:
-    """Window id in; the window's results are in ``processed.<customer>`` when this returns."""
+    """Window id in; the window's results are in `processed.<customer>` when this returns."""
     publish = partial(tasks.stages.process.publish, context())
     with _watched(self):
         done = tasks.stages.decode.run(context(), window_id, publish, delivery(self.request))

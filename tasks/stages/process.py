@@ -72,7 +72,7 @@ def _work(context: Context, header: Header) -> Work | None:
 
 
 def process(handed: Handover) -> bytes:
-    """Apply the pipeline that is pinned in the window to its ``events``; returns the results' hand-over."""
+    """Apply the pipeline that is pinned in the window to its `events`; returns the results' hand-over."""
     pipeline: Pipeline = _pipeline(handed.header.pipeline)
     outcome: Processed = apply(handed.tables["events"], pipeline)
     header = msgspec.structs.replace(handed.header, kept=outcome.kept, dropped=outcome.dropped, pipeline="")

@@ -23,7 +23,7 @@ def offsets(window: Window) -> list[int]:
 
 def halves(window: Window, *, deliveries: int = 0) -> Sequence[Part]:
     """Two parts that cover the window's offsets without gap or overlap; empty when it holds a single
-    batch. ``deliveries`` are held against each part from its beginning.
+    batch. `deliveries` are held against each part from its beginning.
     """
     held = offsets(window)
     if len(held) < 2:
@@ -48,7 +48,7 @@ def _part(window: Window, first: int, last: int, held: Sequence[int], deliveries
 def split(context: Context, work: Work, held: Held | None = None) -> bool:
     """Replace a window by its halves and ring them; False when it holds one batch and can't be cut.
 
-    Of what is ``held`` against the window, or in its row, the halves inherit so much that one more bad end
+    Of what is `held` against the window, or in its row, the halves inherit so much that one more bad end
     cuts them again. Dying between the commit and the doorbells leaves two recorded windows that the
     dispatcher rings.
     """
@@ -62,7 +62,7 @@ def split(context: Context, work: Work, held: Held | None = None) -> bool:
 
 def renew(context: Context, work: Work, held: Held) -> None:
     """Replace a window by one that is the same but for its token, and ring it: results that are on their way
-    are none of the new one's. It inherits what is ``held`` against the old one.
+    are none of the new one's. It inherits what is `held` against the old one.
     """
     window = work.window
     part = Part(

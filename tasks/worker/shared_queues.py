@@ -1,4 +1,4 @@
-"""A worker without ``-Q`` serves every customer that has no dedicated worker, customers added later
+"""A worker without `-Q` serves every customer that has no dedicated worker, customers added later
 included.
 """
 

@@ -49,6 +49,6 @@ class SSLTransport(pyamqp.SSLTransport):
 
 
 def use() -> None:
-    """Make ``amqp://`` and ``amqps://`` mean these transports, in this process."""
+    """Make `amqp://` and `amqps://` mean these transports, in this process."""
     TRANSPORT_ALIASES["amqp"] = f"{__name__}:{Transport.__name__}"
     TRANSPORT_ALIASES["amqps"] = f"{__name__}:{SSLTransport.__name__}"

@@ -2,9 +2,9 @@
 
     python -m tests.fault.launch CONTROL ROLE -m MODULE ARGUMENT…
 
-CONTROL is a folder. A file ``armed-<point>`` in it holds a signal's name: the first process that reaches the
-point takes the file away, leaves its pid in ``fired-<point>`` and sends itself that signal. While a file
-``clock`` is there, the wall clock shows as many seconds more (or less) as it says; a file ``clock-ROLE`` does
+CONTROL is a folder. A file `armed-<point>` in it holds a signal's name: the first process that reaches the
+point takes the file away, leaves its pid in `fired-<point>` and sends itself that signal. While a file
+`clock` is there, the wall clock shows as many seconds more (or less) as it says; a file `clock-ROLE` does
 so for the processes of that role alone, in addition. FAULT_RELEASE=later in the
 environment makes the process write what a later release might; FAULT_WITHOUT takes a mechanism out of it.
 Forks inherit all of it.

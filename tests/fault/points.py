@@ -12,7 +12,7 @@ Role = Literal["receiver", "dispatcher", "worker"]
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """`target` is ``module:name`` as the caller looks it up; `link`: only calls on that task's signature."""
+    """`target` is `module:name` as the caller looks it up; `link`: only calls on that task's signature."""
 
     name: str
     role: Role

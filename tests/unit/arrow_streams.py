@@ -23,7 +23,7 @@ def texts(kind: Any, rows: int, bad: int) -> Any:
 
 
 def of_one_each(kind: Any, *columns: Any) -> Any:
-    """Maps (``kind`` None), or lists of structs of these names, with one entry a row."""
+    """Maps (`kind` None), or lists of structs of these names, with one entry a row."""
     offsets = pa.array(range(len(columns[0]) + 1), pa.int32())
     if kind is None:
         return pa.MapArray.from_arrays(offsets, *columns)
@@ -31,7 +31,7 @@ def of_one_each(kind: Any, *columns: Any) -> Any:
 
 
 def with_null_key(events: pa.Table, row: int) -> bytes:
-    """``events`` with attributes as a map, whose key is null in one row."""
+    """`events` with attributes as a map, whose key is null in one row."""
     keys = pa.array([None if one == row else "key" for one in range(len(events))], pa.string())
     values = pa.array(["value"] * len(events))
     loose = ipc(with_column(events, "attributes", of_one_each(["key", "value"], keys, values)))

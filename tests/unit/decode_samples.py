@@ -48,7 +48,7 @@ def _attributes(row: int) -> list[tuple[str, str]]:
 
 
 def ipc(events: pa.Table, compression: str | None = None, *, deltas: bool = False) -> bytes:
-    """An Arrow IPC stream; ``compression`` is that of the buffers inside it."""
+    """An Arrow IPC stream; `compression` is that of the buffers inside it."""
     sink = pa.BufferOutputStream()
     options = pyarrow.ipc.IpcWriteOptions(compression=compression, emit_dictionary_deltas=deltas)
     with pyarrow.ipc.new_stream(sink, events.schema, options=options) as writer:
@@ -89,7 +89,7 @@ def streams() -> dict[str, bytes]:
 
 
 def with_column(events: pa.Table, name: str, values: Any) -> pa.Table:
-    """``events`` with other values in one column."""
+    """`events` with other values in one column."""
     return events.set_column(events.schema.get_field_index(name), name, values)
 
 
@@ -154,7 +154,7 @@ def otlp_json(request: ExportTraceServiceRequest) -> bytes:
 
 
 def written(events: pa.Table, form: str) -> bytes:
-    """``events`` in a format, without content encoding."""
+    """`events` in a format, without content encoding."""
     if form == "arrow":
         return ipc(events)
     if form == "ndjson":
@@ -172,7 +172,7 @@ def raw(
 
 
 def decode(*batches: RawBatch, **limits: int) -> DecodedBatches:
-    """What becomes of a window of ``batches``."""
+    """What becomes of a window of `batches`."""
     return decode_batches(batches, DecodeLimits(**limits))
 
 

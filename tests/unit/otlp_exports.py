@@ -19,7 +19,7 @@ def document(spans: int = 30) -> Any:
 
 
 def sent(export: Any, form: str = "otlp-json") -> DecodedBatches:
-    """What becomes of an export; ``"@…@"`` in it stands for what is between as it is."""
+    """What becomes of an export; `"@…@"` in it stands for what is between as it is."""
     body = export if isinstance(export, bytes) else written(export)
     fail_again(body, form)
     return decode(raw(body, form))
@@ -38,7 +38,7 @@ def field(number: int, data: bytes) -> bytes:
 
 
 def put(export: Any, path: Path, value: Any) -> Any:
-    """``export`` with another value at a place; objects on the way are made."""
+    """`export` with another value at a place; objects on the way are made."""
     place = export
     for step in path[:-1]:
         place = place.setdefault(step, {}) if isinstance(place, dict) else place[step]

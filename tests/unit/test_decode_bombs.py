@@ -32,7 +32,7 @@ def answered(answer: dict[str, Any]) -> str:
 
 
 def claiming(size: int) -> bytes:
-    """A stream one of whose compressed buffers says that it unpacks to ``size`` bytes."""
+    """A stream one of whose compressed buffers says that it unpacks to `size` bytes."""
     body = bytearray(samples.streams()["zstd"])
     place = body.index(b"\x28\xb5\x2f\xfd") - 8  # the first zstd frame; its length stands before it
     body[place : place + 8] = struct.pack("<q", size)
@@ -63,7 +63,7 @@ def inner_bomb() -> bytes:
 
 
 def spans_of_nothing(span: bytes, count: int = LIMIT // 3) -> bytes:
-    """``count`` empty spans; ``span`` is their tag, in as many bytes as it likes, and a length of 0."""
+    """`count` empty spans; `span` is their tag, in as many bytes as it likes, and a length of 0."""
     spans = span * count
     scope = b"\x12" + samples.varint(len(spans)) + spans
     return b"\x0a" + samples.varint(len(scope)) + scope
@@ -87,7 +87,7 @@ ROWS = 400_000
 
 
 def hollow(**columns: Any) -> bytes:
-    """A stream of hundreds of thousands of rows that takes a few kilobytes, with ``columns`` of one's own."""
+    """A stream of hundreds of thousands of rows that takes a few kilobytes, with `columns` of one's own."""
     zeros = pa.array([0], pa.int8()).take(pa.array(np.zeros(ROWS, np.int32)))
     made: dict[str, Any] = {name: pa.nulls(ROWS) for name in EVENTS.names}
     made |= {"started_at": zeros, "duration_us": zeros} | columns

@@ -47,7 +47,7 @@ EDIT = st.one_of(
 
 
 def edited(body: bytes, edits: list[tuple[str, float, Any]], within: int) -> bytes:
-    """``body`` after ``edits`` of its first ``within`` bytes, where the metadata is, or all of it."""
+    """`body` after `edits` of its first `within` bytes, where the metadata is, or all of it."""
     made = bytearray(body)
     for kind, where, value in edits:
         place = int(where * min(len(made), within))

@@ -21,7 +21,7 @@ def exported(request: Any, form: str) -> DecodedBatches:
 
 
 def with_span(**fields: Any) -> DecodedBatches:
-    """What becomes of one span in JSON with other fields; a value in ``@`` stands as it is."""
+    """What becomes of one span in JSON with other fields; a value in `@` stands as it is."""
     export = document(1)
     export["resourceSpans"][0]["scopeSpans"][0]["spans"][0] |= fields
     return sent(export)

@@ -1,7 +1,5 @@
 """What verification keeps of a stream's batches while it looks them up: all but their bytes."""
 
-from __future__ import annotations
-
 from typing import NamedTuple, TypeAlias
 
 from streams import decode_envelope, other_id

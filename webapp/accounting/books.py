@@ -1,7 +1,5 @@
 """The books: what the ledger says became of each batch, held against the offsets of the raw stream."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """How far behind each customer is: what the ledger has in flight, and what still waits in its raw stream."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a verification has found, and the windows that it walks along."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 

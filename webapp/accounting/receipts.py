@@ -1,7 +1,5 @@
 """Where is my batch: the ledger's answer, and the raw stream's for what was not dispatched yet."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -9,8 +9,6 @@ The stream is read in slices of some thousand batches. What the ledger says of a
 snapshot, after the cursor has passed it: what is split, deposited, or forgotten meanwhile is no difference.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 

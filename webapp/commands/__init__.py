@@ -1,7 +1,5 @@
 """The operator's `flask` commands."""
 
-from __future__ import annotations
-
 from flask import Flask
 
 from webapp.commands import (

@@ -1,7 +1,5 @@
 """`flask books`: the equations of every customer, and exit 1 when one does not hold."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import sys

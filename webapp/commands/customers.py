@@ -1,7 +1,5 @@
 """`flask customers …`: who may send, and how."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path

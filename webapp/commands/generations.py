@@ -1,7 +1,5 @@
 """What happened to a raw stream, in words."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 from db.ledger.generations import Generation

@@ -1,7 +1,5 @@
 """`flask lag`: who is behind, and by how much."""
 
-from __future__ import annotations
-
 import json
 
 import click

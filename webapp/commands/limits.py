@@ -1,7 +1,5 @@
 """`flask customers limit`: how much may come from a customer."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 import click
@@ -36,7 +34,7 @@ class Amount(click.ParamType[int | str]):
         return int(text)
 
 
-def _option(words: str, help_text: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
+def _option(words: str, help_text: str) -> "Callable[[click.decorators.FC], click.decorators.FC]":
     return click.option(f"--{words}", type=Amount(), help=help_text)
 
 

@@ -1,7 +1,5 @@
 """`flask pipeline …`: what becomes of a customer's events."""
 
-from __future__ import annotations
-
 from typing import TextIO
 
 import click

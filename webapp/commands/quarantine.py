@@ -1,7 +1,5 @@
 """`flask quarantine …`: what was not taken, and why."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import sys

@@ -1,7 +1,5 @@
 """`flask quarantine replay|export|discard`: what is done about rows that were not taken, and who did it."""
 
-from __future__ import annotations
-
 import dataclasses
 import getpass
 import json

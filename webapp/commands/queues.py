@@ -1,7 +1,5 @@
 """`flask queues …`: queues that no customer's route leads to any more."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 

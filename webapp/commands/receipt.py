@@ -1,7 +1,5 @@
 """`flask receipt`: where is my batch?"""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from datetime import UTC, datetime

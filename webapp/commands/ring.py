@@ -1,7 +1,5 @@
 """`flask ring`: a customer's windows, now."""
 
-from __future__ import annotations
-
 import click
 from flask.cli import with_appcontext
 

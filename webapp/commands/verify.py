@@ -1,7 +1,5 @@
 """`flask verify`: the books proved against the stream itself."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import sys

@@ -1,7 +1,5 @@
 """`flask watch`: the busiest customers every two seconds, for the table of `make run` and for scripts."""
 
-from __future__ import annotations
-
 import json
 import time
 from dataclasses import asdict, dataclass, field
@@ -50,7 +48,7 @@ class Row:
     balanced: bool
 
     @classmethod
-    def of(cls, lag: CustomerLag) -> Row:
+    def of(cls, lag: CustomerLag) -> "Row":
         latency = lag.latency
         return cls(
             slug=lag.customer.slug,
@@ -73,7 +71,7 @@ class Seen:
     `withheld`: by slug, the rows of today's quarantine whose bytes were over its budget.
     """
 
-    customers: list[Row] = field(default_factory=list)
+    customers: "list[Row]" = field(default_factory=list)
     left_out: int = 0
     problem: str | None = None
     withheld: dict[str, int] = field(default_factory=dict)

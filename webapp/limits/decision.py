@@ -1,7 +1,5 @@
 """Whether a batch fits into its customer's limits, decided before its body is read."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,7 +25,7 @@ class Admission:
     """A batch that was let in and is not answered yet. `size` is what was reserved for it, in bytes;
     `announced` says whether that is its length, `under_way` whether it counts until its end."""
 
-    customer: Customer
+    customer: "Customer"
     size: int
     announced: bool
     under_way: bool
@@ -35,7 +33,7 @@ class Admission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Refusal:
-    limit: Limit
+    limit: "Limit"
     kind: ProblemType
     wait_s: float
 
@@ -62,7 +60,7 @@ class Limits:
         self._receivers = receivers
         self._later_s = later_s
 
-    def admit(self, customer: Customer, length: int | None, most: int) -> Admission | None:
+    def admit(self, customer: "Customer", length: int | None, most: int) -> Admission | None:
         """Let a batch in, and count it; None when its end changes nothing.
 
         A body that came without a length counts as `most` bytes until it was read. Raises Problem (429) when
@@ -111,7 +109,7 @@ class Limits:
         if accepted is not None and admission.customer.daily_bytes is not None:
             self._usage.changed(admission.customer.id)
 
-    def learn(self, connection: Connection, customer: Customer) -> None:
+    def learn(self, connection: Connection, customer: "Customer") -> None:
         """The customer was looked up: learn what other receivers accepted, and show its limits as metrics."""
         used = None if customer.daily_bytes is None else self._usage.learn(connection, customer)
         self._counts.show(customer, used)
@@ -123,7 +121,7 @@ class Limits:
     def _part(self, rate: int | None) -> float | None:
         return None if rate is None else rate / self._receivers
 
-    def _refusal(self, customer: Customer, meter: Meter, size: int) -> _Refusal | None:
+    def _refusal(self, customer: "Customer", meter: Meter, size: int) -> _Refusal | None:
         """Of several limits that are reached the one that will be for longest."""
         quota, concurrent = customer.daily_bytes, customer.concurrent_requests
         # A batch that is larger than the quota is a day's first.
@@ -143,7 +141,7 @@ class Limits:
             return _Refusal(limit="concurrent_requests", kind=problems.TOO_MANY_REQUESTS, wait_s=0)
         return None
 
-    def _problem(self, customer: Customer, refusal: _Refusal) -> Problem:
+    def _problem(self, customer: "Customer", refusal: _Refusal) -> Problem:
         self._counts.limited(customer.slug, refusal.limit)
         least_s, most_s = self._later_s
         if refusal.limit == "daily_bytes":

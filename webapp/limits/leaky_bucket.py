@@ -4,8 +4,6 @@
 seconds at most `rate × t` plus the larger of one second's worth and the largest single cost is let through.
 """
 
-from __future__ import annotations
-
 BURST_S = 1.0
 """So many seconds' worth may come at once."""
 

@@ -5,8 +5,6 @@ file guards each group of customers; the kernel takes the lock back from a proce
 has under way is written in a lane of its own, which the next worker that finds it free wipes.
 """
 
-from __future__ import annotations
-
 import fcntl
 import mmap
 import os
@@ -79,7 +77,7 @@ class Meters:
         self._let_go = weakref.finalize(self, os.close, self._file)
         self._thread_lock = threading.Lock()
 
-    def follow(self, other: Meters) -> None:
+    def follow(self, other: "Meters") -> None:
         """Share the memory of `other` from now on, with a lane of this process's own."""
         self._let_go()
         self.receiver = other.receiver

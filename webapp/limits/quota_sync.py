@@ -1,7 +1,5 @@
 """Tells the database what counts against daily quotas, and learns what other receivers told it."""
 
-from __future__ import annotations
-
 import threading
 
 import structlog

@@ -1,7 +1,5 @@
 """Quarantined rows written to a folder: a file of bytes for each, and an index of JSON lines."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

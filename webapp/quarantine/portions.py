@@ -1,7 +1,5 @@
 """Quarantined rows in portions that memory and a transaction can hold."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 
 from sqlalchemy import Engine

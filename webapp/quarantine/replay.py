@@ -5,8 +5,6 @@ into the row before the first publish, and is remembered by dispatch for as long
 A second publish of a row is a repeat, and is booked as a duplicate.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 

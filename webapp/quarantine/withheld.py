@@ -4,8 +4,6 @@ An offset alone does not say which batch is there now. What is fetched is compar
 kept, and what is not the same is gone.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """A batch's way from the request to the confirm: the same for every path that takes batches."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Callable, Mapping

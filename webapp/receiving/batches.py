@@ -1,7 +1,5 @@
 """POST /v1/batches: Arrow, NDJSON and JSON batches."""
 
-from __future__ import annotations
-
 import json
 
 from flask import Blueprint, Response, request

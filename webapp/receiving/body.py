@@ -1,7 +1,5 @@
 """Reading a request's body: bounded before it is read, and bounded in time."""
 
-from __future__ import annotations
-
 import re
 import socket
 import threading
@@ -47,7 +45,7 @@ def announced_length(environ: Environ, *, limit: int) -> int | None:
     return length
 
 
-def read_body(environ: Environ, *, limit: int, patience: Patience) -> bytes:
+def read_body(environ: Environ, *, limit: int, patience: "Patience") -> bytes:
     """The body as sent. Reads nothing when the announced length is above `limit`, and stops at `limit`.
     A body that was read whole is marked in `environ`, so that its connection can be kept.
 
@@ -89,7 +87,7 @@ def _too_large(limit: int) -> Problem:
     return Problem(BODY_TOO_LARGE, f"the limit is {limit} bytes as sent", members={"limit_bytes": limit})
 
 
-def _cut_short(watch: _Watch) -> Problem:
+def _cut_short(watch: "_Watch") -> Problem:
     if watch.over:
         return too_slow(watch.seconds)
     return Problem(BODY_INCOMPLETE, "the body ended early")
@@ -121,7 +119,7 @@ class Patience:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def reading(self, connection: socket.socket | None) -> Iterator[_Watch]:
+    def reading(self, connection: socket.socket | None) -> "Iterator[_Watch]":
         """While in this block the connection is watched; `.over` tells afterwards whether it was cut."""
         watch = _Watch(connection, self._seconds)
         if self._thread is None:

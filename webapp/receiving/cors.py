@@ -1,7 +1,5 @@
 """What browsers need to post batches from a page (CORS)."""
 
-from __future__ import annotations
-
 from flask import Flask, Response, request
 
 ALLOWED_HEADERS = "Authorization, Content-Type, Content-Encoding, Content-Digest, Idempotency-Key"

@@ -1,7 +1,5 @@
 """Digests of a body: what the agent says it sent (RFC 9530), and what makes two bodies the same batch."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import hashlib

@@ -5,8 +5,6 @@ in use are looked up again ahead of time, in the background. While the database 
 stands.
 """
 
-from __future__ import annotations
-
 import hmac
 import re
 import threading

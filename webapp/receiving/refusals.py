@@ -1,7 +1,5 @@
 """Refusals outside of the batches' paths, and the page that a problem's type leads to."""
 
-from __future__ import annotations
-
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 

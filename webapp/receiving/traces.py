@@ -4,8 +4,6 @@ opentelemetry.io/docs/specs/otlp: success is 200 with an ExportTraceServiceRespo
 carry a google.rpc.Status, both in the request's content type; SDKs try only 429, 502, 503 and 504 again.
 """
 
-from __future__ import annotations
-
 import json
 from http import HTTPStatus
 

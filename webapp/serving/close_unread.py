@@ -1,7 +1,5 @@
 """Announces the end of a connection whose request was refused without being read."""
 
-from __future__ import annotations
-
 import select
 import socket
 import time

@@ -1,7 +1,5 @@
 """One connection, whose requests the main loop takes in without waiting for a byte."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import socket
@@ -56,12 +54,12 @@ class Arrived(Body):  # type: ignore[misc] # Body has no types
     it was taken. `cut` is why the rest of the body is not waited for.
     """
 
-    def __init__(self, reader: object, decision: Decision | None, cut: Problem | None) -> None:
+    def __init__(self, reader: object, decision: "Decision | None", cut: Problem | None) -> None:
         super().__init__(reader)
         self.decision = decision
         self._cut = cut
 
-    def take_decision(self) -> Decision | None:
+    def take_decision(self) -> "Decision | None":
         """Whoever takes it accepts what was admitted."""
         decision, self.decision = self.decision, None
         return decision
@@ -111,7 +109,7 @@ class Connection(TConn):  # type: ignore[misc] # TConn has no types
         address: object,
         server: object,
         *,
-        linger: Callable[[Connection], None],
+        linger: "Callable[[Connection], None]",
         body_bytes: int,
     ) -> None:
         super().__init__(cfg, sock, address, server)
@@ -146,7 +144,7 @@ class Connection(TConn):  # type: ignore[misc] # TConn has no types
             self._next = self._take_body()
         return self.end() if self._next is Next.ANSWER else self._next
 
-    def admitted(self, decision: Decision) -> Next:
+    def admitted(self, decision: "Decision") -> Next:
         """The head was looked at, and the body is wanted."""
         self.decision = decision
         if self._expects:
@@ -161,7 +159,7 @@ class Connection(TConn):  # type: ignore[misc] # TConn has no types
         self._next = Next.DECISION
         return self._next
 
-    def end(self, decision: Decision | None = None, *, cut: Problem | None = None) -> Next:
+    def end(self, decision: "Decision | None" = None, *, cut: Problem | None = None) -> Next:
         """Wait for no more of the body: the request is as whole as it will be."""
         self.decision = decision or self.decision
         self._cut = cut
@@ -185,7 +183,7 @@ class Connection(TConn):  # type: ignore[misc] # TConn has no types
         self._arrived = Arrived(body.reader, decision, self._cut)
         return self._arrived
 
-    def hand_back(self) -> Decision | None:
+    def hand_back(self) -> "Decision | None":
         """Forget the body, and put what was read behind it where the next request is looked for. Returns a
         decision that nobody has taken."""
         left = self.decision or (self._arrived and self._arrived.take_decision())

@@ -1,7 +1,5 @@
 """Which processor each gunicorn worker runs on, and how much of it when others want it too."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Collection, Sequence
 from contextlib import suppress

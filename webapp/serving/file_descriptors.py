@@ -1,7 +1,5 @@
 """File descriptors: each connection is one."""
 
-from __future__ import annotations
-
 import resource
 
 OTHERS = 256

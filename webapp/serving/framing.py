@@ -3,8 +3,6 @@
 What is odd is left to gunicorn's parser, which refuses it.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

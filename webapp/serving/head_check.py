@@ -1,7 +1,5 @@
 """What a request's head alone decides: asked by a server before it waits for a body."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from webapp.problems import Problem, internal

@@ -1,7 +1,5 @@
 """GET /healthz and /readyz."""
 
-from __future__ import annotations
-
 import json
 
 from flask import Blueprint, Response

@@ -1,7 +1,5 @@
 """What one process holds open."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from sqlalchemy import Engine

@@ -1,7 +1,5 @@
 """Refusals of requests that the application never hears of: their heads are no HTTP, or the server failed."""
 
-from __future__ import annotations
-
 import socket
 from http import HTTPStatus
 

@@ -1,7 +1,5 @@
 """The word that the process group is about to stop, shared by gunicorn's master and its workers."""
 
-from __future__ import annotations
-
 import mmap
 
 
@@ -15,7 +13,7 @@ class Drain:
         """Say that no new work should be sent here."""
         self._page[0] = 1
 
-    def follow(self, other: Drain) -> None:
+    def follow(self, other: "Drain") -> None:
         """Be the same flag as `other` from now on."""
         self._page = other._page
 

@@ -1,7 +1,5 @@
 """Bodies that no thread has yet: how long each is waited for, and how much all may hold."""
 
-from __future__ import annotations
-
 import time
 
 from webapp.serving.connection import Connection

@@ -1,7 +1,5 @@
 """gunicorn's gthread worker, in which slow connections cost others neither a thread nor the main loop."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import selectors

@@ -1,7 +1,5 @@
 """What a command works on: the application's parts, and the customer that it names."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

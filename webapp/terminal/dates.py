@@ -1,7 +1,5 @@
 """Times that people write, read strictly."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime
 

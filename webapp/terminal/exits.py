@@ -1,7 +1,5 @@
 """How a command ends: its exit codes, and which error leads to which."""
 
-from __future__ import annotations
-
 from enum import IntEnum
 from typing import Any
 

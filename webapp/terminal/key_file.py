@@ -1,7 +1,5 @@
 """A file that holds one key, readable by its owner only."""
 
-from __future__ import annotations
-
 import os
 import secrets
 from pathlib import Path

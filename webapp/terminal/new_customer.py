@@ -1,7 +1,5 @@
 """Adding a customer: streams first, so that whoever sees the row finds them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine

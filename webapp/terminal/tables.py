@@ -1,7 +1,5 @@
 """Tables for people, in plain text."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import click

@@ -24,7 +24,7 @@ class Apart:
     """A stream whose rows are written as their sender wrote them, also those that no array can hold."""
 
     def __init__(self, stream: bytes, columns: Sequence[int], schema: Any) -> None:
-        """``columns`` are those of ``schema`` that are read.
+        """`columns` are those of `schema` that are read.
 
         Raises what pyarrow raises for bytes that are no stream, or for one that lies.
         """
@@ -53,7 +53,7 @@ class Apart:
     def written(self, runs: Iterable[tuple[int, int]], most: int = ANY_SIZE) -> bytes:
         """A stream of the rows from the first up to the second of each pair, with their sender's schema.
 
-        Raises `Unfitting` when they take more than ``most`` bytes.
+        Raises `Unfitting` when they take more than `most` bytes.
         """
         sink = pa.BufferOutputStream()
         schema = self._table.schema.remove_metadata()
@@ -89,7 +89,7 @@ def _masks(found: Iterable[Mask | None], chunks: Sequence[Any]) -> Mask | None:
 
 
 def _not_text(values: Any, kind: Any, most: int) -> Mask | None:
-    """Which rows hold bytes that are to be text, as ``kind`` says, and are none."""
+    """Which rows hold bytes that are to be text, as `kind` says, and are none."""
     if pa.types.is_dictionary(kind):
         words = _not_text(values.dictionary, kind.value_type, most)
         return None if words is None else words[np.asarray(values.indices.fill_null(0))] & valid(values)

@@ -116,7 +116,7 @@ def attributes(values: Any, most: int, limits: DecodeLimits) -> tuple[Any, Mask 
     """Maps, lists of key and value, structs, or JSON objects as text; which rows hold none of these.
 
     Those of maps and lists are bounded by `bound_entries`. Raises `UnfitBatch`: too_many_values, before
-    casting more of the others than ``limits`` allow.
+    casting more of the others than `limits` allow.
     """
     kind = values.type
     if kind == MAPS:

@@ -22,7 +22,7 @@ def single(column: Any, most: int) -> Any:
     """A column's chunks as one array, extension types as what they store.
 
     Each chunk may have a dictionary of its own, and all of them more words than an index can number. Raises
-    `Unfitting` when wider indices would take more than ``most`` bytes.
+    `Unfitting` when wider indices would take more than `most` bytes.
     """
     chunks = [chunk.storage if isinstance(chunk, pa.ExtensionArray) else chunk for chunk in column.chunks]
     if not chunks:
@@ -40,7 +40,7 @@ def single(column: Any, most: int) -> Any:
 def plain(values: Any, most: int) -> Any:
     """The same values without dictionary or view, the offsets of 32 bits.
 
-    Raises `Unfitting` when they would take more than ``most`` bytes that way.
+    Raises `Unfitting` when they would take more than `most` bytes that way.
     """
     kind = values.type
     if pa.types.is_dictionary(kind):
@@ -75,7 +75,7 @@ def ends_of(values: Any) -> NDArray[np.integer[Any]]:
 
 
 def rebuilt(values: Any, leaf: Callable[[Any], Any]) -> Any:
-    """The array with ``leaf`` of each array in it that is no struct, list or map."""
+    """The array with `leaf` of each array in it that is no struct, list or map."""
     kind = values.type
     if pa.types.is_struct(kind) and kind.num_fields:
         children = [rebuilt(child, leaf) for child in values.flatten()]  # null where the struct is
@@ -100,7 +100,7 @@ def rebuilt(values: Any, leaf: Callable[[Any], Any]) -> Any:
 def compact(values: Any, most: int) -> Any:
     """The same with only those words in dictionaries, and bytes behind views, that the array needs.
 
-    Raises `Unfitting` when that takes more than ``most`` bytes.
+    Raises `Unfitting` when that takes more than `most` bytes.
     """
     return rebuilt(values, partial(_compact, most=most))
 

@@ -10,7 +10,7 @@ class Camel(msgspec.Struct, rename="camel"):
 
 
 class Status(Camel):
-    """OTLP's Status; ``code`` is a number or its enum's name."""
+    """OTLP's Status; `code` is a number or its enum's name."""
 
     message: str | None = None
     code: int | str | None = None

@@ -25,7 +25,7 @@ def whole(value: Number, least: int, most: int) -> int:
     """A 64-bit number in any spelling of proto3's JSON: digits, also as text, with a fraction of zeros or an
     exponent.
 
-    Raises ValueError for all else, and for what lies beyond ``least`` and ``most``.
+    Raises ValueError for all else, and for what lies beyond `least` and `most`.
     """
     if not isinstance(value, int):
         text = value if isinstance(value, str) else repr(value)

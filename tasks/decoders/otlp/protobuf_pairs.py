@@ -42,7 +42,7 @@ def _joined(plain: Any, rest: list[Any], order: Places) -> Any:
 
 
 def _plain(raws: Any) -> tuple[Mask, Any, Any]:
-    """Which messages are ``0a <n> key 12 <n> 0a <n> text``, each length one byte; their keys and values."""
+    """Which messages are `0a <n> key 12 <n> 0a <n> text`, each length one byte; their keys and values."""
     ends = np.frombuffer(raws.buffers()[1], np.int32)[raws.offset : raws.offset + len(raws) + 1].astype(
         np.int64
     )

@@ -60,7 +60,7 @@ def _scope(data: bytes, group: bytes, resource: Sequence[bytes]) -> Slot:
 
 
 def _strange(message: Any, known: Sequence[int]) -> list[str]:
-    """The fields of ``message`` that its type does not have, but for those ``known`` otherwise."""
+    """The fields of `message` that its type does not have, but for those `known` otherwise."""
     fields = UnknownFieldSet(message)
     numbers = [fields[index].field_number for index in range(len(fields))]
     return [f"field {number}" for number in numbers if number not in known]
@@ -72,7 +72,7 @@ def _around_group(group: bytes) -> bytes:
 
 
 def _around_scope(group: bytes, scope: bytes) -> bytes:
-    """``group`` is what else the scope's group holds; in protobuf, messages one behind the other are one."""
+    """`group` is what else the scope's group holds; in protobuf, messages one behind the other are one."""
     return _around_group(group + RawGroup(scope_spans=[scope]).SerializeToString())
 
 

@@ -23,7 +23,7 @@ class Unread(Exception):
 class Slot(Frame):
     """The spans of one scope; or a group, or a scope, whose spans can't be told apart: one piece; or nothing.
 
-    ``resource`` is what the slot's group says of it, one object for all slots of a group; None for no spans.
+    `resource` is what the slot's group says of it, one object for all slots of a group; None for no spans.
     """
 
     resource: Sequence[bytes] | None = None
@@ -32,7 +32,7 @@ class Slot(Frame):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Apart:
-    """The spans that can be read, by resource, and the rest: ``places`` are the rows of the former."""
+    """The spans that can be read, by resource, and the rest: `places` are the rows of the former."""
 
     resources: list[Sequence[bytes]] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Apart:
 
 
 def read_apart(slots: Iterable[Slot], read: Callable[[bytes], Any], limits: DecodeLimits) -> Apart:
-    """Each span by itself; ``read`` raises `Unread`.
+    """Each span by itself; `read` raises `Unread`.
 
     Raises `UnfitBatch`: too_many_events, too_many_rejects.
     """

@@ -77,7 +77,7 @@ class Words:
 
 
 def table(spans: Spans, read: Callable[[Any], Words], limits: DecodeLimits) -> Read:
-    """Events of spans. ``read`` makes words of a binary array of distinct attributes.
+    """Events of spans. `read` makes words of a binary array of distinct attributes.
 
     Raises `UnfitBatch`: too_many_values, too_large, too_many_rejects.
     """
@@ -122,7 +122,7 @@ def _operations(names: Any) -> Any:
 
 
 def _services(words: Words, counts: Codes, codes: Codes) -> Any:
-    """The service that each resource names; ``counts`` of ``codes`` belong to each."""
+    """The service that each resource names; `counts` of `codes` belong to each."""
     named = (words.named(SERVICE) & words.filled)[codes]
     places = np.full(len(counts), -1, np.int64)
     places[np.repeat(np.arange(len(counts)), counts)[named]] = codes[named]

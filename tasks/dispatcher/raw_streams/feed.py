@@ -21,10 +21,10 @@ class Rung(NamedTuple):
 
 @dataclass(kw_only=True)
 class Feed:
-    """Batches read from ``raw.<customer>`` from the recorded cursor on.
+    """Batches read from `raw.<customer>` from the recorded cursor on.
 
     Everything here can be rebuilt from the cursor in the database: losing it loses nothing. The bound on
-    ``pending`` is kept by holding back the subscription's credits.
+    `pending` is kept by holding back the subscription's credits.
     """
 
     customer_id: int
@@ -35,7 +35,7 @@ class Feed:
     subscription: Subscription
     most_pending: int
     pending: deque[Pending] = field(default_factory=deque)
-    pending_bytes: int = 0  # of the bodies of ``pending``, as sent
+    pending_bytes: int = 0  # of the bodies of `pending`, as sent
     found: Collection[int] = ()  # windows that were in flight when the customer was opened
     in_flight: dict[int, Rung] = field(default_factory=dict)  # windows recorded and not yet deposited
     _held: list[Chunk] = field(default_factory=list)
@@ -46,14 +46,14 @@ class Feed:
         return self.pending[-1].offset + 1 if self.pending else self.next_offset
 
     def collect(self) -> None:
-        """Take what has come; give credits back while fewer than ``most_pending`` batches wait."""
+        """Take what has come; give credits back while fewer than `most_pending` batches wait."""
         for chunk in self.subscription.take():
             self._unpack(chunk)
             self._held.append(chunk._replace(messages=[]))  # the bodies are not needed here any more
         self._give_back()
 
     def recorded(self, count: int, next_offset: int) -> None:
-        """Forget the first ``count`` batches: the ledger has them now."""
+        """Forget the first `count` batches: the ledger has them now."""
         for _ in range(count):
             self.pending_bytes -= self.pending.popleft().size
         self.next_offset = next_offset

@@ -22,7 +22,7 @@ class Pace:
     """Estimates by customer. The receiver does not look inside a batch, so the number of its events is a
     guess until windows of the customer were deposited.
 
-    In any ``t`` seconds a throttled customer gets ``events_per_second × (t + SLACK_S)`` events and one
+    In any `t` seconds a throttled customer gets `events_per_second × (t + SLACK_S)` events and one
     window, as far as the estimate holds.
     """
 
@@ -40,7 +40,7 @@ class Pace:
         return self._events_per_byte.get(customer_id, FIRST_GUESS)
 
     def most_events(self, most: int, events_per_second: float | None) -> int:
-        """How many events a window may aim at: ``most``, or less under a throttle, to pace evenly."""
+        """How many events a window may aim at: `most`, or less under a throttle, to pace evenly."""
         return min(most, max(1, int(events_per_second * BURST_S))) if events_per_second else most
 
     def may_go(self, customer_id: int, events_per_second: float | None) -> bool:
@@ -48,7 +48,7 @@ class Pace:
         return self.clock() >= self._paid_at_s(customer_id, events_per_second)
 
     def went(self, customer_id: int, size: int, events_per_second: float | None) -> None:
-        """A window of ``size`` bytes was recorded: under a throttle the next one waits until its events are
+        """A window of `size` bytes was recorded: under a throttle the next one waits until its events are
         paid for. What the throttle or the estimate becomes meanwhile counts for that window too.
         """
         if not events_per_second:
