@@ -23,15 +23,15 @@ from tqdm import tqdm
 if not __package__:  # started as a file: the project's rooms are beside this one
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.agents.agent import Batch, Outcome, Retry
+from bench.agents.agent import Batch, PostOutcome, Retry
 from bench.agents.encode import ENCODINGS, FORMATS, OTLP_FORMATS, encode
-from bench.agents.fleet import Pace, Tally, post_all
-from bench.check.verdict import Check
+from bench.agents.fleet import RateLimiter, Tally, post_all
+from bench.check.verdict import ReplayCheck
 from bench.spans.generate import SCHEMA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slice:
+class RowRange:
     """Rows first:last of the file, sent for the time `turn` (from 0)."""
 
     turn: int
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         spans = spans.slice(0, options.rows)
     check = None
     if options.check:
-        check = Check.begin(
+        check = ReplayCheck.begin(
             options.database_url,
             options.customer,
             books=options.books,
@@ -55,14 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     tally = _replay(spans, file_digest(options.file), options)
     _tell(tally)
-    sent_all = not tally.batches[Outcome.REFUSED] and not tally.batches[Outcome.GIVEN_UP]
+    sent_all = not tally.batches[PostOutcome.REFUSED] and not tally.batches[PostOutcome.GIVEN_UP]
     if check is None:
         return 0 if sent_all else 1
     if not sent_all:
         print("not checked: the database cannot hold what was not accepted", file=sys.stderr)
         return 1
     same = check.conclude(
-        pa.concat_tables([spans] * options.repeat), accepted=tally.batches[Outcome.ACCEPTED]
+        pa.concat_tables([spans] * options.repeat), accepted=tally.batches[PostOutcome.ACCEPTED]
     )
     return 0 if same else 1
 
@@ -81,14 +81,14 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
-def slices(rows: int, size: int, turns: int) -> Iterator[Slice]:
+def slices(rows: int, size: int, turns: int) -> Iterator[RowRange]:
     """The file cut into batches of `size` rows, `turns` times over."""
     for turn in range(turns):
         for first in range(0, rows, size):
-            yield Slice(turn=turn, first=first, last=min(first + size, rows))
+            yield RowRange(turn=turn, first=first, last=min(first + size, rows))
 
 
-def batch_of(spans: pa.Table, digest: str, rows: Slice, form: str, encoding: str) -> Batch:
+def batch_of(spans: pa.Table, digest: str, rows: RowRange, form: str, encoding: str) -> Batch:
     """The batch of these rows. Its id follows from file, rows and representation, so that it names the same
     bytes in every run, and a second run changes nothing."""
     part = spans.slice(rows.first, rows.last - rows.first)
@@ -109,7 +109,7 @@ def _replay(spans: pa.Table, digest: str, options: argparse.Namespace) -> Tally:
                 url=options.url,
                 key=key,
                 threads=options.threads,
-                pace=Pace(options.rate),
+                pace=RateLimiter(options.rate),
                 retry=Retry(give_up_after_s=options.give_up_after),
                 stop=stop,
                 on_sent=lambda sent: (bar.update(sent.events), None)[1],
@@ -119,7 +119,7 @@ def _replay(spans: pa.Table, digest: str, options: argparse.Namespace) -> Tally:
 
 
 def _tell(tally: Tally) -> None:
-    accepted, refused, given_up = (tally.batches[outcome] for outcome in Outcome)
+    accepted, refused, given_up = (tally.batches[outcome] for outcome in PostOutcome)
     print(f"accepted: {accepted} batches, {tally.events} events, {tally.size} bytes, {tally.retries} retries")
     print(f"acknowledged after: p50 {tally.latency_ms(50):.1f} ms, p99 {tally.latency_ms(99):.1f} ms")
     if refused or given_up:

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NotCounted as problem:
         print(f"\nthe run does not count: {problem}", file=sys.stderr)
         return 1
-    except install.Missing as problem:
+    except install.PackageMissing as problem:
         print(problem, file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from db import clock
-from db.errors import Misconfigured, Unavailable
+from db.errors import DatabaseMisconfigured, DatabaseUnavailable
 from db.settings import DatabaseSettings
 
 _WRITES = "sluice_writes"
@@ -30,27 +30,28 @@ _REMEDY = "the database lacks a table: run `alembic upgrade head` on it first"
 def connect(settings: DatabaseSettings, *, pooled: bool = True) -> Engine:
     """An engine for the configured database; nothing is opened yet, so call it before or after a fork.
 
-    With `pooled=False` each connection is closed after its use. Raises Misconfigured for a URL that is
-    neither SQLite nor PostgreSQL.
+    With `pooled=False` each connection is closed after its use. Raises DatabaseMisconfigured for a URL that
+    is neither SQLite nor PostgreSQL.
     """
     try:
         url = make_url(settings.url)
     except exc.ArgumentError:
-        raise Misconfigured("DATABASE_URL is no URL; use sqlite:///path or postgresql://…") from None
+        raise DatabaseMisconfigured("DATABASE_URL is no URL; use sqlite:///path or postgresql://…") from None
     match url.get_backend_name():
         case "sqlite":
             return _sqlite(url, settings, pooled)
         case "postgresql":
             return _postgresql(url, settings, pooled)
         case other:
-            raise Misconfigured(f"DATABASE_URL names {other}; use sqlite:///path or postgresql://…")
+            raise DatabaseMisconfigured(f"DATABASE_URL names {other}; use sqlite:///path or postgresql://…")
 
 
 @contextmanager
 def begin(engine: Engine) -> Iterator[Connection]:
     """A write transaction, committed at the end of the block; on SQLite it takes the write lock at once.
 
-    Raises Unavailable for a database that is away, locked or too slow, Misconfigured for missing tables.
+    Raises DatabaseUnavailable for a database that is away, locked or too slow, DatabaseMisconfigured for
+    missing tables.
     """
     with _named(), engine.connect().execution_options(**{_WRITES: True}) as conn, conn.begin():
         clock.keep(conn)
@@ -132,11 +133,15 @@ def _postgresql(url: URL, settings: DatabaseSettings, pooled: bool) -> Engine:
 def _sqlite(url: URL, settings: DatabaseSettings, pooled: bool) -> Engine:
     path = url.database
     if not path or path == ":memory:" or path.startswith("file:"):
-        raise Misconfigured("SQLite needs a file that other processes can open: DATABASE_URL=sqlite:///path")
+        raise DatabaseMisconfigured(
+            "SQLite needs a file that other processes can open: DATABASE_URL=sqlite:///path"
+        )
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Misconfigured(f"the folder of the SQLite file cannot be made: {error.strerror}") from error
+        raise DatabaseMisconfigured(
+            f"the folder of the SQLite file cannot be made: {error.strerror}"
+        ) from error
     wait_s = settings.sqlite_busy_timeout_s
     engine = create_engine(
         url.set(drivername="sqlite+pysqlite"),
@@ -180,11 +185,11 @@ def _named() -> Iterator[None]:
     try:
         yield
     except exc.TimeoutError as error:
-        raise Unavailable("no database connection became free in time") from error
+        raise DatabaseUnavailable("no database connection became free in time") from error
     except exc.DBAPIError as error:
         named = None if error.orig is None else _reaction(error.orig)
         if named is None and error.connection_invalidated:
-            named = Unavailable("the database closed the connection")
+            named = DatabaseUnavailable("the database closed the connection")
         if named is None:
             raise
         raise named from error
@@ -195,18 +200,18 @@ def _named() -> Iterator[None]:
         raise named from error
 
 
-def _reaction(error: BaseException) -> Unavailable | Misconfigured | None:
+def _reaction(error: BaseException) -> DatabaseUnavailable | DatabaseMisconfigured | None:
     if isinstance(error, psycopg.Error):
         if error.sqlstate == _UNDEFINED_TABLE:
-            return Misconfigured(_REMEDY)
+            return DatabaseMisconfigured(_REMEDY)
         # psycopg's OperationalError holds the classes 08, 40, 53, 55, 57, 58 and what has no code: away,
         # deadlock, full, lock and statement timeouts.
-        return Unavailable(str(error)) if isinstance(error, psycopg.OperationalError) else None
+        return DatabaseUnavailable(str(error)) if isinstance(error, psycopg.OperationalError) else None
     if isinstance(error, sqlite3.OperationalError):
         if "no such table" in str(error):
-            return Misconfigured(_REMEDY)
+            return DatabaseMisconfigured(_REMEDY)
         # None comes from errors that Python itself raises, such as a closed connection.
         code = getattr(error, "sqlite_errorcode", None)
         if code is None or code & 0xFF in _SQLITE_TRANSIENT:
-            return Unavailable(str(error))
+            return DatabaseUnavailable(str(error))
     return None

@@ -1,16 +1,16 @@
 """What can go wrong with the database, named by the reaction it calls for.
 
-Unavailable        try later
-Misconfigured      stop and say so
-Lost               somebody else won; let go of the work, nothing was written
-  LostLease        ... the customer's dispatch lease or cursor has moved on
-  LostRace         ... the window or the deposit cursor has moved on
-Refusal (ValueError)   the caller asked for what the rules forbid
+DatabaseUnavailable     try later
+DatabaseMisconfigured   stop and say so
+Lost                    somebody else won; let go of the work, nothing was written
+  LostLease             ... the customer's dispatch lease or cursor has moved on
+  LostRace              ... the window or the deposit cursor has moved on
+Refusal (ValueError)    the caller asked for what the rules forbid
   BadSlug, SlugTaken, TooManyKeys
 """
 
 
-class Unavailable(Exception):
+class DatabaseUnavailable(Exception):
     """The database is away, locked, full or too slow; the same call may work after `retry_after_s` seconds.
 
     The outcome of a transaction whose commit raised this is unknown: every write starts with a
@@ -22,7 +22,7 @@ class Unavailable(Exception):
         self.retry_after_s = retry_after_s
 
 
-class Misconfigured(Exception):
+class DatabaseMisconfigured(Exception):
     """The database is there but cannot be used as it is; the message says what to do."""
 
 

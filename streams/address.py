@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from streams.errors import Misconfigured
+from streams.errors import BrokerMisconfigured
 
 _SCHEMES = {"rabbitmq-stream": (False, 5552), "rabbitmq-stream+tls": (True, 5551)}
 _FORM = (
@@ -34,11 +34,13 @@ class Address:
 def parse(url: str) -> Address:
     """The URL of one node, or of several nodes of one cluster, joined by semicolons as in BROKER_URL.
 
-    Raises Misconfigured, with a message that holds nothing of the URL's password.
+    Raises BrokerMisconfigured, with a message that holds nothing of the URL's password.
     """
     first, *others = [_parse_one(one) for one in url.split(";")]
     if any(replace(other, nodes=first.nodes) != first for other in others):
-        raise Misconfigured("the URLs in STREAM_URL differ in more than host and port: they name one cluster")
+        raise BrokerMisconfigured(
+            "the URLs in STREAM_URL differ in more than host and port: they name one cluster"
+        )
     return replace(first, nodes=tuple(dict.fromkeys(node for one in (first, *others) for node in one.nodes)))
 
 
@@ -47,11 +49,11 @@ def _parse_one(url: str) -> Address:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise Misconfigured(f"STREAM_URL is not a URL: {_FORM}") from None
+        raise BrokerMisconfigured(f"STREAM_URL is not a URL: {_FORM}") from None
     if parts.scheme not in _SCHEMES:
-        raise Misconfigured(f"STREAM_URL has the scheme {parts.scheme!r}: {_FORM}")
+        raise BrokerMisconfigured(f"STREAM_URL has the scheme {parts.scheme!r}: {_FORM}")
     if not parts.hostname:
-        raise Misconfigured(f"STREAM_URL names no host: {_FORM}")
+        raise BrokerMisconfigured(f"STREAM_URL names no host: {_FORM}")
     tls, default_port = _SCHEMES[parts.scheme]
     path = parts.path[1:]
     return Address(

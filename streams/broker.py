@@ -12,11 +12,11 @@ from streams import declaring, doorbell_queues
 from streams.address import parse
 from streams.connections.loop_thread import LoopThread
 from streams.connections.pool import Pool
-from streams.errors import ForeignProcess, Leaderless, Refused, StreamMissing, Unavailable
+from streams.errors import BrokerUnavailable, ForeignProcess, Leaderless, Refused, StreamMissing
 from streams.messages.chunk import Message
 from streams.publishing.publisher import Publisher
 from streams.reading import offset_range, stream_bounds, until_enough
-from streams.reading.ready_set import Arrivals
+from streams.reading.ready_set import ReadySet
 from streams.reading.subscription import Subscription
 from streams.settings import StreamSettings
 
@@ -32,7 +32,7 @@ class Broker:
     """One per process, made after the fork; every method may be called from any thread.
 
     Nothing is connected before it is needed, and what is lost is connected again. All methods raise
-    Unavailable when the broker is away or does not answer in time, and ForeignProcess after a fork.
+    BrokerUnavailable when the broker is away or does not answer in time, and ForeignProcess after a fork.
     """
 
     def __init__(self, settings: StreamSettings) -> None:
@@ -43,7 +43,10 @@ class Broker:
         self._running: _Running | None = None
 
     def close(self) -> None:
-        """Says goodbye to the broker, within seconds in any case; whoever still waits gets Unavailable."""
+        """Says goodbye to the broker, within seconds in any case.
+
+        Whoever still waits gets BrokerUnavailable.
+        """
         if self._pid != os.getpid():
             return  # the connections belong to the parent
         with self._lock:
@@ -59,7 +62,7 @@ class Broker:
 
     def declare(self, stream: str, *, max_bytes: int, max_age_s: int, segment_bytes: int) -> None:
         """Creates the stream with this retention (bytes and age in seconds, by whole segments), or makes sure
-        that the existing one has it; see declaring.verify. Raises Misconfigured when it has another."""
+        that the existing one has it; see declaring.verify. Raises BrokerMisconfigured when it has another."""
         timeout_s = self._settings.connect_timeout_s
         pool = self._run().pool
         wanted = {"max_bytes": max_bytes, "max_age_s": max_age_s, "segment_bytes": segment_bytes}
@@ -84,12 +87,15 @@ class Broker:
         except StreamMissing:
             return
 
-    def doorbells(self, queues: Sequence[str]) -> "dict[str, doorbell_queues.Waiting]":
+    def doorbells(self, queues: Sequence[str]) -> "dict[str, doorbell_queues.QueueState]":
         """Those of the AMQP queues that are there."""
         return doorbell_queues.waiting(self._settings.broker_url, queues, self._settings.connect_timeout_s)
 
     def remove_doorbells(self, queue: str) -> bool:
-        """False when there is no such queue. Raises Misconfigured: a stream, another program's, or in use."""
+        """False when there is no such queue.
+
+        Raises BrokerMisconfigured: a stream, another program's, or in use.
+        """
         return doorbell_queues.remove(self._settings.broker_url, queue, self._settings.connect_timeout_s)
 
     def ready(self, timeout_s: float) -> bool:
@@ -97,7 +103,7 @@ class Broker:
         running = self._run()
         try:
             running.thread.call(running.pool.ping(), timeout_s, "asking the broker")
-        except Unavailable:
+        except BrokerUnavailable:
             return False
         return True
 
@@ -105,8 +111,8 @@ class Broker:
         """Returns after the broker's confirm, never before; messages of many callers share frames.
 
         Raises Overloaded at once when too many bytes wait for their confirm, TooLarge when no frame can hold
-        the message, StreamMissing, Refused; Unavailable when the connection is lost or the deadline passes:
-        then the message may be in the stream or not, and nobody sends it again.
+        the message, StreamMissing, Refused; BrokerUnavailable when the connection is lost or the deadline
+        passes: then the message may be in the stream or not, and nobody sends it again.
         """
         self._run().publisher.publish(stream, (message,), deadline_s)
 
@@ -175,12 +181,13 @@ class Broker:
         if running is None:
             with self._lock:
                 if self._closed:
-                    raise Unavailable("the Broker is closed")
+                    raise BrokerUnavailable("the Broker is closed")
                 running = self._running = self._running or _Running(self._settings)
         return running
 
     def _retrying(self, attempt: Callable[[], Awaitable[T]], deadline_s: float, what: str) -> T:
-        """For what may be repeated: tries again after Unavailable for as long as the deadline allows, and for
+        """For what may be repeated: tries again after BrokerUnavailable for as long as the deadline allows,
+        and for
         `_ELECTION_S` at most while the stream has no leader."""
         return self._run().thread.call(_retry(attempt, time.monotonic() + deadline_s), deadline_s, what)
 
@@ -193,7 +200,7 @@ async def _retry(attempt: Callable[[], Awaitable[T]], until: float) -> T:
             return await attempt()
         except StreamMissing:
             raise
-        except Unavailable as error:
+        except BrokerUnavailable as error:
             if isinstance(error, Refused) and error.code not in _PASSING:
                 raise
             now = time.monotonic()
@@ -213,9 +220,9 @@ class _Running:
         self.thread = LoopThread()
         self.pool = Pool(parse(settings.url), settings)
         self.publisher = Publisher(settings, self.pool, self.thread.loop)
-        self.arrivals = Arrivals[Subscription]()
+        self.arrivals = ReadySet[Subscription]()
 
     def stop(self) -> None:
-        with contextlib.suppress(Unavailable):  # the thread goes next, with everything in it
+        with contextlib.suppress(BrokerUnavailable):  # the thread goes next, with everything in it
             self.thread.call(self.pool.close(_GOODBYE_S), _GOODBYE_S + 1, "closing")
         self.thread.stop(_GOODBYE_S)

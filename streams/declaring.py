@@ -10,7 +10,7 @@ from rstream.exceptions import PreconditionFailed as CreatePreconditionFailed, S
 
 from streams.connections.client import as_unavailable, check
 from streams.connections.pool import Pool
-from streams.errors import Misconfigured, Unavailable
+from streams.errors import BrokerMisconfigured, BrokerUnavailable
 
 # As the stream protocol names them; verify spells AMQP's names out, so that a typo here is found out.
 MAX_BYTES, MAX_AGE, SEGMENT_BYTES = "max-length-bytes", "max-age", "stream-max-segment-size-bytes"
@@ -48,7 +48,7 @@ async def delete(pool: Pool, stream: str) -> None:
 def verify(
     broker_url: str, stream: str, *, max_bytes: int, max_age_s: int, segment_bytes: int, timeout_s: float
 ) -> None:
-    """Raises Misconfigured when the existing stream's retention or segment size differ.
+    """Raises BrokerMisconfigured when the existing stream's retention or segment size differ.
 
     The stream protocol ignores arguments that it does not know, and cannot read any back. An AMQP 0.9.1
     queue.declare with the same arguments, under their AMQP names, succeeds only when the stored ones are
@@ -67,10 +67,10 @@ def verify(
         channel = connection.channel()
         channel.queue_declare(stream, durable=True, auto_delete=False, arguments=arguments)
     except PreconditionFailed as error:
-        raise Misconfigured(
+        raise BrokerMisconfigured(
             f"stream {stream} exists with other arguments; delete it or ask for what it has: {error}"
         ) from error
     except (AMQPError, OperationalError, OSError) as error:
-        raise Unavailable(f"reading back stream {stream}: {error}") from error
+        raise BrokerUnavailable(f"reading back stream {stream}: {error}") from error
     finally:
         connection.release()

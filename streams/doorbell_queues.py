@@ -12,7 +12,7 @@ from amqp.exceptions import AMQPError, NotFound, PreconditionFailed
 from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 
-from streams.errors import Misconfigured, Unavailable
+from streams.errors import BrokerMisconfigured, BrokerUnavailable
 
 # As Celery declares them, by SLUICE_TASK_QUEUE_TYPE.
 _OURS: Sequence[dict[str, Any]] = ({}, {"x-queue-type": "quorum"})
@@ -21,15 +21,15 @@ _STREAM = {"x-queue-type": "stream"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class QueueState:
     """`messages` that no consumer holds; consumers of any program."""
 
     messages: int
     consumers: int
 
 
-def waiting(broker_url: str, queues: Sequence[str], timeout_s: float) -> dict[str, Waiting]:
-    """Those of the queues that are there. Raises Unavailable."""
+def waiting(broker_url: str, queues: Sequence[str], timeout_s: float) -> dict[str, QueueState]:
+    """Those of the queues that are there. Raises BrokerUnavailable."""
     with _connected(broker_url, timeout_s) as connection:
         found = {name: _look(connection, name) for name in queues}
     return {name: one for name, one in found.items() if one is not None}
@@ -38,8 +38,8 @@ def waiting(broker_url: str, queues: Sequence[str], timeout_s: float) -> dict[st
 def remove(broker_url: str, queue: str, timeout_s: float) -> bool:
     """Remove the queue with all that waits in it; False when it is not there.
 
-    Raises Unavailable; Misconfigured when it is a stream, has other arguments than a queue of ours, or is
-    consumed.
+    Raises BrokerUnavailable; BrokerMisconfigured when it is a stream, has other arguments than a queue of
+    ours, or is consumed.
     """
     with _connected(broker_url, timeout_s) as connection:
         found = _look(connection, queue)
@@ -47,23 +47,25 @@ def remove(broker_url: str, queue: str, timeout_s: float) -> bool:
             return False
         # In this order: if it is deleted meanwhile, an empty queue of our kind is made, never a stream.
         if not any(_fits(connection, queue, ours) for ours in _OURS) or _fits(connection, queue, _STREAM):
-            raise Misconfigured(f"{queue} is not declared as a queue of Sluice's is; it was left as it is")
+            raise BrokerMisconfigured(
+                f"{queue} is not declared as a queue of Sluice's is; it was left as it is"
+            )
         # RabbitMQ's own "if unused" is not for quorum queues. Whoever begins to consume now is told
         # that the queue is gone, and its worker declares it anew.
         if found.consumers:
-            raise Misconfigured(f"{queue} is consumed; stop the worker that has it with -Q")
+            raise BrokerMisconfigured(f"{queue} is consumed; stop the worker that has it with -Q")
         with connection.channel() as channel:
             channel.queue_delete(queue)
     return True
 
 
-def _look(connection: Connection, name: str) -> Waiting | None:
+def _look(connection: Connection, name: str) -> QueueState | None:
     try:
         with connection.channel() as channel:
             said = channel.queue_declare(name, passive=True)
     except NotFound:
         return None
-    return Waiting(messages=said.message_count, consumers=said.consumer_count)
+    return QueueState(messages=said.message_count, consumers=said.consumer_count)
 
 
 def _fits(connection: Connection, name: str, arguments: dict[str, Any]) -> bool:
@@ -83,6 +85,6 @@ def _connected(broker_url: str, timeout_s: float) -> Iterator[Connection]:
     try:
         yield connection
     except (AMQPError, OperationalError, OSError) as error:
-        raise Unavailable(f"looking at queues: {error}") from error
+        raise BrokerUnavailable(f"looking at queues: {error}") from error
     finally:
         connection.release()

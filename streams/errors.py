@@ -1,12 +1,12 @@
 """What can go wrong with streams, named by the reaction that it calls for.
 
 Exception
-├── Unavailable            try later (retry_after_s); what a publish did is unknown
+├── BrokerUnavailable      try later (retry_after_s); what a publish did is unknown
 │   ├── Overloaded         our own bound on unconfirmed bytes is reached
 │   ├── Refused            the broker said no (code)
 │   ├── StreamMissing      there is no such stream
 │   └── Leaderless         nobody leads this stream; all others may be well
-├── Misconfigured          stop and say so
+├── BrokerMisconfigured    stop and say so
 ├── ForeignProcess         a Broker was carried over a fork
 ValueError
 ├── TooLarge               this message can never be published
@@ -16,7 +16,7 @@ LookupError
 """
 
 
-class Unavailable(Exception):
+class BrokerUnavailable(Exception):
     """The broker can't be reached or did not answer in time; try again after `retry_after_s` seconds."""
 
     def __init__(self, detail: str, *, retry_after_s: float = 1.0) -> None:
@@ -24,11 +24,11 @@ class Unavailable(Exception):
         self.retry_after_s = retry_after_s
 
 
-class Overloaded(Unavailable):
+class Overloaded(BrokerUnavailable):
     """More bytes wait for their confirm than the settings allow; nothing was sent."""
 
 
-class Refused(Unavailable):
+class Refused(BrokerUnavailable):
     """The broker answered with an error; `code` is the stream protocol's response code."""
 
     def __init__(self, detail: str, *, code: int, retry_after_s: float = 1.0) -> None:
@@ -36,7 +36,7 @@ class Refused(Unavailable):
         self.code = code
 
 
-class StreamMissing(Unavailable):
+class StreamMissing(BrokerUnavailable):
     """The stream does not exist, or does not exist any more."""
 
     def __init__(self, stream: str) -> None:
@@ -44,7 +44,7 @@ class StreamMissing(Unavailable):
         self.stream = stream
 
 
-class Leaderless(Unavailable):
+class Leaderless(BrokerUnavailable):
     """The stream is there, and no node leads it at the moment; an election takes a second or two."""
 
     def __init__(self, stream: str) -> None:
@@ -52,7 +52,7 @@ class Leaderless(Unavailable):
         self.stream = stream
 
 
-class Misconfigured(Exception):
+class BrokerMisconfigured(Exception):
     """A setting or an existing stream contradicts what is asked; no retry will help."""
 
 

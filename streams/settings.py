@@ -4,7 +4,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streams.address import parse
-from streams.errors import Misconfigured
+from streams.errors import BrokerMisconfigured
 
 MIB = 1024 * 1024
 
@@ -77,7 +77,7 @@ class StreamSettings(BaseSettings):
     def _url_is_understood(cls, url: str) -> str:
         try:
             parse(url)
-        except Misconfigured as error:
+        except BrokerMisconfigured as error:
             raise ValueError(str(error)) from None
         return url
 

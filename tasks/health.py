@@ -1,4 +1,4 @@
-"""`python -m tasks.health worker`: does the worker on this host do its work? Exit codes: `Exit`."""
+"""`python -m tasks.health worker`: does the worker on this host do its work? Exit codes: `HealthExit`."""
 
 import argparse
 import socket
@@ -22,45 +22,45 @@ BROKER_S = 3.0
 _MOST_BYTES = 64 * 1024
 
 
-class Exit(IntEnum):
+class HealthExit(IntEnum):
     """What a supervisor may rely on; 2 is argparse's own, for words that it does not know."""
 
     WORKS = 0  # or waits for a broker that is away, which starting it again would not change
     FAILS = 1  # start it again
 
 
-class Silent(Exception):
+class WorkerSilent(Exception):
     """The worker is there and does not answer."""
 
 
-class Missing(Exception):
+class WorkerMissing(Exception):
     """Nobody is there."""
 
 
-def worker(name: str, deadline_s: float) -> tuple[Exit, str]:
+def worker(name: str, deadline_s: float) -> tuple[HealthExit, str]:
     """Ask until the worker consumes all that it should, or until the deadline; with what to tell people."""
     url = TaskSettings().broker_url.get_secret_value()
     until = time.monotonic() + deadline_s
     while True:
         try:
             answer = _ask(address(url, name), until)
-        except Missing:
-            return Exit.FAILS, f"there is no worker {name} on this host"
-        except Silent:
+        except WorkerMissing:
+            return HealthExit.FAILS, f"there is no worker {name} on this host"
+        except WorkerSilent:
             if _broker_is_away(url):
-                return Exit.WORKS, f"{name} waits for the broker, which is away"
-            return Exit.FAILS, f"{name} does not answer, and the broker is there"
+                return HealthExit.WORKS, f"{name} waits for the broker, which is away"
+            return HealthExit.FAILS, f"{name} does not answer, and the broker is there"
         if answer.consumed and not answer.lacking:
             refused = f"; refused by the broker: {', '.join(answer.refused)}" if answer.refused else ""
-            return Exit.WORKS, f"{name} consumes its queues: {answer.consumed}{refused}"
+            return HealthExit.WORKS, f"{name} consumes its queues: {answer.consumed}{refused}"
         if time.monotonic() + AGAIN_S > until:
             lacking = ", ".join(answer.lacking or answer.refused)
-            return Exit.FAILS, f"{name} consumes {answer.consumed} of its queues, and not {lacking}"
+            return HealthExit.FAILS, f"{name} consumes {answer.consumed} of its queues, and not {lacking}"
         time.sleep(AGAIN_S)
 
 
 def _ask(where: str, until: float) -> Consumption:
-    """Raises Missing, Silent."""
+    """Raises WorkerMissing, WorkerSilent."""
     answer = b""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asker:
         try:
@@ -70,9 +70,9 @@ def _ask(where: str, until: float) -> Consumption:
                 answer += part
             return msgspec.json.decode(answer, type=Consumption)
         except ConnectionRefusedError:
-            raise Missing from None
+            raise WorkerMissing from None
         except (OSError, msgspec.DecodeError) as error:
-            raise Silent from error
+            raise WorkerSilent from error
 
 
 def _broker_is_away(url: str) -> bool:

@@ -132,7 +132,7 @@ def _or_skip(start: Callable[[], Server]) -> Server:
     """A laptop without the server skips its tests; CI must not."""
     try:
         return start()
-    except install.Missing as missing:
+    except install.PackageMissing as missing:
         if os.environ.get("CI", "").lower() in ("1", "true"):
             raise
         pytest.skip(str(missing))

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @dataclass
-class Receiver:
+class ScriptedReceiver:
     """Answers by a script of (status, headers), the last one for ever; 0 closes without an answer."""
 
     url: str
@@ -20,7 +20,7 @@ class Receiver:
 
 
 @contextmanager
-def scripted(*script: tuple[int, dict[str, str]], slow_s: float = 0.0) -> Iterator[Receiver]:
+def scripted(*script: tuple[int, dict[str, str]], slow_s: float = 0.0) -> Iterator[ScriptedReceiver]:
     """On a free port; each answer comes `slow_s` after its request."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -53,7 +53,9 @@ def scripted(*script: tuple[int, dict[str, str]], slow_s: float = 0.0) -> Iterat
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    receiver = Receiver(url=f"http://127.0.0.1:{server.server_port}", script=list(script) or [(202, {})])
+    receiver = ScriptedReceiver(
+        url=f"http://127.0.0.1:{server.server_port}", script=list(script) or [(202, {})]
+    )
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from tests.receiver import DEADLINE_S
 
 
-class Agent(socket.socket):
+class SlowAgent(socket.socket):
     """Connected to a receiver on this machine; closes as a context manager."""
 
     def __init__(self, port: int) -> None:
@@ -20,12 +20,12 @@ class Agent(socket.socket):
 
 
 @contextlib.contextmanager
-def crowd(port: int, size: int) -> Iterator[list[Agent]]:
+def crowd(port: int, size: int) -> Iterator[list[SlowAgent]]:
     """So many agents; this process may have file descriptors enough for them."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(Agent(port)) for _ in range(size)]
+        yield [stack.enter_context(SlowAgent(port)) for _ in range(size)]
 
 
 def head(key: str | None, *lines: str, path: str = "/v1/batches") -> bytes:

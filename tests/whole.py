@@ -41,7 +41,7 @@ def until(condition: Callable[[], Any], what: str, *, deadline_s: float = DEADLI
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class HttpAnswer:
     status: int
     headers: Mapping[str, str]
     body: bytes
@@ -144,7 +144,7 @@ class Whole:
         self.flask("customers", "add", slug, "--key-file", str(path))
         return path.read_text().strip()
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str) -> HttpAnswer:
         return self._send(urllib.request.Request(self.url + path))
 
     def metrics(self) -> str:
@@ -153,12 +153,12 @@ class Whole:
             urllib.request.Request(f"http://127.0.0.1:{self.operators_port}/metrics")
         ).body.decode()
 
-    def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
         return self._send(
             urllib.request.Request(self.url + path, data=body, headers=dict(headers), method="POST")
         )
 
-    def post_batch(self, key: str, body: bytes, **headers: str) -> Answer:
+    def post_batch(self, key: str, body: bytes, **headers: str) -> HttpAnswer:
         """Post NDJSON unless the headers (`Content_Type` for Content-Type) say otherwise."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         defaults = {"Authorization": f"Bearer {key}", "Content-Type": "application/x-ndjson"}
@@ -171,13 +171,13 @@ class Whole:
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
-    def _send(self, request: urllib.request.Request) -> Answer:
+    def _send(self, request: urllib.request.Request) -> HttpAnswer:
         try:
             with urllib.request.urlopen(request, timeout=30) as reply:
-                return Answer(status=reply.status, headers=dict(reply.headers), body=reply.read())
+                return HttpAnswer(status=reply.status, headers=dict(reply.headers), body=reply.read())
         except urllib.error.HTTPError as error:
             with error:
-                return Answer(status=error.code, headers=dict(error.headers), body=error.read())
+                return HttpAnswer(status=error.code, headers=dict(error.headers), body=error.read())
 
 
 def _checked(done: subprocess.CompletedProcess[str], check: bool) -> subprocess.CompletedProcess[str]:

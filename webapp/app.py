@@ -14,16 +14,16 @@ from streams import Broker, StreamSettings
 from webapp import commands, logs
 from webapp.limits.decision import Limits
 from webapp.limits.meters import Meters
-from webapp.limits.quota_sync import Usage
+from webapp.limits.quota_sync import QuotaSync
 from webapp.metrics import CustomerCounts
 from webapp.receiving import batches, cors, refusals, traces
-from webapp.receiving.accept import Reception
+from webapp.receiving.accept import BatchAcceptor
 from webapp.receiving.keys import Find, KeyCache
 from webapp.serving import health
 from webapp.serving.close_unread import announcing
-from webapp.serving.head_check import Gate
+from webapp.serving.head_check import HeadCheck
 from webapp.serving.parts import Parts
-from webapp.serving.shutdown_flag import Drain
+from webapp.serving.shutdown_flag import ShutdownFlag
 from webapp.settings import HttpSettings, http_settings
 
 
@@ -38,7 +38,7 @@ def _finder(engine: Engine, limits: Limits) -> Find:
     return find
 
 
-def build(settings: HttpSettings | None = None, drain: Drain | None = None) -> Flask:
+def build(settings: HttpSettings | None = None, drain: ShutdownFlag | None = None) -> Flask:
     """The application; connects to nothing yet."""
     logs.configure()
     settings = settings or http_settings()
@@ -48,7 +48,7 @@ def build(settings: HttpSettings | None = None, drain: Drain | None = None) -> F
     counts = CustomerCounts(settings.metric_customers)
     limits = Limits(
         meters,
-        Usage(engine, meters),
+        QuotaSync(engine, meters),
         counts,
         receivers=settings.receivers,
         later_s=(settings.retry_after_min_s, settings.retry_after_max_s),
@@ -61,7 +61,7 @@ def build(settings: HttpSettings | None = None, drain: Drain | None = None) -> F
         unknown=settings.keys_unknown,
     )
     broker = Broker(StreamSettings())
-    reception = Reception(settings, keys, limits, broker, counts, partial(now_us, engine))
+    reception = BatchAcceptor(settings, keys, limits, broker, counts, partial(now_us, engine))
     parts = Parts(
         settings=settings,
         engine=engine,
@@ -71,8 +71,8 @@ def build(settings: HttpSettings | None = None, drain: Drain | None = None) -> F
         counts=counts,
         limits=limits,
         reception=reception,
-        gate=Gate(reception, {batches.PATH: batches.FORMATS, traces.PATH: traces.FORMATS}),
-        drain=drain or Drain(),
+        gate=HeadCheck(reception, {batches.PATH: batches.FORMATS, traces.PATH: traces.FORMATS}),
+        drain=drain or ShutdownFlag(),
     )
     # No static files and no session: both cost every request something.
     app = Flask("webapp", static_folder=None)

@@ -14,7 +14,7 @@ from operators import Listener, Memory, share
 from webapp.limits.meters import Meters
 from webapp.serving.cores import free_core, step_back
 from webapp.serving.file_descriptors import make_room
-from webapp.serving.shutdown_flag import Drain
+from webapp.serving.shutdown_flag import ShutdownFlag
 from webapp.settings import http_settings
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from webapp.serving.parts import Parts
 
 _settings = http_settings()
-_drain = Drain()
+_drain = ShutdownFlag()
 # During a reload there are twice as many workers.
 _meters = Meters(lanes=2 * _settings.workers + 2)
 # Room for every series that there can be, at some 300 bytes each: 16 a customer with a name, and the rest.

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from webapp.errors import Misconfigured
+from webapp.errors import ReceiverMisconfigured
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -149,19 +149,19 @@ class RetentionSettings(BaseSettings):
 
 
 def http_settings() -> "HttpSettings":
-    """The receiver's settings from the environment. Raises Misconfigured."""
+    """The receiver's settings from the environment. Raises ReceiverMisconfigured."""
     try:
         return HttpSettings()
     except ValidationError as error:
-        raise Misconfigured(_remedy("SLUICE_HTTP_", error)) from None
+        raise ReceiverMisconfigured(_remedy("SLUICE_HTTP_", error)) from None
 
 
 def retention_settings() -> "RetentionSettings":
-    """The streams' retention from the environment. Raises Misconfigured."""
+    """The streams' retention from the environment. Raises ReceiverMisconfigured."""
     try:
         return RetentionSettings()
     except ValidationError as error:
-        raise Misconfigured(_remedy("SLUICE_RETENTION_", error)) from None
+        raise ReceiverMisconfigured(_remedy("SLUICE_RETENTION_", error)) from None
 
 
 def _remedy(prefix: str, error: ValidationError) -> str:

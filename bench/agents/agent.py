@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bench.agents.encode import Body
-from bench.agents.wire import Answer, Connection
+from bench.agents.wire import Answer, HttpConnection
 
 TRY_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 USER_AGENT = "sluice-bench/1"
@@ -35,7 +35,7 @@ class Retry:
     timeout_s: float = 30.0  # without a byte, then the outcome is unknown
 
 
-class Outcome(StrEnum):
+class PostOutcome(StrEnum):
     ACCEPTED = "accepted"
     REFUSED = "refused"  # these bytes would be refused again
     GIVEN_UP = "given up"  # no final answer within the bound, or told to stop: perhaps kept, perhaps not
@@ -48,7 +48,7 @@ class Sent:
     batch_id: str
     events: int
     size: int
-    outcome: Outcome
+    outcome: PostOutcome
     status: int  # of the last answer, 0 when there was none
     tries: int
     latency_s: float
@@ -62,7 +62,7 @@ class Agent:
         self, url: str, key: str, *, retry: Retry | None = None, stop: threading.Event | None = None
     ) -> None:
         self._retry = retry or Retry()
-        self._connection = Connection(url, timeout_s=self._retry.timeout_s)
+        self._connection = HttpConnection(url, timeout_s=self._retry.timeout_s)
         self._authorization = f"Bearer {key}"
         self._stop = stop or threading.Event()
         self._random = random.Random()
@@ -78,12 +78,12 @@ class Agent:
             answer, problem = self._try(batch.body, headers)
             latency_s = time.perf_counter() - began
             if answer is not None and answer.status not in TRY_AGAIN:
-                outcome = Outcome.ACCEPTED if 200 <= answer.status < 300 else Outcome.REFUSED
+                outcome = PostOutcome.ACCEPTED if 200 <= answer.status < 300 else PostOutcome.REFUSED
                 break
             pause_s = _retry_after_s(answer) + self._random.uniform(0.5, 1.0) * wait_s
             wait_s = min(2 * wait_s, self._retry.longest_wait_s)
             if time.monotonic() + pause_s > give_up_at or self._stop.wait(pause_s):
-                outcome = Outcome.GIVEN_UP
+                outcome = PostOutcome.GIVEN_UP
                 break
         return Sent(
             batch_id=batch.batch_id,
@@ -93,7 +93,7 @@ class Agent:
             status=answer.status if answer else 0,
             tries=tries,
             latency_s=latency_s,
-            detail="" if outcome is Outcome.ACCEPTED else _explained(answer, problem),
+            detail="" if outcome is PostOutcome.ACCEPTED else _explained(answer, problem),
         )
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from bench.agents.agent import Agent, Batch, Outcome, Retry, Sent
+from bench.agents.agent import Agent, Batch, PostOutcome, Retry, Sent
 
 Plan = TypeVar("Plan")
 _LISTED_PROBLEMS = 20
@@ -18,7 +18,7 @@ _CATCH_UP_S = 1.0
 class Tally:
     """Counts of batches by outcome; events, bytes and latencies (s) of the accepted ones."""
 
-    batches: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
+    batches: dict[PostOutcome, int] = field(default_factory=lambda: dict.fromkeys(PostOutcome, 0))
     events: int = 0
     size: int = 0
     retries: int = 0
@@ -28,7 +28,7 @@ class Tally:
     def add(self, sent: Sent) -> None:
         self.batches[sent.outcome] += 1
         self.retries += sent.tries - 1
-        if sent.outcome is Outcome.ACCEPTED:
+        if sent.outcome is PostOutcome.ACCEPTED:
             self.events += sent.events
             self.size += sent.size
             self.latencies_s.append(sent.latency_s)
@@ -41,7 +41,7 @@ class Tally:
         return ordered[min(int(len(ordered) * percent / 100), len(ordered) - 1)] * 1e3 if ordered else 0.0
 
 
-class Pace:
+class RateLimiter:
     """Lets events pass at a rate, whoever asks; what was missed is made up for up to one second back."""
 
     def __init__(self, events_per_s: float | None) -> None:
@@ -81,7 +81,7 @@ def post_all(
     url: str,
     key: str,
     threads: int = 4,
-    pace: Pace | None = None,
+    pace: RateLimiter | None = None,
     retry: Retry | None = None,
     stop: threading.Event | None = None,
     on_sent: Callable[[Sent], None] = lambda sent: None,
@@ -91,7 +91,7 @@ def post_all(
     `make` runs in the sending threads. `on_sent` is called by one thread at a time. What either raises stops
     all threads (by setting `stop`) and is raised here.
     """
-    stop, pace, tally, lock = stop or threading.Event(), pace or Pace(None), Tally(), threading.Lock()
+    stop, pace, tally, lock = stop or threading.Event(), pace or RateLimiter(None), Tally(), threading.Lock()
     waiting = _Shared(plans)
 
     def work() -> None:

@@ -28,7 +28,7 @@ class Answer:
     body: bytes
 
 
-class Connection:
+class HttpConnection:
     """To one server; opened when first used and again after a failure. Not for several threads at once."""
 
     def __init__(self, url: str, *, timeout_s: float) -> None:

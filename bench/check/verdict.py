@@ -14,7 +14,7 @@ from bench.places import ROOT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class ReplayCheck:
     """Knows where the customer stood before anything was sent, and whether it is sent as OTLP."""
 
     engine: Engine
@@ -27,7 +27,9 @@ class Check:
     otlp: bool
 
     @classmethod
-    def begin(cls, database_url: str, slug: str, *, books: bool, patience_s: float, otlp: bool) -> "Check":
+    def begin(
+        cls, database_url: str, slug: str, *, books: bool, patience_s: float, otlp: bool
+    ) -> "ReplayCheck":
         """Raises LookupError when the database has no such customer."""
         engine = stored.engine(database_url)
         with engine.connect() as conn:

@@ -17,7 +17,7 @@ from tasks.processors import Processed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
+class RowCost:
     """CPU seconds for the rows of one window, of the client and of the server."""
 
     rows: int
@@ -25,7 +25,7 @@ class Rows:
     server_cpu_s: float
 
 
-def copy(url: str, server_pid: int, results: Processed, *, seconds: float) -> Rows:
+def copy(url: str, server_pid: int, results: Processed, *, seconds: float) -> RowCost:
     """COPY, a window a transaction."""
     tables = _tables(results)
     ready = {name: _csv(table) for name, table in tables.items()}
@@ -46,10 +46,10 @@ def copy(url: str, server_pid: int, results: Processed, *, seconds: float) -> Ro
 
         client = timed(once, seconds)
         server = account.used([server_pid]) - before
-    return Rows(rows=_count(tables), client_cpu_s=client, server_cpu_s=server.cpu_s / calls)
+    return RowCost(rows=_count(tables), client_cpu_s=client, server_cpu_s=server.cpu_s / calls)
 
 
-def executemany(path: Path, results: Processed, *, seconds: float) -> Rows:
+def executemany(path: Path, results: Processed, *, seconds: float) -> RowCost:
     """executemany of tuples on SQLite in WAL mode, a window a transaction."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
@@ -67,7 +67,7 @@ def executemany(path: Path, results: Processed, *, seconds: float) -> Rows:
         connection.execute("COMMIT")
 
     try:
-        return Rows(rows=_count(tables), client_cpu_s=timed(once, seconds), server_cpu_s=0.0)
+        return RowCost(rows=_count(tables), client_cpu_s=timed(once, seconds), server_cpu_s=0.0)
     finally:
         connection.close()
 

@@ -13,7 +13,7 @@ from bench.installation.servers import Servers
 from bench.installation.started import Started
 from bench.load.posting import Target
 from bench.measuring import account
-from bench.measuring.ledger import Ledger
+from bench.measuring.ledger import LedgerReader
 from bench.measuring.measure import NotCounted
 from bench.places import ROOT
 from deploy.local import ports
@@ -28,7 +28,7 @@ class Sluice:
     name: str
     servers: Servers
     started: Started
-    ledger: Ledger
+    ledger: LedgerReader
     port: int
     keys: dict[str, str] = field(default_factory=dict)
     slugs: list[str] = field(default_factory=list)
@@ -140,7 +140,10 @@ def installed(servers: Servers, database_url: str, *, name: str) -> Iterator[Slu
     }
     folder = servers.folder / name
     folder.mkdir()
-    started, ledger = Started(folder=folder, mark=servers.mark, environment=environment), Ledger(database_url)
+    started, ledger = (
+        Started(folder=folder, mark=servers.mark, environment=environment),
+        LedgerReader(database_url),
+    )
     sluice = Sluice(
         name=name,
         servers=servers,

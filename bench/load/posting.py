@@ -29,7 +29,7 @@ class Target:
 
 
 @dataclass(slots=True)
-class Request:
+class ReadyRequest:
     head: bytes
     body: bytes
     events: int
@@ -37,7 +37,7 @@ class Request:
 
 
 @dataclass(slots=True, kw_only=True)
-class Tally:
+class AnswerCounts:
     """Counts of what was answered, and the seconds each accepted request took from sending to answer."""
 
     accepted: int = 0
@@ -51,7 +51,7 @@ class Tally:
     problems: list[str] = field(default_factory=list)
 
 
-def request_of(target: Target, body: Body, batch_id: str, events: int) -> Request:
+def request_of(target: Target, body: Body, batch_id: str, events: int) -> ReadyRequest:
     """All bytes of a request, so that nothing is built while the clock runs."""
     lines = [
         f"POST {target.path or body.path} HTTP/1.1",
@@ -63,7 +63,7 @@ def request_of(target: Target, body: Body, batch_id: str, events: int) -> Reques
     ]
     if body.content_encoding:
         lines.append(f"Content-Encoding: {body.content_encoding}")
-    return Request("\r\n".join([*lines, "", ""]).encode("latin-1"), body.content, events)
+    return ReadyRequest("\r\n".join([*lines, "", ""]).encode("latin-1"), body.content, events)
 
 
 class Poster:
@@ -74,14 +74,14 @@ class Poster:
     """
 
     def __init__(self, target: Target, connections: int, *, honours: bool = True) -> None:
-        self.tally = Tally()
+        self.tally = AnswerCounts()
         self._honours = honours
-        self.waiting: deque[Request] = deque()
+        self.waiting: deque[ReadyRequest] = deque()
         self.selector = selectors.DefaultSelector()
         self._address = (target.host, target.port)
-        self._idle = [_Line(self, self._address) for _ in range(connections)]
-        self._busy: set[_Line] = set()
-        self._later: list[tuple[float, int, Request]] = []
+        self._idle = [_PostConnection(self, self._address) for _ in range(connections)]
+        self._busy: set[_PostConnection] = set()
+        self._later: list[tuple[float, int, ReadyRequest]] = []
         self._count = 0
 
     @property
@@ -107,13 +107,13 @@ class Poster:
             line.send(request)
         others = []
         for key, _ in self.selector.select(timeout_s):
-            if isinstance(key.data, _Line):
+            if isinstance(key.data, _PostConnection):
                 key.data.go_on()
             else:
                 others.append(key)
         return others
 
-    def answered(self, line: "_Line", status: int, retry_after_s: float) -> None:
+    def answered(self, line: "_PostConnection", status: int, retry_after_s: float) -> None:
         request = line.request
         assert request is not None
         if 200 <= status < 300:
@@ -129,7 +129,7 @@ class Poster:
             self.tally.problems.append(f"answered with {status}")
         self._rest(line)
 
-    def broken(self, line: "_Line", problem: OSError | None) -> None:
+    def broken(self, line: "_PostConnection", problem: OSError | None) -> None:
         """The outcome is unknown; the batch id makes a repeat harmless. None: it was closed while kept."""
         assert line.request is not None
         if not self._honours:
@@ -141,7 +141,7 @@ class Poster:
             self.tally.problems.append(f"{type(problem).__name__}: {problem}")
         self._rest(line)
 
-    def again(self, request: Request, pause_s: float) -> None:
+    def again(self, request: ReadyRequest, pause_s: float) -> None:
         self.tally.retried += 1
         self._count += 1
         request.due_s = 0.0
@@ -153,24 +153,24 @@ class Poster:
         self._idle.clear()
         self._busy.clear()
 
-    def _rest(self, line: "_Line") -> None:
+    def _rest(self, line: "_PostConnection") -> None:
         line.request = None
         self._busy.discard(line)
         self._idle.append(line)
 
 
-class _Line:
+class _PostConnection:
     """One connection with at most one request under way."""
 
     def __init__(self, poster: Poster, address: tuple[str, int]) -> None:
-        self.request: Request | None = None
+        self.request: ReadyRequest | None = None
         self.began_s = 0.0
         self._poster, self._address = poster, address
         self._socket: socket.socket | None = None
         self._left: list[memoryview] = []
         self._came = b""
 
-    def send(self, request: Request) -> None:
+    def send(self, request: ReadyRequest) -> None:
         self.request, self._came = request, b""
         self._left = [memoryview(request.head), memoryview(request.body)]
         self.began_s = time.perf_counter()

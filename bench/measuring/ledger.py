@@ -25,7 +25,7 @@ _COMMITTED_AT = {
 }
 
 
-class Ledger:
+class LedgerReader:
     """Reads one database of Sluice; knows its tables, none of its code."""
 
     def __init__(self, url: str) -> None:

@@ -50,7 +50,7 @@ class Event(Base):
     attributes: Mapped[dict[str, str]]
 
 
-class Rollup(Base):
+class RollupRow(Base):
     __tablename__ = "rollups"
 
     minute: Mapped[datetime] = mapped_column(primary_key=True)

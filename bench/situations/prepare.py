@@ -31,7 +31,7 @@ def main(name: str, about: str, measure: Measure) -> int:
     except NotCounted as problem:
         print(f"the run does not count: {problem}", file=sys.stderr)
         return 1
-    except install.Missing as problem:
+    except install.PackageMissing as problem:
         print(problem, file=sys.stderr)
         return 2
     folder = ROOT / "var" / "bench-quick" if quick else ROOT / "bench" / "results"

@@ -7,7 +7,7 @@ import pyarrow as pa
 from bench.spans import attributes, oddities
 from bench.spans.columns import fixed_size_binary, map_of_strings, words
 from bench.spans.oddities import Oddities
-from bench.spans.span_table import Ints, Spans
+from bench.spans.span_table import GeneratedSpans, Ints
 from bench.spans.topology import SERVICES, Shop, Tree, shop
 
 Floats = npt.NDArray[np.float64]
@@ -62,7 +62,9 @@ def generate(
     return _table(spans, secret, rng).take(pa.array(rows))
 
 
-def _traces(count: int, world: Shop, rng: np.random.Generator, first_us: int, spans_per_s: float) -> Spans:
+def _traces(
+    count: int, world: Shop, rng: np.random.Generator, first_us: int, spans_per_s: float
+) -> GeneratedSpans:
     lengths = np.array([len(tree.parent) for tree in world.trees])
     kinds = _kinds_for(count, lengths, world.shares, rng)
     offsets = np.concatenate([[0], np.cumsum(lengths[kinds])])
@@ -82,7 +84,7 @@ def _traces(count: int, world: Shop, rng: np.random.Generator, first_us: int, sp
         service[rows], operation[rows] = tree.service[:, None], tree.operation[:, None]
         start[rows] = starts[mine][None, :] + after
         duration[rows] = lasting
-    return Spans(
+    return GeneratedSpans(
         trace=trace[:count],
         parent=parent[:count],
         service=service[:count],
@@ -127,7 +129,7 @@ def _times(tree: Tree, traces: int, rng: np.random.Generator) -> tuple[Ints, Int
     return lasting.astype(np.int64), after.astype(np.int64)
 
 
-def _table(spans: Spans, secret: npt.NDArray[np.bool_], rng: np.random.Generator) -> pa.Table:
+def _table(spans: GeneratedSpans, secret: npt.NDArray[np.bool_], rng: np.random.Generator) -> pa.Table:
     count = len(spans.trace)
     traces = int(spans.trace.max(initial=-1)) + 1
     trace_ids = np.frombuffer(rng.bytes(16 * traces), dtype="V16")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from bench.spans.span_table import Spans
+from bench.spans.span_table import GeneratedSpans
 from bench.spans.topology import Shop, Tree
 
 HEALTH_CHECKS = ("/healthz", "GET /readyz", "/actuator/health")
@@ -44,7 +44,7 @@ def with_health_checks(world: Shop, share: float) -> Shop:
     )
 
 
-def put_ids_into_paths(spans: Spans, share: float, rng: np.random.Generator) -> None:
+def put_ids_into_paths(spans: GeneratedSpans, share: float, rng: np.random.Generator) -> None:
     """Give some spans of a path with `{id}` the id of one thing: a number, a UUID, a long hex word."""
     chosen = rng.random(len(spans.operation)) < share
     for code, name in enumerate(list(spans.operations)):
@@ -62,7 +62,7 @@ def _id(at: int, rng: np.random.Generator) -> str:
     return word if at % 3 == 1 else f"{word[:8]}-{word[8:12]}-{word[12:16]}-{word[16:20]}-{word[20:]}"
 
 
-def cut_loose(spans: Spans, share: float, rng: np.random.Generator) -> None:
+def cut_loose(spans: GeneratedSpans, share: float, rng: np.random.Generator) -> None:
     """Make some spans roots, so that their traces have several."""
     spans.parent[rng.random(len(spans.parent)) < share] = -1
 

@@ -9,7 +9,7 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(slots=True, kw_only=True)
-class Spans:
+class GeneratedSpans:
     """Columns while they are made; one element a span, traces whole and one after another."""
 
     trace: Ints  # index of the trace

@@ -53,7 +53,7 @@ class Shop:
     shares: npt.NDArray[np.float64]  # of each tree, sum 1
 
 
-class _Planter:
+class _TreeBuilder:
     """Grows one tree span by span; `operations` is the vocabulary that all trees share."""
 
     def __init__(self, operations: dict[str, int], rng: np.random.Generator) -> None:
@@ -135,7 +135,7 @@ def shop() -> Shop:
     shares: list[float] = []
     for size, per_mille, count in TRACE_SIZES:
         for _ in range(count):
-            trees.append(_Planter(operations, rng).grow(size))
+            trees.append(_TreeBuilder(operations, rng).grow(size))
             shares.append(per_mille / count)
     total = np.array(shares)
     return Shop(operations=tuple(operations), trees=tuple(trees), shares=total / total.sum())

@@ -19,7 +19,7 @@ _HEADROOM_S = 1.5  # of the drain's rate: what may wait while a sustained rate i
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reception:
+class ReceiverRun:
     """Posting with nothing but receiver and broker: what is acknowledged after the broker's confirm."""
 
     requests_per_s: float
@@ -30,7 +30,7 @@ class Reception:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drain:
+class BacklogRun:
     """A backlog worked off with no load beside it; the rate from the first commit seen to the last."""
 
     events: int
@@ -49,7 +49,7 @@ class Ours:
     sizes: Sizes
     say: Callable[[str], None]
 
-    def receive(self) -> Reception:
+    def receive(self) -> ReceiverRun:
         """Fill the backlog."""
         sluice, kind = self.sluice, Kind()
         sluice.serve(1)
@@ -63,7 +63,7 @@ class Ours:
         )
         answer = self._until_answered()
         cost = Cost.of(account.since(before, account.by_role(roles)), answer["events"])
-        return Reception(
+        return ReceiverRun(
             requests_per_s=answer["accepted"] / answer["elapsed_s"],
             events_per_s=answer["events"] / answer["elapsed_s"],
             ack_ms=answer["latency_ms"],
@@ -71,7 +71,7 @@ class Ours:
             retried=answer["retried"],
         )
 
-    def drain(self) -> Drain:
+    def drain(self) -> BacklogRun:
         """Work the backlog off, then check the books."""
         sluice, wanted = self.sluice, self.sizes.backlog
         began = time.monotonic()
@@ -90,7 +90,7 @@ class Ours:
         used = account.since(before, account.by_role(roles))
         sluice.check(wanted)
         first = next(point for point in commits if point[1])
-        return Drain(
+        return BacklogRun(
             events=wanted,
             seconds=commits[-1][0] - began,
             events_per_s=(wanted - first[1]) / max(commits[-1][0] - first[0], 0.1),

@@ -28,7 +28,7 @@ ROLES = ("receiver", "broker", "dispatcher", "workers", "database")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
+class CostModel:
     """CPU seconds per million events, and per million batches."""
 
     event: float
@@ -39,7 +39,7 @@ class Cost:
         return EVENTS_PER_S / 1e6 * (self.event + self.batch / batch_events)
 
 
-def costs(found: Mapping[str, Any]) -> dict[str, Cost]:
+def costs(found: Mapping[str, Any]) -> dict[str, CostModel]:
     """By role. Raises ValueError when the run has no two batch sizes."""
     runs = [run for run in found["ours"]["sides"] if run["batch"].startswith("arrow+zstd")]
     sizes = np.array([run["batch_events"] for run in runs], dtype=float)
@@ -98,11 +98,11 @@ def machines(cores: float) -> int:
     return max(1, math.ceil(cores / (CORES * BUSY)))
 
 
-def _fitted(sizes: "np.ndarray[Any, np.dtype[np.float64]]", cpu_s: Sequence[float]) -> Cost:
+def _fitted(sizes: "np.ndarray[Any, np.dtype[np.float64]]", cpu_s: Sequence[float]) -> CostModel:
     """a and b of a + b / size, neither below 0."""
     terms = np.column_stack([np.ones(len(sizes)), 1 / sizes])
     (event, batch), *_ = np.linalg.lstsq(terms, np.array(cpu_s), rcond=None)
-    return Cost(event=max(0.0, float(event)), batch=max(0.0, float(batch)))
+    return CostModel(event=max(0.0, float(event)), batch=max(0.0, float(batch)))
 
 
 def main() -> None:

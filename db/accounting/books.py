@@ -38,7 +38,7 @@ _ONE = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ledger:
+class LedgerCounts:
     """Batches: those that the cursor has passed, and what became of them. Events: of the deposited batches.
 
     The stream's `generation` began at `base_offset`, when `base_batches` had passed: since then offsets count
@@ -98,7 +98,7 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class QuarantineCounts:
     """What became of quarantined rows. A replay is a new batch of the stream, and is counted there too."""
 
     kept: int  # those under replay included
@@ -113,7 +113,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Results:
+class ResultCounts:
     """Events that the result tables stand for, pruned rows included, and what came into quarantine.
 
     Each of the first two equals `Ledger.kept` for a pipeline that composes, or rolls up, everything it keeps.
@@ -121,11 +121,11 @@ class Results:
 
     interactions: int
     rollups: int
-    quarantined: Held
-    rejected: Held
+    quarantined: QuarantineCounts
+    rejected: QuarantineCounts
 
 
-def ledger(conn: Connection, customer_id: int) -> Ledger:
+def ledger(conn: Connection, customer_id: int) -> LedgerCounts:
     """Raises LookupError for no such customer."""
     row = conn.execute(_ONE[conn.dialect.name], {"customer_id": customer_id}).mappings().one_or_none()
     if row is None:
@@ -133,14 +133,14 @@ def ledger(conn: Connection, customer_id: int) -> Ledger:
     return _ledger(dict(row))
 
 
-def ledgers(conn: Connection) -> dict[int, Ledger]:
+def ledgers(conn: Connection) -> dict[int, LedgerCounts]:
     """Of all customers, by id."""
     return {
         row["customer_id"]: _ledger(dict(row)) for row in conn.execute(_ALL[conn.dialect.name]).mappings()
     }
 
 
-def results(conn: Connection, customer_id: int) -> Results:
+def results(conn: Connection, customer_id: int) -> ResultCounts:
     """Reads every result row of the customer, in minutes; under `read`, one snapshot with `ledger`.
 
     Under `db.retention.retired.none_dropped`, where partitions may be dropped meanwhile.
@@ -156,7 +156,7 @@ def results(conn: Connection, customer_id: int) -> Results:
     composed = conn.execute(in_interactions.where(interactions.c.customer_id == customer_id)).scalar_one()
     counted = conn.execute(in_rollups.where(rollups.c.customer_id == customer_id)).scalar_one()
     counted += rollups_left(conn, customer_id)
-    return Results(
+    return ResultCounts(
         interactions=pruned.pruned_interactions + int(composed),
         rollups=pruned.pruned_rollups + int(counted),
         quarantined=_held(batches, pruned.pruned_quarantined_batches),
@@ -164,13 +164,13 @@ def results(conn: Connection, customer_id: int) -> Results:
     )
 
 
-def _held(by_state: dict[str, int], pruned: int) -> Held:
+def _held(by_state: dict[str, int], pruned: int) -> QuarantineCounts:
     replayed, discarded = by_state.get("replayed", 0), by_state.get("discarded", 0)
     kept = sum(by_state.values()) - replayed - discarded
-    return Held(kept=kept, replayed=replayed, discarded=discarded, pruned=pruned)
+    return QuarantineCounts(kept=kept, replayed=replayed, discarded=discarded, pruned=pruned)
 
 
-def _ledger(row: dict[str, int]) -> Ledger:
+def _ledger(row: dict[str, int]) -> LedgerCounts:
     counts = {name: int(value) for name, value in row.items()}
     closed, unfit = counts.pop("closed"), counts.pop("unfit")
-    return Ledger(**counts, deposited=closed - unfit, quarantined=unfit + counts["reused"])
+    return LedgerCounts(**counts, deposited=closed - unfit, quarantined=unfit + counts["reused"])

@@ -21,7 +21,7 @@ _BOOKED = select(*(batches.c[name] for name in ("batch_id", "digest", "first_off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class WindowOffsets:
     """A window's offsets, the ends included; a window that was split is represented by its parts.
 
     `batches`: None where the window held more than the stream still has of it.
@@ -45,10 +45,10 @@ class Booked(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slice:
+class WindowSlice:
     """The windows that hold any of some offsets, in their order. `reached`: where the next slice begins."""
 
-    spans: Sequence[Span]
+    spans: Sequence[WindowOffsets]
     reached: int
 
 
@@ -73,7 +73,7 @@ def start(conn: Connection, customer_id: int, generation: int, offset: int) -> i
 
 def spans(
     conn: Connection, customer_id: int, generation: int, first: int, last: int, *, reached: int
-) -> Slice:
+) -> WindowSlice:
     """The generation's windows that hold any of the offsets first..last; a split one's parts in place of it.
 
     `reached` is from `start` or the slice before. All of it is of one snapshot, since windows are split.
@@ -94,7 +94,9 @@ def spans(
         windows.c.state != "split",
     )
     found += map(_span, conn.execute(parts))
-    return Slice(spans=sorted(found, key=lambda one: (one.first_offset, one.window_id)), reached=reached)
+    return WindowSlice(
+        spans=sorted(found, key=lambda one: (one.first_offset, one.window_id)), reached=reached
+    )
 
 
 def _recorded(conn: Connection, customer_id: int, generation: int, from_id: int) -> Iterator[Row[Any]]:
@@ -109,8 +111,8 @@ def _recorded(conn: Connection, customer_id: int, generation: int, from_id: int)
         from_id = rows[-1].id + 1
 
 
-def _span(row: Row[Any]) -> Span:
-    return Span(
+def _span(row: Row[Any]) -> WindowOffsets:
+    return WindowOffsets(
         window_id=row.id,
         first_offset=row.first_offset,
         last_offset=row.last_offset,

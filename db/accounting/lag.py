@@ -23,7 +23,7 @@ _LATENCIES = text(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Latency:
+class DepositLatency:
     """µs from accepted to committed, over a sample of batches."""
 
     batches: int
@@ -47,7 +47,7 @@ class Lag:
     oldest_accepted_at: int | None
     deposited_batches: int
     deposited_events: int
-    latency: Latency | None
+    latency: DepositLatency | None
 
 
 def lag(conn: Connection, now_us: int, *, seconds: float = 60) -> list[Lag]:
@@ -96,7 +96,7 @@ def _deposited(conn: Connection, since_us: int) -> dict[int, tuple[int, int]]:
     return {row[0]: (int(row[1]), int(row[2])) for row in rows}
 
 
-def _latencies(conn: Connection, since_us: int) -> dict[int, Latency]:
+def _latencies(conn: Connection, since_us: int) -> dict[int, DepositLatency]:
     bounds = {"most_windows": _MOST_WINDOWS, "windows_each": _WINDOWS_EACH, "most_batches": _MOST_BATCHES}
     sample = np.array(
         [tuple(row) for row in conn.execute(_LATENCIES, {"since": since_us, **bounds})], dtype=np.int64
@@ -107,9 +107,9 @@ def _latencies(conn: Connection, since_us: int) -> dict[int, Latency]:
     return {int(owner): _latency(group) for owner, group in zip(owners, groups, strict=False)}
 
 
-def _latency(ordered: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Latency:
+def _latency(ordered: np.ndarray[tuple[int], np.dtype[np.int64]]) -> DepositLatency:
     p50, p99, p999 = np.percentile(ordered, (50, 99, 99.9), method="higher").tolist()
     count = len(ordered)
-    return Latency(
+    return DepositLatency(
         batches=count, p50_us=int(p50), p99_us=int(p99), p999_us=int(p999), max_us=int(ordered[-1])
     )

@@ -15,7 +15,7 @@ from db.ledger.windows import IS_OPEN
 from db.tables import windows
 
 
-class Held(NamedTuple):
+class BadEnds(NamedTuple):
     """`deliveries` includes the one that was just counted."""
 
     deliveries: int
@@ -23,7 +23,7 @@ class Held(NamedTuple):
     cause: str | None
 
 
-def count(conn: Connection, window_id: int, *, died_of: str | None, tried_by: str | None = None) -> Held:
+def count(conn: Connection, window_id: int, *, died_of: str | None, tried_by: str | None = None) -> BadEnds:
     """Count a delivery that begins now; `died_of` is the cause of the death that ended the one before.
 
     `tried_by` names a deposit that takes this window alone, see `died_trying`. Raises LostRace for a window
@@ -39,7 +39,7 @@ def count(conn: Connection, window_id: int, *, died_of: str | None, tried_by: st
     row = conn.execute(change.returning(*held)).one_or_none()
     if row is None:
         raise LostRace(f"window {window_id} is not open")
-    return Held(*row)
+    return BadEnds(*row)
 
 
 def take_back(conn: Connection, window_id: int, tried_by: str | None = None) -> None:

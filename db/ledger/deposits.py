@@ -11,10 +11,10 @@ from db.ledger.windows import IS_OPEN
 from db.tables import customers, deposits, windows
 
 __all__ = [
+    "DepositState",
     "DepositedWindow",
     "LostRace",
     "Owed",
-    "Standing",
     "advance",
     "mark",
     "position",
@@ -53,7 +53,7 @@ _STANDING = (
 )
 
 
-class Standing(NamedTuple):
+class DepositState(NamedTuple):
     """What a deposit has to know before it begins; `next_offset` is the processed stream's.
 
     `halted`: the breaker is open. Windows that begin at or below `accepted_upto` may fail.
@@ -89,13 +89,13 @@ class Owed(NamedTuple):
     suspect: bool
 
 
-def standing(conn: Connection, customer_id: int, window_id: int) -> Standing:
+def standing(conn: Connection, customer_id: int, window_id: int) -> DepositState:
     """How it stands with the customer and its window. Raises LookupError for no such customer."""
     row = conn.execute(_STANDING, {"of": customer_id, "window": window_id}).one_or_none()
     if row is None:
         raise LookupError(f"there is no customer {customer_id}")
     upto = row.failures_accepted_upto
-    return Standing(
+    return DepositState(
         slug=row.slug,
         halted=row.breaker_reason is not None,
         accepted_upto=-1 if upto is None else upto,

@@ -71,7 +71,7 @@ class Recorded(NamedTuple):
         return self.fingerprints[start : start + width]
 
 
-class Lost(NamedTuple):
+class WindowLoss(NamedTuple):
     """What an open window lost."""
 
     window_id: int
@@ -158,7 +158,7 @@ def booked(conn: Connection, window_id: int, offset: int) -> tuple[str, bytes, i
     return None if row is None else (row.batch_id, bytes(row.digest), row.accepted_at)
 
 
-def lost(conn: Connection, customer_id: int, kind: Kind, from_offset: int) -> list[Lost]:
+def lost(conn: Connection, customer_id: int, kind: Kind, from_offset: int) -> list[WindowLoss]:
     """What the customer's open windows will have lost when a generation begins so; they are locked."""
     found = []
     for row in _locked(conn, customer_id):
@@ -166,7 +166,7 @@ def lost(conn: Connection, customer_id: int, kind: Kind, from_offset: int) -> li
         lowest = row.first_offset if kind == "replaced" else max(row.first_offset, from_offset)
         offsets = [offset for offset in range(lowest, row.last_offset + 1) if offset not in skipped]
         if offsets:
-            found.append(Lost(row.id, offsets))
+            found.append(WindowLoss(row.id, offsets))
     return found
 
 
@@ -226,7 +226,7 @@ def begin(
     return begun
 
 
-def _take_out(conn: Connection, gone: Lost, now_us: int) -> None:
+def _take_out(conn: Connection, gone: WindowLoss, now_us: int) -> None:
     """Leave the offsets out of the window, as if there had been nothing to do at them."""
     at = windows.c.id == gone.window_id
     row = conn.execute(select(windows.c.skipped, windows.c.batches, windows.c.bytes).where(at)).one()
@@ -242,7 +242,7 @@ def _take_out(conn: Connection, gone: Lost, now_us: int) -> None:
     conn.execute(update(windows).where(at).values(values))
 
 
-def _forget(conn: Connection, customer_id: int, gone: Sequence[Lost], kind: Kind, after: int) -> None:
+def _forget(conn: Connection, customer_id: int, gone: Sequence[WindowLoss], kind: Kind, after: int) -> None:
     """Forget the ids of lost batches, and of discarded ones that were where others may be now."""
     for one in gone:
         conn.execute(

@@ -21,7 +21,7 @@ from sqlalchemy.exc import IntegrityError
 
 from db.clock import now_us
 from db.engine import begin, look
-from db.errors import Unavailable
+from db.errors import DatabaseUnavailable
 from db.tables import customers
 
 # Planning a query that names no time takes longer with each partition. Ten years, and some.
@@ -81,7 +81,8 @@ def prepare(engine: Engine, events: Sequence[pa.Table], rollups: Sequence[pa.Tab
 
     The lock that it takes is then held for milliseconds, and two deposits cannot wait for each other. What
     was decided once is not looked up again: a partition that was dropped since is older than anybody's
-    retention, and what has none today has none until tomorrow. Does nothing on SQLite. Raises Unavailable.
+    retention, and what has none today has none until tomorrow. Does nothing on SQLite. Raises
+    DatabaseUnavailable.
     """
     if engine.dialect.name == "postgresql":
         needed = {month("events", when) for when in _months("started_at", events)}
@@ -89,7 +90,10 @@ def prepare(engine: Engine, events: Sequence[pa.Table], rollups: Sequence[pa.Tab
 
 
 def make_ahead(engine: Engine) -> None:
-    """Make the partitions of today and of a week ahead, so that no deposit has to. Raises Unavailable."""
+    """Make the partitions of today and of a week ahead, so that no deposit has to.
+
+    Raises DatabaseUnavailable.
+    """
     if engine.dialect.name == "postgresql":
         today = _today(engine)
         days = (today, today + _MADE_AHEAD)
@@ -112,7 +116,7 @@ def _see_to(engine: Engine, needed: set[Partition]) -> None:
         if near:
             there[partition] = date.max if _make(engine, partition) else today
         elif today - timedelta(days=keeps) <= partition.after and partition.first <= today + _AHEAD:
-            with suppress(Unavailable):  # the default partition takes them
+            with suppress(DatabaseUnavailable):  # the default partition takes them
                 _make(engine, partition, most=MOST_MONTHS)
         if not near:
             there[partition] = today

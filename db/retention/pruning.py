@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from db.clock import DAY_US
 from db.customers.rows import Customer, everyone
 from db.engine import begin, look, read
-from db.errors import Lost, Unavailable
+from db.errors import DatabaseUnavailable, Lost
 from db.quarantine import budget
 from db.retention import partitions, retired
 from db.retention.folding import fold
@@ -78,11 +78,12 @@ def prune(
 
     For the next `most_customers` whose slugs come after `after`, all of them when not said; `reached` is the
     last one's slug, empty when there is none behind it. What fails, fails for itself: it is logged, and all
-    else goes on. Raises Unavailable where the database is away; what was committed before it stays so.
+    else goes on. Raises DatabaseUnavailable where the database is away; what was committed before it stays
+    so.
     """
     with read(engine) as conn:
         customers = everyone(conn)
-    apart = _Apart(engine=engine)
+    apart = _IsolatedWork(engine=engine)
     apart.do("partitions ahead", "", lambda: partitions.make_ahead(engine))
     # First, since a dropped partition need not be deleted row by row.
     oldest = min((_kept_from(one, now_us) for one in customers), default=None)
@@ -106,17 +107,17 @@ def prune(
 
 
 @dataclass(kw_only=True)
-class _Apart:
+class _IsolatedWork:
     """Kinds of work of which one's failure is no other's."""
 
     engine: Engine
     failed: int = 0
 
     def do(self, what: str, slug: str, work: Callable[[], Outcome]) -> Outcome | None:
-        """Its outcome, None when it failed. Raises Unavailable where the database is away."""
+        """Its outcome, None when it failed. Raises DatabaseUnavailable where the database is away."""
         try:
             return work()
-        except (Unavailable, Lost, DBAPIError) as error:
+        except (DatabaseUnavailable, Lost, DBAPIError) as error:
             with look(self.engine) as conn:
                 conn.execute(select(1))
             reason = type(error).__name__
@@ -229,7 +230,12 @@ def _columns(table: Table) -> tuple[ColumnElement[datetime], ColumnElement[int]]
 
 
 def _prune_customer(
-    engine: Engine, settings: DatabaseSettings, customer: Customer, now_us: int, most_rows: int, apart: _Apart
+    engine: Engine,
+    settings: DatabaseSettings,
+    customer: Customer,
+    now_us: int,
+    most_rows: int,
+    apart: _IsolatedWork,
 ) -> tuple[int, int, int, int]:
     """Rows of batches, windows, results and quarantine that are gone."""
     of, kept_from = customer.id, _kept_from(customer, now_us)

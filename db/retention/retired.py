@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine, bindparam, text, update
 
 from db.engine import begin, read
-from db.errors import Misconfigured, Unavailable
+from db.errors import DatabaseMisconfigured, DatabaseUnavailable
 from db.retention.partitions import LOCK, Partition, made
 from db.tables import folded
 
@@ -33,11 +33,11 @@ def drop(engine: Engine, before: datetime | None) -> int:
     """Drop the partitions that end by then, and book the events their rows stood for; returns how many.
 
     Those that are in use, or that somebody adds up, are left to another time. Does nothing on SQLite. Raises
-    Unavailable when any could not be dropped.
+    DatabaseUnavailable when any could not be dropped.
     """
     if engine.dialect.name != "postgresql" or before is None:
         return 0
-    failures: list[Unavailable] = []
+    failures: list[DatabaseUnavailable] = []
     with read(engine) as conn:
         old = [one for one in made(conn) if one.after <= before.date()]
     for table in ("events", "rollups"):
@@ -59,7 +59,7 @@ def drop(engine: Engine, before: datetime | None) -> int:
 
 @contextmanager
 def none_dropped(engine: Engine) -> Iterator[None]:
-    """No partition is detached or dropped meanwhile. Waits for a moment; raises Unavailable."""
+    """No partition is detached or dropped meanwhile. Waits for a moment; raises DatabaseUnavailable."""
     if engine.dialect.name != "postgresql":
         yield
         return
@@ -82,10 +82,10 @@ def rollups_left(conn: Connection, customer_id: int) -> int:
 
 
 @contextmanager
-def _collected(failures: list[Unavailable]) -> Iterator[None]:
+def _collected(failures: list[DatabaseUnavailable]) -> Iterator[None]:
     try:
         yield
-    except Unavailable as error:
+    except DatabaseUnavailable as error:
         failures.append(error)
 
 
@@ -103,7 +103,7 @@ def _detach(engine: Engine, partition: Partition) -> None:
 def _count_and_drop(engine: Engine, name: str) -> int:
     try:
         counted = _counted(engine, name)
-    except Misconfigured:
+    except DatabaseMisconfigured:
         with read(engine) as conn:
             if name in detached(conn):
                 raise

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.local import install
-from deploy.local.install import Missing
+from deploy.local.install import PackageMissing
 
 VAR = Path(__file__).resolve().parents[2] / "var"
 # Where a program in the folder sees the folder that it works in.
@@ -39,13 +39,15 @@ def inside(root: Path, folder: Path, *command: str) -> list[str]:
 def build(suite: str, package: str) -> Path:
     """Make sure that `root(suite)` holds the package: takes a minute and 400 MB at the first time.
 
-    Only one process builds, others wait for it. Raises Missing.
+    Only one process builds, others wait for it. Raises PackageMissing.
     """
     target = root(suite)
     if target.is_dir():
         return target
     if os.geteuid() != 0:
-        raise Missing(f"only root can unpack Debian {suite} into a folder: run as root, or without BROKER=4")
+        raise PackageMissing(
+            f"only root can unpack Debian {suite} into a folder: run as root, or without BROKER=4"
+        )
     install.ensure("debootstrap")
     with _alone(target):
         if not target.is_dir():
@@ -67,10 +69,12 @@ def _build(suite: str, package: str, target: Path) -> None:
             timeout=_BUILD_TIMEOUT_S,
         )
     except subprocess.TimeoutExpired:
-        raise Missing(f"Debian {suite} did not come from the mirror within {_BUILD_TIMEOUT_S} s") from None
+        raise PackageMissing(
+            f"Debian {suite} did not come from the mirror within {_BUILD_TIMEOUT_S} s"
+        ) from None
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip())[-400:]
-        raise Missing(f"Debian {suite} could not be unpacked with debootstrap: {said}")
+        raise PackageMissing(f"Debian {suite} could not be unpacked with debootstrap: {said}")
     (unfinished / NODE.relative_to("/")).mkdir()
     shutil.copyfile("/etc/hosts", unfinished / "etc" / "hosts")
     shutil.rmtree(unfinished / "var" / "cache" / "apt", ignore_errors=True)
@@ -78,7 +82,7 @@ def _build(suite: str, package: str, target: Path) -> None:
 
 
 def mirror() -> str:
-    """The archive that this machine's apt takes Debian from. Raises Missing."""
+    """The archive that this machine's apt takes Debian from. Raises PackageMissing."""
     wanted = ["apt-get", "indextargets", "--format", "$(LABEL)\t$(REPO_URI)", "Created-By: Packages"]
     try:
         lines = subprocess.run(wanted, check=True, capture_output=True, text=True, timeout=60).stdout
@@ -89,7 +93,7 @@ def mirror() -> str:
         # Before the first `apt-get update` there are no labels yet.
         if label == "Debian" or (not label and uri.rstrip("/").endswith("/debian")):
             return uri
-    raise Missing("apt knows no mirror of Debian: add one to /etc/apt/sources.list and try again")
+    raise PackageMissing("apt knows no mirror of Debian: add one to /etc/apt/sources.list and try again")
 
 
 @contextmanager

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from bench.agents.agent import Batch, Outcome, Retry
+from bench.agents.agent import Batch, PostOutcome, Retry
 from bench.agents.encode import encode
-from bench.agents.fleet import Pace, Tally, post_all
+from bench.agents.fleet import RateLimiter, Tally, post_all
 from bench.spans.generate import generate
 from bench.spans.oddities import Oddities
 
@@ -44,7 +44,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Customer:
+class DemoCustomer:
     slug: str
     key: str
     events_per_s: float
@@ -68,12 +68,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def read_customers(folder: Path, events_per_s: float) -> list[Customer]:
+def read_customers(folder: Path, events_per_s: float) -> list[DemoCustomer]:
     """The customers whose keys lie in `folder`; the first sends the most, each next one half of that."""
     files = sorted(path for path in folder.glob("*") if path.is_file() and not path.name.startswith("."))
     whole = 2 - 0.5 ** (len(files) - 1)
     return [
-        Customer(slug=path.name, key=path.read_text().strip(), events_per_s=events_per_s * 0.5**at / whole)
+        DemoCustomer(
+            slug=path.name, key=path.read_text().strip(), events_per_s=events_per_s * 0.5**at / whole
+        )
         for at, path in enumerate(files)
     ]
 
@@ -101,8 +103,8 @@ def batch_of(plan: Plan) -> Batch:
     return Batch(batch_id=uuid.uuid4().hex, body=body, events=plan.spans.num_rows)
 
 
-def _send(customer: Customer, url: str, size: int, stop: threading.Event) -> None:
-    pace = Pace(customer.events_per_s)
+def _send(customer: DemoCustomer, url: str, size: int, stop: threading.Event) -> None:
+    pace = RateLimiter(customer.events_per_s)
     while not stop.is_set():
         tally = post_all(
             plans(customer.events_per_s, size, ROUND_S),
@@ -118,7 +120,7 @@ def _send(customer: Customer, url: str, size: int, stop: threading.Event) -> Non
 
 
 def _told(tally: Tally) -> str:
-    accepted = tally.batches[Outcome.ACCEPTED]
+    accepted = tally.batches[PostOutcome.ACCEPTED]
     slow = f"acknowledged within {tally.latency_ms(99):.0f} ms (p99)"
     told = f"{accepted} batches, {tally.events} events, {slow}, {tally.retries} retries"
     return "; ".join([told, *tally.problems[:1]])

@@ -20,7 +20,7 @@ _SERVICES = ("rabbitmq-server", "postgresql", "nginx")
 _RABBITMQ = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/opt/rabbitmq/sbin/rabbitmq-server")
 
 
-class Missing(RuntimeError):
+class PackageMissing(RuntimeError):
     """A system package is not there and may not be installed by us."""
 
 
@@ -58,12 +58,15 @@ _PRESENT: dict[str, Callable[[], bool]] = {
 
 
 def ensure(package: str) -> None:
-    """Make sure that a Debian package's programs are there. Starts no service of its own. Raises Missing."""
+    """Make sure that a Debian package's programs are there. Starts no service of its own.
+
+    Raises PackageMissing.
+    """
     present = _PRESENT[package]
     if present():
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise Missing(
+        raise PackageMissing(
             f"{package} is missing: install it (Debian: `sudo apt-get install {package}`) and try again"
         )
     print(f"installing {package} with apt-get", file=sys.stderr, flush=True)
@@ -74,7 +77,7 @@ def ensure(package: str) -> None:
         # Nobody asked for a second server that starts with the machine.
         subprocess.run(["update-rc.d", package, "disable"], check=False, capture_output=True)
     if not present():
-        raise Missing(
+        raise PackageMissing(
             f"{package} was installed with apt-get, yet its programs are not where Debian puts them"
         )
 
@@ -85,7 +88,7 @@ def _apt_get(*arguments: str) -> None:
         ["apt-get", "--quiet", *arguments], env=environment, check=False, capture_output=True, text=True
     )
     if done.returncode:
-        raise Missing(f"`apt-get {' '.join(arguments)}` failed: {done.stderr.strip()[-400:]}")
+        raise PackageMissing(f"`apt-get {' '.join(arguments)}` failed: {done.stderr.strip()[-400:]}")
 
 
 @contextmanager
@@ -106,7 +109,7 @@ def main(packages: list[str]) -> int:
     try:
         for package in packages:
             ensure(package)
-    except Missing as problem:
+    except PackageMissing as problem:
         print(problem, file=sys.stderr)
         return 1
     return 0

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from deploy.local import leftovers, processes, rabbitmq
-from deploy.local.table import Row
+from deploy.local.table import ProcessRow
 
 CHECK_EVERY_S = 1.0
 FIRST_PAUSE_S = 1.0
@@ -17,7 +17,7 @@ class Moved(RuntimeError):
     """The node came back on other ports: its clients would look for it in the wrong place."""
 
 
-class Node:
+class SupervisedNode:
     """Belongs to one thread; `start` and `stop` return at once with what will be known later."""
 
     def __init__(
@@ -49,13 +49,15 @@ class Node:
             self._tell(f"the node (pid {self._running.pid}) died; it is started again")
             self._again()
 
-    def row(self) -> Row:
+    def row(self) -> ProcessRow:
         if self._starting is not None and not self._starting.done():
-            return Row("node", None, "starting" if not self.restarts else "starting again", not self.restarts)
+            return ProcessRow(
+                "node", None, "starting" if not self.restarts else "starting again", not self.restarts
+            )
         failed = self._starting is not None and self._starting.exception() is not None
         known = self._running if failed or self._starting is None else self._starting.result()
         words = f"up, restarted {self.restarts}×" if self.restarts else "up"
-        return Row("node", known.pid if known else None, words, True)
+        return ProcessRow("node", known.pid if known else None, words, True)
 
     def stop(self) -> "Future[None]":
         return self._pool.submit(self._stop)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local import debian, install
-from deploy.local.install import Missing
+from deploy.local.install import PackageMissing
 
 # The first suite of Debian that carries 4.x.
 SUITE = "forky"
@@ -38,7 +38,7 @@ class Release:
 
 
 def chosen() -> Release:
-    """What the environment asks for: BROKER=4, or this machine's own. Raises Missing."""
+    """What the environment asks for: BROKER=4, or this machine's own. Raises PackageMissing."""
     match os.environ.get("BROKER", ""):
         case "4":
             return Release(_IN_DEBIAN, debian.build(SUITE, PACKAGE))
@@ -48,7 +48,7 @@ def chosen() -> Release:
             assert found is not None
             return Release(found)
         case other:
-            raise Missing(f"there is no BROKER={other}: 4, or nothing for the machine's own RabbitMQ")
+            raise PackageMissing(f"there is no BROKER={other}: 4, or nothing for the machine's own RabbitMQ")
 
 
 def remembered(folder: Path) -> Release:
@@ -63,7 +63,7 @@ def remembered(folder: Path) -> Release:
 def main() -> int:
     try:
         chosen()
-    except Missing as problem:
+    except PackageMissing as problem:
         print(problem, file=sys.stderr)
         return 1
     return 0

@@ -14,9 +14,9 @@ from types import FrameType
 from typing import Any
 
 from deploy.local import leftovers, places, runfile
-from deploy.local.install import Missing
+from deploy.local.install import PackageMissing
 from deploy.local.stack import START_WITHIN_S, Stack
-from deploy.local.steps import Failed
+from deploy.local.steps import StartFailed
 from deploy.local.table import Screen, Silent, screen
 
 EXIT_FAILED = 1
@@ -60,7 +60,7 @@ def foreground(where: places.Places, shown: Screen) -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, ask)
         stack.run()
-    except (Failed, Missing, places.HalfGiven) as why:
+    except (StartFailed, PackageMissing, places.HalfGiven) as why:
         problem = str(why)
     finally:
         shown.close()

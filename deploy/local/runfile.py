@@ -18,13 +18,13 @@ PORTS = "ports.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Broker:
+class BrokerUrls:
     amqp: str
     stream: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class RunFile:
     """One run as scripts see it. Some URLs hold passwords: the file is for its owner only.
 
     `operators` is where the receiver's /metrics are. `key_files` maps each demo customer to the file with its
@@ -37,7 +37,7 @@ class Run:
     operators: str
     flower: str
     management: str | None
-    broker: Broker
+    broker: BrokerUrls
     database: str
     key_files: dict[str, str] = field(default_factory=dict)
     processes: dict[str, int] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class Lock:
         os.close(self._file)
 
 
-def write_run(folder: Path, run: Run) -> None:
+def write_run(folder: Path, run: RunFile) -> None:
     _write(folder / RUN_JSON, json.dumps(asdict(run), indent=2) + "\n")
 
 

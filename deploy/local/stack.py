@@ -17,10 +17,10 @@ from honcho.environ import parse_procfile
 
 from deploy.local import install, leftovers, places, records, runfile
 from deploy.local.logs import LogFiles, one_line
-from deploy.local.node import Moved, Node
-from deploy.local.steps import Failed, Steps
+from deploy.local.node import Moved, SupervisedNode
+from deploy.local.steps import StartFailed, Steps
 from deploy.local.supervise import Program, Supervisor
-from deploy.local.table import RUN, Customer, Row, Screen, View
+from deploy.local.table import RUN, ProcessRow, Screen, View, WatchedCustomer
 
 START_WITHIN_S = 300.0  # the first start may install the broker
 DRAW_EVERY_S = 0.5
@@ -56,10 +56,10 @@ class Stack:
         self._steps = Steps(where.root, logs=self._logs, stopping=lambda: self._asked > 0)
         self._mark = f"{leftovers.every_run(where.var)}{os.getpid()}-{secrets.token_hex(4)}"
         self._asked = 0
-        self._node: Node | None = None
+        self._node: SupervisedNode | None = None
         self._supervisor: Supervisor | None = None
         self._worker_ready = threading.Event()
-        self._run: runfile.Run | None = None
+        self._run: runfile.RunFile | None = None
         self._drawn_at = 0.0
         self._began = time.monotonic()
 
@@ -68,7 +68,7 @@ class Stack:
         self._asked += 1
 
     def run(self) -> None:
-        """From nothing to running, until asked to stop, and back to nothing. Raises Failed."""
+        """From nothing to running, until asked to stop, and back to nothing. Raises StartFailed."""
         guard = self._guard()
         try:
             self._start()
@@ -98,7 +98,7 @@ class Stack:
             receiver=receiver,
             operators=operators,
         )
-        self._run = runfile.Run(
+        self._run = runfile.RunFile(
             pid=os.getpid(),
             receiver=receiver,
             operators=operators,
@@ -113,14 +113,14 @@ class Stack:
         flower_needs = places.for_flower(ports["flower"], management)
         self._start_processes(places.for_processes(self._mark) | own | flower_needs)
 
-    def _broker_and_database(self) -> tuple[runfile.Broker, str | None]:
+    def _broker_and_database(self) -> tuple[runfile.BrokerUrls, str | None]:
         """The database is migrated while the node boots."""
         given = places.given_broker()
         # The node inherits the runner's environment; everything else is given its own.
         os.environ[leftovers.MARK] = self._mark + leftovers.NODE
         booting: Future[Any] | None = None
         if given is None:
-            self._node = Node(
+            self._node = SupervisedNode(
                 self._where.node, mark=self._mark + leftovers.NODE, pool=self._steps.pool, tell=self._tell
             )
             booting = self._steps.timed("node", self._node.start())
@@ -128,9 +128,9 @@ class Stack:
         self._wait(self._steps.command("migrations", ("alembic", "upgrade", "head"), environment))
         if booting is None:
             assert given is not None
-            return runfile.Broker(amqp=given[0], stream=given[1]), os.environ.get("MANAGEMENT_URL")
+            return runfile.BrokerUrls(amqp=given[0], stream=given[1]), os.environ.get("MANAGEMENT_URL")
         running = self._wait(booting)
-        return runfile.Broker(amqp=running.amqp_url, stream=running.stream_url), running.management_url
+        return runfile.BrokerUrls(amqp=running.amqp_url, stream=running.stream_url), running.management_url
 
     def _start_processes(self, environment: dict[str, str]) -> None:
         assert self._run is not None
@@ -178,22 +178,22 @@ class Stack:
         return self._where.key_files if self._demo else {}
 
     def _wait(self, future: "Future[Any]") -> Any:
-        """The future's result; the table lives on meanwhile. Raises Failed, Interrupted."""
+        """The future's result; the table lives on meanwhile. Raises StartFailed, Interrupted."""
         while not future.done():
             self._turn(0.05)
             self._give_up_when_hopeless()
         try:
             return future.result()
-        except (OSError, install.Missing, records.Running) as problem:
-            raise Failed(str(problem)) from problem
+        except (OSError, install.PackageMissing, records.Running) as problem:
+            raise StartFailed(str(problem)) from problem
 
     def _give_up_when_hopeless(self) -> None:
         if time.monotonic() - self._began > START_WITHIN_S:
-            raise Failed(f"not up after {START_WITHIN_S:.0f} s; the logs in {self._where.logs} say why")
+            raise StartFailed(f"not up after {START_WITHIN_S:.0f} s; the logs in {self._where.logs} say why")
         for name, standing in (self._supervisor.standings if self._supervisor else {}).items():
             if standing.restarts >= DEATHS_WHILE_STARTING:
                 said = " / ".join(self._logs.last(name, 3))
-                raise Failed(f"{name} does not start ({self._logs.path(name)}): {said}")
+                raise StartFailed(f"{name} does not start ({self._logs.path(name)}): {said}")
 
     def _turn(self, timeout_s: float) -> None:
         if self._asked:
@@ -212,7 +212,7 @@ class Stack:
         try:
             self._node.check()
         except Moved as why:
-            raise Failed(str(why)) from why
+            raise StartFailed(str(why)) from why
 
     def _on_line(self, name: str, line: bytes) -> None:
         """Called from the thread that reads the process."""
@@ -228,7 +228,7 @@ class Stack:
     def _take_figures(self, figures: dict[str, Any]) -> None:
         self._view.problem = figures["problem"]
         if self._view.problem is None:
-            self._view.customers = [Customer.of(one) for one in figures["customers"]]
+            self._view.customers = [WatchedCustomer.of(one) for one in figures["customers"]]
             self._view.left_out = figures["left_out"]
 
     def _tell(self, text: str) -> None:
@@ -252,7 +252,7 @@ class Stack:
         self._drawn_at = time.monotonic()
         rows = [self._node.row()] if self._node else []
         for name, standing in (self._supervisor.standings if self._supervisor else {}).items():
-            rows.append(Row(name, standing.pid, standing.words, standing.well))
+            rows.append(ProcessRow(name, standing.pid, standing.words, standing.well))
         self._view.rows = rows
         self._screen.show(self._view)
 

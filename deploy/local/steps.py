@@ -17,7 +17,7 @@ COMMAND_WITHIN_S = 120.0
 T = TypeVar("T")
 
 
-class Failed(RuntimeError):
+class StartFailed(RuntimeError):
     """The run cannot be; the message says what to do or where to read why."""
 
 
@@ -42,7 +42,7 @@ class Steps:
         return future
 
     def command(self, name: str, argv: Sequence[str], environment: Mapping[str, str]) -> "Future[Any]":
-        """Raises Failed, through the future, when the command's exit code is not 0."""
+        """Raises StartFailed, through the future, when the command's exit code is not 0."""
         return self.timed(" ".join(argv), self.pool.submit(self._command, name, argv, environment))
 
     def answers(self, name: str, url: str) -> "Future[Any]":
@@ -66,13 +66,13 @@ class Steps:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as problem:
-            raise Failed(str(problem)) from problem
+            raise StartFailed(str(problem)) from problem
         lines = done.stdout.splitlines()
         for line in lines:
             self._logs.write(name, line)
         if done.returncode:
             said = " / ".join(one_line(line) for line in lines[-3:])
-            raise Failed(f"`{' '.join(argv)}` failed ({self._logs.path(name)}): {said}")
+            raise StartFailed(f"`{' '.join(argv)}` failed ({self._logs.path(name)}): {said}")
 
     def _answers(self, url: str) -> None:
         # A proxy named in the environment has no business with a loopback address.

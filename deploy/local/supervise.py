@@ -35,7 +35,7 @@ class Program:
 
 
 @dataclass(slots=True)
-class Standing:
+class ProcessState:
     """How a process stands; `restart_at` is a time of the monotonic clock."""
 
     program: Program
@@ -84,7 +84,7 @@ class Supervisor:
         on_line: Callable[[str, bytes], None],
         tell: Callable[[str], None],
     ) -> None:
-        self.standings = {program.name: Standing(program) for program in programs}
+        self.standings = {program.name: ProcessState(program) for program in programs}
         self._environment = environment
         self._folder = folder
         self._on_line = on_line
@@ -127,7 +127,7 @@ class Supervisor:
     def pids(self) -> dict[str, int]:
         return {name: s.child.pid for name, s in self.standings.items() if s.child is not None}
 
-    def _start(self, standing: Standing) -> None:
+    def _start(self, standing: ProcessState) -> None:
         program = standing.program
         standing.restart_at, standing.started_at = None, time.monotonic()
         environment = {**self._environment, **(program.environment or {})}
@@ -171,7 +171,7 @@ class Supervisor:
         )
         standing.pause_s = min(standing.pause_s * 2, LONGEST_PAUSE_S)
 
-    def _stop(self, standing: Standing, hurry: Callable[[], bool]) -> bool:
+    def _stop(self, standing: ProcessState, hurry: Callable[[], bool]) -> bool:
         until = time.monotonic() + standing.program.stop_within_s
         asked: int | None = None
         while standing.thread is not None and (standing.thread.is_alive() or standing.child is not None):
@@ -185,7 +185,7 @@ class Supervisor:
         standing.restart_at = None
         return False
 
-    def _kill(self, standing: Standing) -> None:
+    def _kill(self, standing: ProcessState) -> None:
         self._tell(f"{standing.program.name} has not stopped by itself; killed")
         until = time.monotonic() + 5.0
         while standing.child is not None and time.monotonic() < until:

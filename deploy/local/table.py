@@ -25,7 +25,7 @@ RUN = "run"  # the name under which the runner itself speaks
 
 
 @dataclass(frozen=True, slots=True)
-class Customer:
+class WatchedCustomer:
     """One customer as `flask watch --json` says; times are None while nothing was committed lately."""
 
     slug: str
@@ -40,13 +40,13 @@ class Customer:
     balanced: bool | None
 
     @classmethod
-    def of(cls, figures: dict[str, Any]) -> "Customer":
+    def of(cls, figures: dict[str, Any]) -> "WatchedCustomer":
         chosen: dict[str, Any] = {name: figures.get(name) for name in cls.__dataclass_fields__}
         return cls(**chosen)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ProcessRow:
     """One process; `well` is False while it is down or starting again."""
 
     name: str
@@ -61,10 +61,10 @@ class View:
 
     links: dict[str, str] = field(default_factory=dict)
     note: str = ""
-    customers: list[Customer] = field(default_factory=list)
+    customers: list[WatchedCustomer] = field(default_factory=list)
     left_out: int = 0
     problem: str | None = None
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ProcessRow] = field(default_factory=list)
     lines: "deque[tuple[str, str]]" = field(default_factory=lambda: deque(maxlen=200))
 
 
@@ -161,7 +161,7 @@ def layout(view: View, width: int, height: int) -> RenderableType:
     return whole
 
 
-def sentence(one: Customer) -> str:
+def sentence(one: WatchedCustomer) -> str:
     return (
         f"{one.batches_per_s or 0:,.1f} batches/s, {one.events_per_s or 0:,.0f} events/s, lag {lag(one)}, "
         f"p50 {seconds(one.p50_s)}, p99 {seconds(one.p99_s)}, p99.9 {seconds(one.p999_s)}, "
@@ -169,7 +169,7 @@ def sentence(one: Customer) -> str:
     )
 
 
-def lag(one: Customer) -> str:
+def lag(one: WatchedCustomer) -> str:
     if not one.lag_batches:
         return "none"
     return f"{one.lag_batches:,} batches, {seconds(one.lag_s)}"
@@ -223,7 +223,7 @@ def _customers(view: View, *, wide: bool) -> RenderableType:
     return table
 
 
-def _processes(rows: Sequence[Row]) -> RenderableType:
+def _processes(rows: Sequence[ProcessRow]) -> RenderableType:
     table = _table("processes")
     table.add_column("process", no_wrap=True)
     table.add_column("pid", justify="right", no_wrap=True)

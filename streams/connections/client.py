@@ -11,9 +11,9 @@ from rstream.encoding import decode_frame, encode_frame
 
 from streams.address import Address, Node
 from streams.connections import frames
-from streams.connections.frame_cutter import FrameProtocol
-from streams.connections.id_slots import Holder, Seats
-from streams.errors import Leaderless, Refused, StreamMissing, Unavailable, UnfitMessage
+from streams.connections.frame_cutter import FrameCutter
+from streams.connections.id_slots import IdHolder, IdSlots
+from streams.errors import BrokerUnavailable, Leaderless, Refused, StreamMissing, UnfitMessage
 from streams.settings import StreamSettings
 
 # A connection that is lost is tried again at once; Backoff says how long when that fails.
@@ -22,7 +22,7 @@ _STREAM_DOES_NOT_EXIST = exceptions.StreamDoesNotExist.code
 _STREAM_NOT_AVAILABLE = exceptions.StreamNotAvailable.code
 
 
-class Publishing(Holder, Protocol):
+class Publishing(IdHolder, Protocol):
     """Who publishes under a publisher id."""
 
     def confirmed(self, publishing_ids: Iterable[int]) -> None: ...
@@ -30,14 +30,14 @@ class Publishing(Holder, Protocol):
     def writable(self) -> None: ...
 
 
-class Receiving(Holder, Protocol):
+class Receiving(IdHolder, Protocol):
     """Who receives the chunks of a subscription id."""
 
-    def deliver(self, chunk: frames.Delivered) -> None: ...
+    def deliver(self, chunk: frames.DeliveredChunk) -> None: ...
     def unfit(self, error: UnfitMessage) -> None: ...
 
 
-class Connection(Client):
+class StreamClient(Client):
     """Lives on the loop's thread only. Once `lost` is set it never comes back; make another.
 
     Chunks and confirms are parsed here and go to `receivers` and `publishers` by their id; all else goes
@@ -59,18 +59,18 @@ class Connection(Client):
         self._address = address
         self._settings = settings
         self._on_lost = on_lost
-        self._protocol = FrameProtocol(self._on_frame, self.fail, self._on_resume)
+        self._protocol = FrameCutter(self._on_frame, self.fail, self._on_resume)
         self._transport: asyncio.WriteTransport | None = None
         self._beat: asyncio.Task[None] | None = None
         self._heard = 0.0
         self._next_publishing_id = 1
-        self.publishers: Seats[Publishing] = Seats()
-        self.receivers: Seats[Receiving] = Seats()
+        self.publishers: IdSlots[Publishing] = IdSlots()
+        self.receivers: IdSlots[Receiving] = IdSlots()
         self.lost: Exception | None = None
         self._background: set[asyncio.Task[None]] = set()
 
     async def connect(self) -> None:
-        """Connects and logs in. Raises Unavailable; a wrong password is Refused, a wrong vhost too."""
+        """Connects and logs in. Raises BrokerUnavailable; a wrong password is Refused, a wrong vhost too."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._settings.connect_timeout_s):
@@ -80,7 +80,7 @@ class Connection(Client):
                 self._heard = loop.time()
                 await self.authenticate(self._address.vhost, self._address.user, self._address.password)
         except asyncio.CancelledError:
-            self.fail(Unavailable("connecting was given up"))
+            self.fail(BrokerUnavailable("connecting was given up"))
             raise
         except Exception as error:
             reason = as_unavailable(error, f"connecting to {self.host}:{self.port}")
@@ -114,7 +114,7 @@ class Connection(Client):
         self.write(encode_frame(frame, version))
 
     def write(self, data: bytes) -> None:
-        """Hands a frame to the socket; never blocks. Raises Unavailable when the connection is lost."""
+        """Hands a frame to the socket; never blocks. Raises BrokerUnavailable when the connection is lost."""
         if self.lost is not None or self._transport is None:
             raise as_unavailable(self.lost or ConnectionError("not connected"), "writing")
         self._transport.write(data)
@@ -169,7 +169,7 @@ class Connection(Client):
 
     def _on_stream_gone(self, stream: str) -> None:
         """The stream was deleted or its leader moved: the broker has dropped its ids on this connection."""
-        error = Unavailable(f"stream {stream} was deleted or has moved")
+        error = BrokerUnavailable(f"stream {stream} was deleted or has moved")
         self.publishers.take_away(stream, error)
         self.receivers.take_away(stream, error)
 
@@ -198,9 +198,9 @@ class Connection(Client):
                 async with asyncio.timeout(timeout_s):
                     goodbye = schema.Close(self._corr_id_seq.next(), code=1, reason="OK")
                     await self.sync_request(goodbye, resp_schema=schema.CloseResponse)
-            except (TimeoutError, Unavailable, exceptions.ServerError):
+            except (TimeoutError, BrokerUnavailable, exceptions.ServerError):
                 pass  # the socket is dropped next, which says the same
-            self.fail(Unavailable("closed by us"))
+            self.fail(BrokerUnavailable("closed by us"))
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs `work` without anybody waiting for it."""
@@ -220,15 +220,15 @@ class Connection(Client):
         return first
 
 
-def as_unavailable(error: Exception, doing: str) -> Unavailable:
+def as_unavailable(error: Exception, doing: str) -> BrokerUnavailable:
     """The error of ours that stands for one of rstream's, asyncio's or the socket's."""
-    if isinstance(error, Unavailable):
+    if isinstance(error, BrokerUnavailable):
         return error
     if isinstance(error, TimeoutError):
-        return Unavailable(f"{doing}: no answer in time")
+        return BrokerUnavailable(f"{doing}: no answer in time")
     if isinstance(error, exceptions.ServerError):
         return Refused(f"{doing}: the broker answered {type(error).__name__} ({error.code})", code=error.code)
-    return Unavailable(f"{doing}: {type(error).__name__}: {error}", retry_after_s=_SOON_S)
+    return BrokerUnavailable(f"{doing}: {type(error).__name__}: {error}", retry_after_s=_SOON_S)
 
 
 def check(code: int, stream: str, doing: str) -> None:

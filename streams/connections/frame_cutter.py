@@ -12,7 +12,7 @@ _OWN_BUFFER_BYTES = 16 * 1024
 _FRAME_LIMIT = 1 << 30
 
 
-class FrameProtocol(asyncio.BufferedProtocol):
+class FrameCutter(asyncio.BufferedProtocol):
     """Calls `on_frame(frame, owned)` with each frame without its length prefix.
 
     `owned` is False when the view is only valid during the call. `on_lost` is called once, with the reason,

@@ -33,7 +33,7 @@ DELIVER_OVERHEAD = _DELIVER_HEAD.size + _LENGTH.size
 ENTRY_OVERHEAD = _PUBLISH_ENTRY.size
 
 
-class Delivered(NamedTuple):
+class DeliveredChunk(NamedTuple):
     """A chunk as it came: `messages` are slices of the frame; `next_offset` is the one after the chunk."""
 
     first_offset: int
@@ -82,7 +82,7 @@ def subscription_of(frame: memoryview) -> int:
     return frame[4]
 
 
-def decode_deliver(frame: memoryview) -> Delivered:
+def decode_deliver(frame: memoryview) -> DeliveredChunk:
     """Raises ValueError for a damaged chunk, UnfitMessage for a publisher's compression that we lack."""
     head = _DELIVER_HEAD.unpack_from(frame)
     _, _, _, _, kind, entries, records, timestamp, _, first, crc, length, _, _ = head
@@ -94,7 +94,7 @@ def decode_deliver(frame: memoryview) -> Delivered:
     messages = _split(data, entries) if kind == USER_CHUNK else []
     if kind == USER_CHUNK and len(messages) != records:
         raise ValueError(f"chunk at offset {first} holds {len(messages)} messages, its header says {records}")
-    return Delivered(first, first + records, timestamp, messages, length)
+    return DeliveredChunk(first, first + records, timestamp, messages, length)
 
 
 def _split(data: memoryview, entries: int) -> list[memoryview]:

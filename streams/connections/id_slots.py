@@ -2,22 +2,22 @@
 
 from typing import Generic, Protocol, TypeVar
 
-from streams.errors import Unavailable
+from streams.errors import BrokerUnavailable
 
 
-class Holder(Protocol):
+class IdHolder(Protocol):
     """Publishes to, or is subscribed to, one stream."""
 
     stream: str
 
-    def lost(self, error: Unavailable) -> None:
+    def lost(self, error: BrokerUnavailable) -> None:
         """The id is gone, with the connection or with the stream; the outcome of what was sent is unknown."""
 
 
-H = TypeVar("H", bound=Holder)
+H = TypeVar("H", bound=IdHolder)
 
 
-class Seats(Generic[H]):
+class IdSlots(Generic[H]):
     """The 256 ids of one kind (publishers or subscriptions) on one connection."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Seats(Generic[H]):
     def everyone(self) -> list[H]:
         return [holder for number, holder in self._holders.items() if number not in self._muted]
 
-    def take_away(self, stream: str, error: Unavailable) -> None:
+    def take_away(self, stream: str, error: BrokerUnavailable) -> None:
         """The broker has dropped the ids of this stream."""
         gone = [(number, holder) for number, holder in self._holders.items() if holder.stream == stream]
         for number, holder in gone:
@@ -65,7 +65,7 @@ class Seats(Generic[H]):
             if not muted:
                 holder.lost(error)
 
-    def take_all_away(self, error: Unavailable) -> None:
+    def take_all_away(self, error: BrokerUnavailable) -> None:
         """The connection is lost."""
         holders = self.everyone()
         self._holders.clear()

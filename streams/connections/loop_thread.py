@@ -6,7 +6,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from streams.errors import Unavailable
+from streams.errors import BrokerUnavailable
 
 T = TypeVar("T")
 
@@ -24,16 +24,17 @@ class LoopThread:
         self.loop.run_forever()
 
     def call(self, work: Coroutine[Any, Any, T], deadline_s: float, doing: str) -> T:
-        """Runs `work` in the loop and waits for it. Raises Unavailable after `deadline_s`; whether the broker
+        """Runs `work` in the loop and waits for it. Raises BrokerUnavailable after `deadline_s`; whether the
+        broker
         did what was asked is unknown then."""
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
             return future.result(deadline_s)
         except concurrent.futures.TimeoutError:
             future.cancel()
-            raise Unavailable(f"{doing}: no answer within {deadline_s} s") from None
+            raise BrokerUnavailable(f"{doing}: no answer within {deadline_s} s") from None
         except concurrent.futures.CancelledError:
-            raise Unavailable(f"{doing}: the Broker is closed") from None
+            raise BrokerUnavailable(f"{doing}: the Broker is closed") from None
 
     def stop(self, timeout_s: float) -> None:
         """Cancels what still runs and ends the thread."""

@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 from rstream import schema
 
 from streams.address import Address, Node
-from streams.connections.client import Connection, as_unavailable, check
-from streams.errors import Leaderless, Unavailable
+from streams.connections.client import StreamClient, as_unavailable, check
+from streams.errors import BrokerUnavailable, Leaderless
 from streams.settings import StreamSettings
 
 Purpose = Literal["control", "publish", "read", "follow"]
@@ -45,16 +45,16 @@ class Backoff:
 
     def check(self, now: float) -> None:
         if now < self.retry_at:
-            raise Unavailable(self.error, retry_after_s=self.retry_at - now)
+            raise BrokerUnavailable(self.error, retry_after_s=self.retry_at - now)
 
 
 @dataclass(slots=True, eq=False)
-class Line:
+class ConnectionSlot:
     """One place for a connection; after a loss the next one takes the same place."""
 
     node: Node
     purpose: Purpose
-    connection: Connection | None = None
+    connection: StreamClient | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -67,14 +67,14 @@ class Line:
 
 
 class Pool:
-    """Lives on the loop's thread. All raise Unavailable, at once while a node is known to be away."""
+    """Lives on the loop's thread. All raise BrokerUnavailable, at once while a node is known to be away."""
 
     def __init__(self, address: Address, settings: StreamSettings) -> None:
         self._address = address
         self._settings = settings
         # The node that is asked first is any one of the URL's: a crowd of processes spreads over a cluster.
-        self._control = Line(random.choice(address.nodes), "control")  # noqa: S311 - spreads load
-        self._lines: list[Line] = []
+        self._control = ConnectionSlot(random.choice(address.nodes), "control")  # noqa: S311 - spreads load
+        self._lines: list[ConnectionSlot] = []
         self._backoffs: dict[Node, Backoff] = {}
         # Behind which of the URL's addresses a node was last found that advertises itself as the key.
         self._behind: dict[Node, Node] = {}
@@ -82,7 +82,7 @@ class Pool:
         self._closed = False
         self.frame_max = settings.frame_max
 
-    async def control(self) -> Connection:
+    async def control(self) -> StreamClient:
         """The connection for everything but messages, to a node that the URL names: the one that was good
         last, or the next one that can be reached. One that is known to be away is not waited for."""
         nodes = self._address.nodes
@@ -90,18 +90,18 @@ class Pool:
             tried = self._control.node
             try:
                 return await self._get(self._control)
-            except Unavailable:
+            except BrokerUnavailable:
                 if self._control.node == tried:  # else somebody else has moved it on meanwhile
                     self._control.node = nodes[(nodes.index(tried) + 1) % len(nodes)]
         return await self._get(self._control)
 
-    async def line(self, node: Node, purpose: Purpose) -> Connection:
+    async def line(self, node: Node, purpose: Purpose) -> StreamClient:
         """A connection to `node` that has a free id now; the caller takes it before it awaits anything."""
         while True:
             lines = [line for line in self._lines if line.node == node and line.purpose == purpose]
             line = next((line for line in lines if not line.full), None)
             if line is None:
-                line = Line(node, purpose)
+                line = ConnectionSlot(node, purpose)
                 self._lines.append(line)
             connection = await self._get(line)
             if not line.full:
@@ -140,26 +140,26 @@ class Pool:
         open_ = [line.connection for line in (self._control, *self._lines) if line.connection is not None]
         await asyncio.gather(*(connection.shut(timeout_s) for connection in open_))
 
-    async def _get(self, line: Line) -> Connection:
+    async def _get(self, line: ConnectionSlot) -> StreamClient:
         if line.connection is not None and line.connection.lost is None:
             return line.connection
         async with line.lock:
             if line.connection is not None and line.connection.lost is None:
                 return line.connection
             if self._closed:
-                raise Unavailable("the Broker is closed")
+                raise BrokerUnavailable("the Broker is closed")
             loop = asyncio.get_running_loop()
             backoff = self._backoffs.setdefault(line.node, Backoff(self._settings))
             backoff.check(loop.time())
             try:
                 line.connection = await self._connect(line)
-            except Unavailable as error:
+            except BrokerUnavailable as error:
                 error.retry_after_s = backoff.failed(loop.time(), error)
                 raise
             backoff.failures = 0
             return line.connection
 
-    async def _connect(self, line: Line) -> Connection:
+    async def _connect(self, line: ConnectionSlot) -> StreamClient:
         """A node behind the URL is reached as the URL says (it may be a proxy or a forwarded port). Others,
         and this one when the URL leads to a load balancer that chose another, as they advertise it."""
         named = line.node if line.purpose == "control" else self._behind.get(line.node)
@@ -172,12 +172,12 @@ class Pool:
             connection = await self._open(line, line.node)
         return connection
 
-    async def _open(self, line: Line, node: Node) -> Connection:
-        connection = Connection(self._address, node, self._settings, lambda: self._on_lost(line))
+    async def _open(self, line: ConnectionSlot, node: Node) -> StreamClient:
+        connection = StreamClient(self._address, node, self._settings, lambda: self._on_lost(line))
         await connection.connect()
         return connection
 
-    def _on_lost(self, line: Line) -> None:
+    def _on_lost(self, line: ConnectionSlot) -> None:
         """Whoever needs a connection asks for it; the first one comes back by itself, as a scout."""
         was_up = self._control.connection is not None
         if line is self._control and was_up and not self._closed and not line.lock.locked():
@@ -188,5 +188,5 @@ class Pool:
             try:
                 await self.control()
                 return
-            except Unavailable as error:
+            except BrokerUnavailable as error:
                 await asyncio.sleep(error.retry_after_s)

@@ -3,11 +3,11 @@
 import threading
 from dataclasses import dataclass
 
-from streams.errors import Unavailable
+from streams.errors import BrokerUnavailable
 
 
 @dataclass(slots=True)
-class Account:
+class UnconfirmedBytes:
     """Bytes under way. Callers add to `admitted` under a lock; only the loop adds to `settled`, without."""
 
     admitted: int = 0
@@ -18,7 +18,7 @@ class Account:
         return self.admitted - self.settled
 
 
-class Waiter:
+class ConfirmWaiter:
     """One calling thread's wait: a bare lock that the loop releases, the cheapest wake-up there is."""
 
     __slots__ = ("abandoned", "error", "left", "lock")
@@ -27,10 +27,10 @@ class Waiter:
         self.lock = threading.Lock()
         self.lock.acquire()
         self.left = messages
-        self.error: Unavailable | None = None
+        self.error: BrokerUnavailable | None = None
         self.abandoned = False
 
-    def settle(self, error: Unavailable | None) -> None:
+    def settle(self, error: BrokerUnavailable | None) -> None:
         """One of the messages is confirmed (None), or will never be."""
         if error is not None:
             self.error = error
@@ -39,9 +39,14 @@ class Waiter:
             self.lock.release()
 
     def wait(self, deadline_s: float, stream: str) -> None:
-        """Returns when every message is confirmed. Raises what befell one; Unavailable at the deadline."""
+        """Returns when every message is confirmed. Raises what befell one.
+
+        BrokerUnavailable at the deadline.
+        """
         if not self.lock.acquire(timeout=max(deadline_s, 0)) and self.left:
             self.abandoned = True
-            raise Unavailable(f"publishing to {stream}: no confirm within {deadline_s:g} s; outcome unknown")
+            raise BrokerUnavailable(
+                f"publishing to {stream}: no confirm within {deadline_s:g} s; outcome unknown"
+            )
         if self.error is not None:
             raise self.error.with_traceback(None)  # several callers may get the same one

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from streams.connections import frames
 from streams.connections.pool import Pool
 from streams.errors import Overloaded, TooLarge
-from streams.publishing.confirms import Account, Waiter
-from streams.publishing.stream_publisher import Lane
+from streams.publishing.confirms import ConfirmWaiter, UnconfirmedBytes
+from streams.publishing.stream_publisher import StreamPublisher
 from streams.settings import StreamSettings
 
 
@@ -21,19 +21,19 @@ class Publisher:
         self._pool = pool
         self._loop = loop
         self._lock = threading.Lock()
-        self._lanes: dict[str, Lane] = {}
-        self._total = Account()
-        self._dirty: list[Lane] = []
+        self._lanes: dict[str, StreamPublisher] = {}
+        self._total = UnconfirmedBytes()
+        self._dirty: list[StreamPublisher] = []
 
     def publish(self, stream: str, messages: Sequence[bytes], deadline_s: float) -> None:
-        """Returns after the broker's confirm of all. Raises Unavailable, Overloaded, TooLarge."""
+        """Returns after the broker's confirm of all. Raises BrokerUnavailable, Overloaded, TooLarge."""
         size = 0
         for message in messages:
             length = len(message)
             if length + frames.DELIVER_OVERHEAD > self._pool.frame_max:
                 raise TooLarge(f"message of {length} bytes; the broker's frames hold {self._pool.frame_max}")
             size += length
-        waiter = Waiter(len(messages))
+        waiter = ConfirmWaiter(len(messages))
         with self._lock:
             lane = self._lanes.get(stream) or self._add_lane(stream)
             self._admit(lane.account, size)
@@ -53,7 +53,7 @@ class Publisher:
         for portion in _portions(messages, self._settings.unconfirmed_bytes_per_stream // 2):
             self.publish(stream, portion, until - time.monotonic())
 
-    def _admit(self, lane: Account, size: int) -> None:
+    def _admit(self, lane: UnconfirmedBytes, size: int) -> None:
         """A message above the whole bound is let in when nothing else is under way."""
         settings = self._settings
         if lane.open and lane.open + size > settings.unconfirmed_bytes_per_stream:
@@ -63,13 +63,13 @@ class Publisher:
         lane.admitted += size
         self._total.admitted += size
 
-    def _add_lane(self, stream: str) -> Lane:
-        accounts = (Account(), self._total)
-        lane = Lane(stream, self._pool, accounts, self._settings.publish_frame_bytes, self._forget)
+    def _add_lane(self, stream: str) -> StreamPublisher:
+        accounts = (UnconfirmedBytes(), self._total)
+        lane = StreamPublisher(stream, self._pool, accounts, self._settings.publish_frame_bytes, self._forget)
         self._lanes[stream] = lane
         return lane
 
-    def _forget(self, lane: Lane) -> None:
+    def _forget(self, lane: StreamPublisher) -> None:
         with self._lock:
             if not lane.queue:
                 self._lanes.pop(lane.stream, None)

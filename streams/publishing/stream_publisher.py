@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterable
 from rstream import schema
 
 from streams.connections import frames
-from streams.connections.client import Connection, as_unavailable, check
+from streams.connections.client import StreamClient, as_unavailable, check
 from streams.connections.pool import Pool
-from streams.errors import Refused, StreamMissing, Unavailable
-from streams.publishing.confirms import Account, Waiter
+from streams.errors import BrokerUnavailable, Refused, StreamMissing
+from streams.publishing.confirms import ConfirmWaiter, UnconfirmedBytes
 
 # How often a publisher is tried to be opened while callers wait, and the longest pause in between, seconds.
 _OPENING_TRIES = 3
 _MOMENT_S = 0.25
 
-Entry = tuple[bytes, Waiter]
+Entry = tuple[bytes, ConfirmWaiter]
 
 
-class Lane:
+class StreamPublisher:
     """Callers append to `queue`; everything else belongs to the loop's thread.
 
     The publisher has no name, so the broker deduplicates nothing. After a loss, what was written is given up
@@ -30,9 +30,9 @@ class Lane:
         self,
         stream: str,
         pool: Pool,
-        accounts: tuple[Account, Account],
+        accounts: tuple[UnconfirmedBytes, UnconfirmedBytes],
         frame_bytes: int,
-        on_missing: Callable[["Lane"], None],
+        on_missing: Callable[["StreamPublisher"], None],
     ) -> None:
         self.stream = stream
         self.queue: deque[Entry] = deque()
@@ -41,10 +41,10 @@ class Lane:
         self._pool = pool
         self._frame_bytes = frame_bytes
         self._on_missing = on_missing
-        self._connection: Connection | None = None
+        self._connection: StreamClient | None = None
         self._publisher_id = -1
         self._opening: asyncio.Task[None] | None = None
-        self._unconfirmed: dict[int, tuple[int, Waiter]] = {}
+        self._unconfirmed: dict[int, tuple[int, ConfirmWaiter]] = {}
 
     def writable(self) -> None:
         """Sends what waits; opens the lane first if need be."""
@@ -74,7 +74,7 @@ class Lane:
                 room -= size
         return taken
 
-    def _send(self, connection: Connection, taken: list[Entry]) -> None:
+    def _send(self, connection: StreamClient, taken: list[Entry]) -> None:
         first = connection.take_publishing_ids(len(taken))
         messages = []
         for publishing_id, (message, waiter) in enumerate(taken, first):
@@ -82,7 +82,7 @@ class Lane:
             messages.append(message)
         try:
             connection.write(frames.encode_publish(self._publisher_id, first, messages))
-        except Unavailable as error:
+        except BrokerUnavailable as error:
             self.lost(error)
 
     def confirmed(self, publishing_ids: Iterable[int]) -> None:
@@ -100,19 +100,19 @@ class Lane:
             detail = f"publishing to {self.stream}: the broker refused with code {code}"
             self._settle(*entry, Refused(detail, code=code))
 
-    def lost(self, error: Unavailable) -> None:
+    def lost(self, error: BrokerUnavailable) -> None:
         """Gives up what was written; what still waits tries again over another connection."""
         self._connection = None
         unconfirmed, self._unconfirmed = self._unconfirmed, {}
         if unconfirmed:
-            unknown = Unavailable(
+            unknown = BrokerUnavailable(
                 f"publishing to {self.stream}: outcome unknown: {error}", retry_after_s=error.retry_after_s
             )
             for size, waiter in unconfirmed.values():
                 self._settle(size, waiter, unknown)
         self.writable()
 
-    def _settle(self, size: int, waiter: Waiter, error: Unavailable | None) -> None:
+    def _settle(self, size: int, waiter: ConfirmWaiter, error: BrokerUnavailable | None) -> None:
         self.account.settled += size
         self._total.settled += size
         waiter.settle(error)
@@ -136,7 +136,7 @@ class Lane:
         for _ in range(_OPENING_TRIES - 1):
             try:
                 return await self._declare()
-            except Unavailable as error:
+            except BrokerUnavailable as error:
                 if error.retry_after_s > _MOMENT_S:
                     raise
                 await asyncio.sleep(error.retry_after_s)
@@ -147,7 +147,7 @@ class Lane:
         connection = await self._pool.line(location.leader, "publish")
         publisher_id = connection.publishers.take(self)
         if publisher_id is None:
-            raise Unavailable("no publisher id is free")
+            raise BrokerUnavailable("no publisher id is free")
         try:
             frame = schema.DeclarePublisher(connection.correlation(), publisher_id, "", self.stream)
             answer = await connection.sync_request(
@@ -158,5 +158,5 @@ class Lane:
             connection.publishers.release(publisher_id, self)
             raise
         if connection.publishers.get(publisher_id) is not self:
-            raise Unavailable(f"stream {self.stream} has gone while its publisher was opened")
+            raise BrokerUnavailable(f"stream {self.stream} has gone while its publisher was opened")
         self._connection, self._publisher_id = connection, publisher_id

@@ -7,9 +7,9 @@ from rstream import schema
 
 from streams.address import Node
 from streams.connections import frames
-from streams.connections.client import Connection, Receiving, as_unavailable, check
+from streams.connections.client import Receiving, StreamClient, as_unavailable, check
 from streams.connections.pool import Pool, Purpose
-from streams.errors import Unavailable
+from streams.errors import BrokerUnavailable
 
 _UNSUBSCRIBE_TIMEOUT_S = 5.0
 
@@ -18,12 +18,12 @@ _UNSUBSCRIBE_TIMEOUT_S = 5.0
 class Attachment:
     """The stream's chunks go to `receiver` for as long as the credit lasts."""
 
-    connection: Connection
+    connection: StreamClient
     subscription_id: int
     receiver: Receiving
 
     def credit(self, chunks: int) -> None:
-        """Allows the broker to send that many more. Raises Unavailable when the connection is lost."""
+        """Allows the broker to send that many more. Raises BrokerUnavailable when the connection is lost."""
         self.connection.write(frames.encode_credit(self.subscription_id, chunks))
 
     def detach(self) -> None:
@@ -52,7 +52,7 @@ async def attach(
     *,
     purpose: Purpose = "read",
 ) -> Attachment:
-    """Subscribes; chunks may reach the receiver before this returns. Raises Unavailable, StreamMissing.
+    """Subscribes; chunks may reach the receiver before this returns. Raises BrokerUnavailable, StreamMissing.
 
     A stream whose files can't be opened costs the connection on which it is subscribed to, with all that goes
     over it (tried on 3.10 and 4.3.6), so what follows streams has connections of its own: see Subscription.
@@ -60,7 +60,7 @@ async def attach(
     connection = await pool.line(node, purpose)
     subscription_id = connection.receivers.take(receiver)
     if subscription_id is None:
-        raise Unavailable("no subscription id is free")
+        raise BrokerUnavailable("no subscription id is free")
     attachment = Attachment(connection, subscription_id, receiver)
     request = schema.Subscribe(
         connection.correlation(), subscription_id, receiver.stream, offset, credit, properties=[]
@@ -68,7 +68,7 @@ async def attach(
     try:
         answer = await connection.sync_request(request, schema.SubscribeResponse, raise_exception=False)
         check(answer.response_code, receiver.stream, "subscribing to")
-    except Unavailable:
+    except BrokerUnavailable:
         connection.receivers.release(subscription_id, receiver)
         raise
     except BaseException as error:
@@ -77,5 +77,5 @@ async def attach(
             raise as_unavailable(error, f"subscribing to {receiver.stream}") from error
         raise
     if connection.receivers.get(subscription_id) is not receiver:
-        raise Unavailable(f"stream {receiver.stream} has gone while it was subscribed to")
+        raise BrokerUnavailable(f"stream {receiver.stream} has gone while it was subscribed to")
     return attachment

@@ -1,7 +1,7 @@
 """Whether missing offsets are really missing."""
 
 
-class Gap:
+class GapCheck:
     """A subscription to an offset more than one past the end begins at "next" instead, and what is published
     while the broker makes up its mind is skipped (osiris_log:init_offset_reader0; 12 of 300 tries on 3.10.8).
     So a chunk that begins above the offset that is due is not believed the first time, and the reader

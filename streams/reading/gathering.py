@@ -8,10 +8,10 @@ from rstream.constants import OffsetType
 
 from streams.connections import frames
 from streams.connections.pool import Pool
-from streams.errors import StreamEnds, Unavailable, UnfitMessage
+from streams.errors import BrokerUnavailable, StreamEnds, UnfitMessage
 from streams.messages.chunk import Message
 from streams.reading.attachment import Attachment, attach
-from streams.reading.gap_check import Gap
+from streams.reading.gap_check import GapCheck
 from streams.reading.stream_bounds import last_offset
 
 # How long nothing may come before the stream's end is looked up and the read attached anew; doubles.
@@ -30,7 +30,7 @@ class Gathering(ABC):
         self._attachment: Attachment | None = None
         self._granted = 0
         self._wanted = 0
-        self._gap = Gap()
+        self._gap = GapCheck()
         self._again = False
 
     @property
@@ -44,10 +44,10 @@ class Gathering(ABC):
         """A stream whose last offset is below this can't complete the read."""
 
     @abstractmethod
-    def take(self, chunk: frames.Delivered) -> int:
+    def take(self, chunk: frames.DeliveredChunk) -> int:
         """Takes what is wanted of a chunk; how many more should be under way now."""
 
-    def deliver(self, chunk: frames.Delivered) -> None:
+    def deliver(self, chunk: frames.DeliveredChunk) -> None:
         if self.complete or self.failure is not None or self._again:
             return  # what was under way when enough had come, or from the wrong place
         self._arrived.set()
@@ -62,7 +62,7 @@ class Gathering(ABC):
         self.failure = error
         self._arrived.set()
 
-    def lost(self, error: Unavailable) -> None:
+    def lost(self, error: BrokerUnavailable) -> None:
         self.failure = error
         self._arrived.set()
 
@@ -74,7 +74,7 @@ class Gathering(ABC):
             self._attachment.credit(owed)
 
     async def run(self, pool: Pool, credit: int) -> list[Message]:
-        """Raises StreamEnds, StreamMissing, UnfitMessage, Unavailable."""
+        """Raises StreamEnds, StreamMissing, UnfitMessage, BrokerUnavailable."""
         grace_s = _GRACE_S
         while not self.complete:
             await self._attempt(pool, credit, grace_s)

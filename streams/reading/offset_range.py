@@ -11,7 +11,7 @@ _READ_AHEAD_CHUNKS = 64
 _READ_AHEAD_BYTES = 4 * 1024 * 1024
 
 
-class Range(Gathering):
+class OffsetRange(Gathering):
     """The messages first..last."""
 
     def __init__(self, stream: str, first: int, last: int) -> None:
@@ -26,14 +26,14 @@ class Range(Gathering):
     def least_end(self) -> int:
         return self._last
 
-    def take(self, chunk: frames.Delivered) -> int:
+    def take(self, chunk: frames.DeliveredChunk) -> int:
         first, asked, last = chunk.first_offset, self.next_offset, self._last
         wanted = chunk.messages[max(asked - first, 0) : max(last + 1 - first, 0)]
         self.messages.extend(map(Message, range(max(first, asked), last + 1), wanted))
         self.next_offset = max(chunk.next_offset, asked)
         return self._read_ahead(chunk)
 
-    def _read_ahead(self, chunk: frames.Delivered) -> int:
+    def _read_ahead(self, chunk: frames.DeliveredChunk) -> int:
         """As many chunks as the rest needs, if they are like this one."""
         rest = self._last + 1 - self.next_offset
         if rest <= 0:
@@ -45,4 +45,4 @@ class Range(Gathering):
 
 async def read(pool: Pool, stream: str, first: int, last: int) -> list[Message]:
     """One attempt; see Broker.read."""
-    return await Range(stream, first, last).run(pool, credit=_FIRST_CREDIT)
+    return await OffsetRange(stream, first, last).run(pool, credit=_FIRST_CREDIT)

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T", bound=Hashable)
 
 
-class Arrivals(Generic[T]):
+class ReadySet(Generic[T]):
     """Filled by the loop's thread, emptied by the one thread that waits."""
 
     def __init__(self) -> None:

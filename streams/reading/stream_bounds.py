@@ -8,7 +8,7 @@ from rstream.constants import OffsetType
 from streams.connections import frames
 from streams.connections.client import as_unavailable
 from streams.connections.pool import Pool
-from streams.errors import Unavailable, UnfitMessage
+from streams.errors import BrokerUnavailable, UnfitMessage
 from streams.reading.attachment import attach
 
 # Between two looks at a newest chunk that is not committed yet.
@@ -20,16 +20,16 @@ class _FirstChunk:
 
     def __init__(self, stream: str) -> None:
         self.stream = stream
-        self.chunk: frames.Delivered | None = None
+        self.chunk: frames.DeliveredChunk | None = None
         self.error: Exception | None = None
 
-    def deliver(self, chunk: frames.Delivered) -> None:
+    def deliver(self, chunk: frames.DeliveredChunk) -> None:
         self.chunk = self.chunk or chunk
 
     def unfit(self, error: UnfitMessage) -> None:
         self.error = error
 
-    def lost(self, error: Unavailable) -> None:
+    def lost(self, error: BrokerUnavailable) -> None:
         self.error = error
 
 
@@ -51,7 +51,7 @@ async def last_offset(pool: Pool, stream: str) -> int | None:
     return chunk.next_offset - 1
 
 
-async def _one_chunk(pool: Pool, stream: str, where: OffsetType) -> frames.Delivered | None:
+async def _one_chunk(pool: Pool, stream: str, where: OffsetType) -> frames.DeliveredChunk | None:
     """The chunk there, None when there is none: the broker takes a connection's requests in order and sends
     what it has before it takes the next, so the answer to a second request proves that nothing comes."""
     location = await pool.locate(stream)

@@ -11,11 +11,11 @@ from rstream.constants import OffsetType
 from streams.connections import frames
 from streams.connections.client import as_unavailable
 from streams.connections.pool import Pool
-from streams.errors import StreamMissing, Unavailable, UnfitMessage
+from streams.errors import BrokerUnavailable, StreamMissing, UnfitMessage
 from streams.messages.chunk import Chunk
 from streams.reading.attachment import Attachment, attach
-from streams.reading.gap_check import Gap
-from streams.reading.ready_set import Arrivals
+from streams.reading.gap_check import GapCheck
+from streams.reading.ready_set import ReadySet
 from streams.reading.stream_bounds import first_offset
 
 # Between two tries to attach; doubles while nothing comes: a damaged chunk must not make a tight loop.
@@ -41,7 +41,7 @@ class Subscription:
         offset: int,
         credit: int,
         pool: Pool,
-        arrivals: "Arrivals[Subscription]",
+        arrivals: "ReadySet[Subscription]",
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.stream = stream
@@ -56,7 +56,7 @@ class Subscription:
         self._error: UnfitMessage | None = None
         self._attachment: Attachment | None = None
         self._detached = asyncio.Event()
-        self._gap = Gap()
+        self._gap = GapCheck()
         self._again = False
         # Chunks that the broker may still send, and chunks that the follower has not given back.
         self._granted = 0
@@ -102,10 +102,10 @@ class Subscription:
             self._granted += owed
             try:
                 self._attachment.credit(owed)
-            except Unavailable as error:
+            except BrokerUnavailable as error:
                 self.lost(error)
 
-    def deliver(self, chunk: frames.Delivered) -> None:
+    def deliver(self, chunk: frames.DeliveredChunk) -> None:
         """Called by the connection, also for as long as an attachment that has lost its keeper is there."""
         if self._closed:
             return
@@ -133,7 +133,7 @@ class Subscription:
         self._stop()
         self._arrivals.add(self)
 
-    def lost(self, error: Unavailable) -> None:
+    def lost(self, error: BrokerUnavailable) -> None:
         """Called by the connection, or when it turns out to be gone."""
         self._count_loss()
         self._attachment = None

@@ -10,7 +10,7 @@ from streams.reading.gathering import Gathering
 _READ_AHEAD_CHUNKS = 4
 
 
-class Drain(Gathering):
+class ReadUntil(Gathering):
     """Whole chunks, until `enough` has said yes to one of their messages."""
 
     def __init__(self, stream: str, first: int, enough: Callable[[Message], bool]) -> None:
@@ -26,7 +26,7 @@ class Drain(Gathering):
     def least_end(self) -> int:
         return self.next_offset
 
-    def take(self, chunk: frames.Delivered) -> int:
+    def take(self, chunk: frames.DeliveredChunk) -> int:
         skipped = max(self.next_offset - chunk.first_offset, 0)
         offsets = range(chunk.first_offset + skipped, chunk.next_offset)
         came = list(map(Message, offsets, chunk.messages[skipped:]))
@@ -41,4 +41,4 @@ class Drain(Gathering):
 
 async def read_until(pool: Pool, stream: str, first: int, enough: Callable[[Message], bool]) -> list[Message]:
     """One attempt; see Broker.read_until."""
-    return await Drain(stream, first, enough).run(pool, credit=_READ_AHEAD_CHUNKS)
+    return await ReadUntil(stream, first, enough).run(pool, credit=_READ_AHEAD_CHUNKS)

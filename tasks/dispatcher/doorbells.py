@@ -16,7 +16,7 @@ from db.clock import now_us
 from db.customers.routes import leading_to
 from db.customers.rows import Customer, own_queue
 from tasks.chains import ring
-from tasks.dispatcher.raw_streams.feed import Feed, Rung
+from tasks.dispatcher.raw_streams.feed import Feed, LastRing
 from tasks.dispatcher.scheduling.queue_depth import Queues
 from tasks.settings import TaskSettings
 
@@ -34,10 +34,10 @@ class Doorbells:
     queues: Queues
     settings: TaskSettings
 
-    def found(self, window_ids: Iterable[int]) -> dict[int, Rung]:
+    def found(self, window_ids: Iterable[int]) -> dict[int, LastRing]:
         """Windows that were in flight before, to be rung soon."""
         since = time.monotonic() - self.settings.stale_after_s + FIRST_RING_S
-        return dict.fromkeys(window_ids, Rung(since))
+        return dict.fromkeys(window_ids, LastRing(since))
 
     def ring(self, customer: Customer, window_id: int) -> None:
         try:
@@ -71,11 +71,11 @@ class Doorbells:
         now = time.monotonic()
         for window_id in window_ids:
             self.ring(customer, window_id)
-            feed.in_flight[window_id] = Rung(now, feed.in_flight[window_id].again + 1)
+            feed.in_flight[window_id] = LastRing(now, feed.in_flight[window_id].again + 1)
         with db.engine.begin(self.engine) as connection:
             db.ledger.windows.rung(connection, window_ids, now_us(connection))
         log.warning("windows_rung_again", customer=feed.slug, windows=len(window_ids), first=window_ids[0])
 
-    def _stale_after_s(self, rung: Rung) -> float:
+    def _stale_after_s(self, rung: LastRing) -> float:
         longest = max(self.settings.stale_after_s, float(self.settings.task_time_limit_s))
         return min(self.settings.stale_after_s * 2.0 ** min(rung.again, 10), longest)

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from db.clock import now_us
 from db.engine import look
-from db.errors import Lost, Unavailable
+from db.errors import DatabaseUnavailable, Lost
 from db.retention.pruning import prune
 from db.settings import DatabaseSettings
 
@@ -64,7 +64,7 @@ class Housekeeper:
                     most_customers=CUSTOMERS_A_ROUND,
                 )
                 reached = pruned.reached
-            except (Unavailable, Lost) as error:
+            except (DatabaseUnavailable, Lost) as error:
                 log.warning("pruning_waited", detail=str(error)[:200])
                 continue
             if any(dataclasses.astuple(pruned)):

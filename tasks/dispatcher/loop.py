@@ -26,18 +26,18 @@ from tasks.dispatcher.cutter import Pending
 from tasks.dispatcher.doorbells import Doorbells
 from tasks.dispatcher.leases import Leases
 from tasks.dispatcher.raw_streams.errands import Errands
-from tasks.dispatcher.raw_streams.feed import Feed, Rung
+from tasks.dispatcher.raw_streams.feed import Feed, LastRing
 from tasks.dispatcher.raw_streams.following import Following
 from tasks.dispatcher.raw_streams.reconciling import Reconciler
-from tasks.dispatcher.recorder import Cut, quarantine_rows, record, sort
-from tasks.dispatcher.scheduling.due_windows import Turns
+from tasks.dispatcher.recorder import SortedBatches, quarantine_rows, record, sort
+from tasks.dispatcher.scheduling.due_windows import DueWindows
 from tasks.dispatcher.scheduling.queue_depth import Queues
 from tasks.settings import TaskSettings
 
 log = structlog.get_logger("dispatcher")
 
 # Of all customers at once; what is wrong with one customer's stream or queue is told apart where it is met.
-AWAY = (db.errors.Unavailable, streams.errors.Unavailable, OperationalError, AMQPError, OSError)
+AWAY = (db.errors.DatabaseUnavailable, streams.errors.BrokerUnavailable, OperationalError, AMQPError, OSError)
 ROUND_S = 0.005  # the shortest round: what comes within it is taken together
 POLL_S = 0.02  # how often a full customer's windows in flight are looked at
 IDLE_S = 0.25  # the longest wait of a round
@@ -58,18 +58,20 @@ class Dispatcher:
     queues: Queues
     stopping: bool = False
     _customers: dict[int, Customer] = field(default_factory=dict)
-    _fetches: Errands[tuple[Cut, list[NewQuarantine]]] = field(default_factory=Errands)
-    _held_back: dict[int, Cut] = field(default_factory=dict)  # cuts whose unfit bytes are being fetched
+    _fetches: Errands[tuple[SortedBatches, list[NewQuarantine]]] = field(default_factory=Errands)
+    _held_back: dict[int, SortedBatches] = field(
+        default_factory=dict
+    )  # cuts whose unfit bytes are being fetched
     _attendance: Attendance = field(default_factory=Attendance)
     _doorbells: Doorbells = field(init=False)
     _following: Following = field(init=False)
-    _turns: Turns = field(init=False)
+    _turns: DueWindows = field(init=False)
     _next_tick_s: float = 0.0
     _next_poll_s: float = 0.0
 
     def __post_init__(self) -> None:
         settings = self.settings
-        self._turns = Turns(settings=settings)
+        self._turns = DueWindows(settings=settings)
         self._doorbells = Doorbells(app=self.app, engine=self.engine, queues=self.queues, settings=settings)
         reconciler = Reconciler(
             engine=self.engine, broker=self.broker, app=self.app, deadline_s=settings.read_deadline_s
@@ -147,7 +149,9 @@ class Dispatcher:
             return feeds
         return {of: feed for of, feed in feeds.items() if of not in self._held_back}
 
-    def _sorted(self, due: list[tuple[Feed, list[Pending]]]) -> list[tuple[Cut, list[NewQuarantine]]]:
+    def _sorted(
+        self, due: list[tuple[Feed, list[Pending]]]
+    ) -> list[tuple[SortedBatches, list[NewQuarantine]]]:
         """The cuts that can be recorded now; others are held back until the bytes that they put into
         quarantine are there.
         """
@@ -161,12 +165,12 @@ class Dispatcher:
                 self._fetches.go(each.feed.customer_id, partial(self._fetch, each))
         return [(each, []) for each in cuts if not each.quarantined]
 
-    def _fetch(self, cut: Cut) -> tuple[Cut, list[NewQuarantine]]:
+    def _fetch(self, cut: SortedBatches) -> tuple[SortedBatches, list[NewQuarantine]]:
         """The errand: the bytes of what the cut puts into quarantine."""
         at_us, deadline_s = now_us(self.engine), self.settings.read_deadline_s
         return cut, quarantine_rows(self.broker, cut, now_us=at_us, deadline_s=deadline_s)
 
-    def _fetched(self) -> list[tuple[Cut, list[NewQuarantine]]]:
+    def _fetched(self) -> list[tuple[SortedBatches, list[NewQuarantine]]]:
         """The cuts that were held back and can be recorded now."""
         ready = []
         for of, fetched, error in self._fetches.done():
@@ -183,7 +187,7 @@ class Dispatcher:
             self._following.give_up(cut.feed)
         return ready
 
-    def _dispatch(self, due: list[tuple[Cut, list[NewQuarantine]]]) -> None:
+    def _dispatch(self, due: list[tuple[SortedBatches, list[NewQuarantine]]]) -> None:
         """Record the windows of all customers that are due in one transaction, then ring them."""
         if not due:
             return
@@ -195,7 +199,9 @@ class Dispatcher:
         for (each, _), window_id in zip(due, windows, strict=True):
             self._recorded(each, window_id)
 
-    def _record(self, connection: Connection, each: Cut, rows: list[NewQuarantine], at_us: int) -> int:
+    def _record(
+        self, connection: Connection, each: SortedBatches, rows: list[NewQuarantine], at_us: int
+    ) -> int:
         try:
             return record(
                 connection,
@@ -211,7 +217,7 @@ class Dispatcher:
             self._following.drop(each.feed)
             raise
 
-    def _recorded(self, each: Cut, window_id: int) -> None:
+    def _recorded(self, each: SortedBatches, window_id: int) -> None:
         feed, customer = each.feed, self._customers[each.feed.customer_id]
         if each.expired:
             log.error("batches_expired", customer=feed.slug, count=each.expired)
@@ -219,7 +225,7 @@ class Dispatcher:
         self._following.recorded(feed)
         if not each.fresh:
             return
-        feed.in_flight[window_id] = Rung(time.monotonic())
+        feed.in_flight[window_id] = LastRing(time.monotonic())
         self._turns.pace.went(feed.customer_id, sum(b.size for b in each.fresh), customer.events_per_second)
         self._doorbells.ring(customer, window_id)
 
@@ -234,7 +240,9 @@ class Dispatcher:
         with db.engine.look(self.engine) as connection:
             open_ids = db.ledger.windows.open_ids(connection, [feed.customer_id for feed in busy])
         for feed in busy:
-            feed.in_flight = {i: feed.in_flight.get(i, Rung(now)) for i in open_ids.get(feed.customer_id, ())}
+            feed.in_flight = {
+                i: feed.in_flight.get(i, LastRing(now)) for i in open_ids.get(feed.customer_id, ())
+            }
 
     def _forget(self) -> None:
         """Drop all feeds: the outcome of the last transaction may be unknown, the database knows the

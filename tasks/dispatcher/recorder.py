@@ -18,7 +18,7 @@ NOT_AN_ENVELOPE = "not_an_envelope"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cut:
+class SortedBatches:
     """A feed's next batches, sorted by what becomes of each. Every offset is in exactly one of the lists."""
 
     feed: Feed
@@ -35,7 +35,7 @@ class Cut:
         return self.batches[0].offset - self.feed.next_offset
 
 
-def sort(feed: Feed, batches: Sequence[Pending], known: Mapping[str, Known]) -> Cut:
+def sort(feed: Feed, batches: Sequence[Pending], known: Mapping[str, Known]) -> SortedBatches:
     """Tell fresh batches from repeats; `known` has the batch ids seen before.
 
     A batch that was discarded, and comes again when its customer is no longer dropping, is fresh: its content
@@ -57,7 +57,7 @@ def sort(feed: Feed, batches: Sequence[Pending], known: Mapping[str, Known]) -> 
             duplicates += 1
         else:
             quarantined[batch] = REUSED
-    return Cut(
+    return SortedBatches(
         feed=feed,
         batches=batches,
         fresh=fresh,
@@ -76,7 +76,9 @@ def _first(batch: Pending, seen: Mapping[str, Known]) -> Known | None:
     return own
 
 
-def quarantine_rows(broker: Broker, cut: Cut, *, now_us: int, deadline_s: float) -> list[NewQuarantine]:
+def quarantine_rows(
+    broker: Broker, cut: SortedBatches, *, now_us: int, deadline_s: float
+) -> list[NewQuarantine]:
     """The cut's unfit batches with their bytes, fetched from the stream again: the feed did not keep them."""
     if not cut.quarantined:
         return []
@@ -114,7 +116,7 @@ def _quarantine_row(batch: Pending, reason: str, message: memoryview, now_us: in
 
 def record(
     connection: Connection,
-    cut: Cut,
+    cut: SortedBatches,
     quarantined: list[NewQuarantine],
     *,
     pipeline_version: int,

@@ -20,7 +20,7 @@ from tasks.handover import EXPIRED, Handover, Header, RejectRow, UnfitRow, pack
 from tasks.settings import TaskSettings
 from tasks.stages.breaker import spoilt_batches
 from tasks.stages.context import Context
-from tasks.stages.deliveries import Delivery, Turn, decided, grounds, suspect
+from tasks.stages.deliveries import Delivery, DeliveryAction, decided, grounds, suspect
 from tasks.stages.split import offsets, split
 
 TOO_LARGE = "too_large"
@@ -34,8 +34,8 @@ def run(
     """Decode a recorded window and hand it on; None when nothing is to be handed on: it was deposited
     meanwhile, is cut in two, or has to wait.
 
-    `hand_on` raises `WindowTooLarge` for more than it can take. Raises `streams.Unavailable` or
-    `db.errors.Unavailable` when the world is away.
+    `hand_on` raises `WindowTooLarge` for more than it can take. Raises `streams.errors.BrokerUnavailable` or
+    `db.errors.DatabaseUnavailable` when the world is away.
     """
     with db.engine.look(context.engine) as connection:
         work = db.ledger.windows.work(connection, window_id)
@@ -43,11 +43,11 @@ def run(
         return None
     with suppress(LostRace), decided(context, work, delivery) as decision:
         match decision.turn:
-            case Turn.WORK:
+            case DeliveryAction.WORK:
                 return _handed_on(context, work, hand_on)
-            case Turn.REFUSE:
+            case DeliveryAction.REFUSE:
                 return hand_on(refuse(work, *grounds(decision.held), decision.held.deaths))
-            case Turn.CUT:
+            case DeliveryAction.CUT:
                 split(context, work, decision.held)
     return None
 

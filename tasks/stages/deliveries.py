@@ -15,8 +15,8 @@ import structlog
 
 import db.engine
 import db.ledger.bad_ends
-from db.errors import Unavailable
-from db.ledger.bad_ends import Held
+from db.errors import DatabaseUnavailable
+from db.ledger.bad_ends import BadEnds
 from db.ledger.windows import Window, Work
 from tasks.errors import Tripped
 from tasks.stages.context import Context
@@ -43,7 +43,7 @@ class Delivery(NamedTuple):
         return self.redelivered or self.died_of is not None
 
 
-class Turn(Enum):
+class DeliveryAction(Enum):
     """What to do with a window that was delivered."""
 
     WORK = "work"
@@ -55,8 +55,8 @@ class Turn(Enum):
 class Decision(NamedTuple):
     """`held`: what is held against the window, this delivery included."""
 
-    turn: Turn
-    held: Held
+    turn: DeliveryAction
+    held: BadEnds
 
 
 def delivery(request: Any) -> Delivery:
@@ -72,7 +72,7 @@ def suspect(window: Window) -> bool:
     return window.deliveries > 0 or window.deaths > 0
 
 
-def grounds(held: Held) -> tuple[str, str]:
+def grounds(held: BadEnds) -> tuple[str, str]:
     """Reason and detail with which a batch is refused for what is held against it."""
     reason, _, what = (held.cause or f"{WORKER_DIED}: unknown").partition(": ")
     return reason, f"ended {held.deaths} deliveries of its own, the last by {what}"
@@ -85,17 +85,17 @@ def decided(context: Context, work: Work, how: Delivery, *, alone: bool = False)
     When the work ends well, or the world ends it, nothing of this delivery is held against the window. When
     this process dies or meets another error, the count stays. With `alone`, this is a deposit, which takes
     one window after the other: a death before it is that of the window which it was at. Raises LostRace for
-    a window that is not open any more, `db.errors.Unavailable`.
+    a window that is not open any more, `db.errors.DatabaseUnavailable`.
     """
     window = work.window
     if not (how.again or window.rings > 1 or suspect(window)):
-        yield Decision(Turn.WORK, Held(0, 0, None))
+        yield Decision(DeliveryAction.WORK, BadEnds(0, 0, None))
         return
     died_of, tried_by = (None, how.id) if alone else (how.died_of, None)
     with db.engine.begin(context.engine) as connection:
         held = db.ledger.bad_ends.count(connection, window.id, died_of=died_of, tried_by=tried_by)
     decision = Decision(_turn(context, work, how, held), held)
-    if decision.turn is not Turn.WORK:
+    if decision.turn is not DeliveryAction.WORK:
         log.warning(
             "window_suspected",
             customer=work.slug,
@@ -109,19 +109,19 @@ def decided(context: Context, work: Work, how: Delivery, *, alone: bool = False)
         if is_the_worlds(error) or isinstance(error, Tripped):
             _take_back(context, window, tried_by)
         raise
-    if decision.turn is not Turn.CUT:
+    if decision.turn is not DeliveryAction.CUT:
         _take_back(context, window, tried_by)
 
 
-def _turn(context: Context, work: Work, how: Delivery, held: Held) -> Turn:
+def _turn(context: Context, work: Work, how: Delivery, held: BadEnds) -> DeliveryAction:
     bound = context.settings.deliveries
     if work.window.batches > 1:
-        return Turn.CUT if held.deliveries >= bound else Turn.WORK
+        return DeliveryAction.CUT if held.deliveries >= bound else DeliveryAction.WORK
     if held.deaths >= bound:
-        return Turn.REFUSE
-    return Turn.LEAVE if held.deliveries >= bound and how.redelivered else Turn.WORK
+        return DeliveryAction.REFUSE
+    return DeliveryAction.LEAVE if held.deliveries >= bound and how.redelivered else DeliveryAction.WORK
 
 
 def _take_back(context: Context, window: Window, tried_by: str | None) -> None:
-    with suppress(Unavailable), db.engine.begin(context.engine) as connection:
+    with suppress(DatabaseUnavailable), db.engine.begin(context.engine) as connection:
         db.ledger.bad_ends.take_back(connection, window.id, tried_by)

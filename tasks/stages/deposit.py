@@ -17,9 +17,9 @@ from streams.errors import StreamEnds
 from tasks.errors import Tripped
 from tasks.handover import Header
 from tasks.stages.context import Context
-from tasks.stages.deliveries import Decision, Delivery, Turn, decided
-from tasks.stages.deposit_transaction import Place, book, open_breaker
-from tasks.stages.processed_results import Drained, Ready, ready, unpacked, window_of
+from tasks.stages.deliveries import Decision, Delivery, DeliveryAction, decided
+from tasks.stages.deposit_transaction import CursorMove, book, open_breaker
+from tasks.stages.processed_results import OwedResult, PackedResult, ready, unpacked, window_of
 from tasks.stages.quarantine_rows import quarantine_rows
 from tasks.stages.split import renew, split
 
@@ -43,7 +43,7 @@ def run(context: Context, customer_id: int, window_id: int, delivery: Delivery) 
         if standing.halted or not standing.owed:
             return
         before = standing.next_offset
-        place = Place(customer_id=customer_id, standing=standing, before=before, after=before)
+        place = CursorMove(customer_id=customer_id, standing=standing, before=before, after=before)
         try:
             messages = _drain(context, standing.slug, before, window_id)
             if window_id in deposit(context, place, messages, delivery):
@@ -59,7 +59,7 @@ def run(context: Context, customer_id: int, window_id: int, delivery: Delivery) 
             _start_over(context, customer_id, before, error)
 
 
-def deposit(context: Context, place: Place, messages: Sequence[Message], delivery: Delivery) -> set[int]:
+def deposit(context: Context, place: CursorMove, messages: Sequence[Message], delivery: Delivery) -> set[int]:
     """Write what the ledger still lacks of `messages` and move the cursor past them, in one transaction.
 
     When a deposit of any of them ended badly before, in a transaction for each: so that one that ends this
@@ -78,12 +78,12 @@ def deposit(context: Context, place: Place, messages: Sequence[Message], deliver
 
 
 def _portion(
-    context: Context, drained: Sequence[Drained], owed: Mapping[int, Owed]
-) -> tuple[list[Ready], int | None]:
+    context: Context, drained: Sequence[PackedResult], owed: Mapping[int, Owed]
+) -> tuple[list[OwedResult], int | None]:
     """What is owed, in the order of the windows, and the offset behind it where the bytes that go to
     quarantine end the deposit: windows of unfit batches only are small results of large batches.
     """
-    taken: dict[int, Ready] = {}
+    taken: dict[int, OwedResult] = {}
     held_bytes = 0
     for one in drained:
         window_id = one.header.window_id
@@ -97,7 +97,9 @@ def _portion(
     return [taken[each] for each in sorted(taken)], None
 
 
-def _one_by_one(context: Context, place: Place, drained: Sequence[Drained], delivery: Delivery) -> set[int]:
+def _one_by_one(
+    context: Context, place: CursorMove, drained: Sequence[PackedResult], delivery: Delivery
+) -> set[int]:
     """As `deposit`, and a window that must not be deposited is passed over: its results are made again."""
     settled = set()
     for one in drained:
@@ -111,27 +113,27 @@ def _one_by_one(context: Context, place: Place, drained: Sequence[Drained], deli
             continue
         with decided(context, work, delivery, alone=True) as decision:
             match _turn(one.header, decision):
-                case Turn.WORK:
+                case DeliveryAction.WORK:
                     upto = replace(place, after=one.offset + 1)
                     book(context, upto, [ready(one, owed, quarantine_rows(context, one.header))])
                     place = replace(place, before=upto.after)
                     settled.add(window_id)
-                case Turn.CUT:
+                case DeliveryAction.CUT:
                     split(context, work, decision.held)
-                case Turn.REFUSE:
+                case DeliveryAction.REFUSE:
                     renew(context, work, decision.held)
-                case Turn.LEAVE:
+                case DeliveryAction.LEAVE:
                     settled.add(window_id)
     if place.before < place.after:
         book(context, place, [])
     return settled
 
 
-def _turn(header: Header, decision: Decision) -> Turn:
+def _turn(header: Header, decision: Decision) -> DeliveryAction:
     """A window that was refused is written unread, unless even that has ended deliveries since."""
     if not header.refused:
         return decision.turn
-    return Turn.WORK if decision.held.deaths <= header.deaths else Turn.LEAVE
+    return DeliveryAction.WORK if decision.held.deaths <= header.deaths else DeliveryAction.LEAVE
 
 
 def _drain(context: Context, slug: str, first: int, window_id: int) -> list[Message]:
@@ -152,7 +154,7 @@ def _drain(context: Context, slug: str, first: int, window_id: int) -> list[Mess
     return context.broker.read_until(processed(slug), first, enough, deadline_s=settings.read_deadline_s)
 
 
-def _owed(context: Context, customer_id: int, drained: Sequence[Drained]) -> dict[int, Owed]:
+def _owed(context: Context, customer_id: int, drained: Sequence[PackedResult]) -> dict[int, Owed]:
     with db.engine.look(context.engine) as connection:
         return db.ledger.deposits.undeposited(
             connection, customer_id, [one.header.window_id for one in drained]

@@ -13,13 +13,13 @@ import db.ledger.deposits
 import db.quarantine.rows
 import db.results
 from db.clock import now_us
-from db.ledger.deposits import DepositedWindow, Standing
+from db.ledger.deposits import DepositedWindow, DepositState
 from tasks.errors import Tripped
 from tasks.handover import Header
 from tasks.processors import merge_interactions, merge_rollups
 from tasks.stages.breaker import failures, tripped
 from tasks.stages.context import Context
-from tasks.stages.processed_results import Ready
+from tasks.stages.processed_results import OwedResult
 
 log = structlog.get_logger("worker")
 
@@ -27,16 +27,16 @@ MINUTE_US = 60_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class CursorMove:
     """Whose deposit this is, and from where to where it moves the cursor of the processed stream."""
 
     customer_id: int
-    standing: Standing
+    standing: DepositState
     before: int
     after: int
 
 
-def book(context: Context, place: Place, ready: Sequence[Ready]) -> None:
+def book(context: Context, place: CursorMove, ready: Sequence[OwedResult]) -> None:
     """Write these windows' results and move the cursor.
 
     Raises `LostRace` when the cursor is not at `place.before` any more, and `Tripped` when so much failed
@@ -67,7 +67,7 @@ def book(context: Context, place: Place, ready: Sequence[Ready]) -> None:
         log.warning("quarantine_bytes_withheld", customer=place.standing.slug, rows=len(withheld))
 
 
-def open_breaker(context: Context, place: Place, reason: str) -> None:
+def open_breaker(context: Context, place: CursorMove, reason: str) -> None:
     """Dispatch and deposits of the customer stop until an operator resumes it."""
     with db.engine.begin(context.engine) as connection:
         opened = db.ledger.breaker.trip(connection, place.customer_id, reason, now_us(connection))
@@ -75,7 +75,9 @@ def open_breaker(context: Context, place: Place, reason: str) -> None:
         log.error("breaker_opened", customer=place.standing.slug, reason=reason)
 
 
-def _check_breaker(connection: Connection, context: Context, place: Place, fresh: Sequence[Ready]) -> None:
+def _check_breaker(
+    connection: Connection, context: Context, place: CursorMove, fresh: Sequence[OwedResult]
+) -> None:
     accepted_upto = place.standing.accepted_upto
     judged = [one.header for one in fresh if one.first_offset > accepted_upto]
     if not any(failures(header) for header in judged):
@@ -88,7 +90,7 @@ def _check_breaker(connection: Connection, context: Context, place: Place, fresh
         raise Tripped(reason)
 
 
-def _write(connection: Connection, customer_id: int, ready: Sequence[Ready]) -> None:
+def _write(connection: Connection, customer_id: int, ready: Sequence[OwedResult]) -> None:
     """Merge the windows' results in memory, then write each row of them once."""
     if not ready:
         return
@@ -100,7 +102,7 @@ def _write(connection: Connection, customer_id: int, ready: Sequence[Ready]) -> 
     db.results.write_events(connection, customer_id, events)
 
 
-def _placed(one: Ready) -> pa.Table:
+def _placed(one: OwedResult) -> pa.Table:
     """The window's events with the key of their rows: window_id (int64) and position (int32)."""
     events = one.tables["events"]
     window_ids = pa.repeat(pa.scalar(one.header.window_id, pa.int64()), len(events))

@@ -30,7 +30,7 @@ from tasks.worker.failures import told_apart
 
 log = structlog.get_logger("worker")
 
-REQUEST = "tasks.worker.requests:Request"
+REQUEST = "tasks.worker.requests:StageRequest"
 OOM_SCORE = 500  # as if it held half of the memory more than it does
 
 

@@ -15,7 +15,7 @@ from tasks.handover import Handover, Header, pack, peek, read
 from tasks.processors import Processed, process as apply
 from tasks.stages.context import Context
 from tasks.stages.decode import TOO_LARGE, refuse
-from tasks.stages.deliveries import Delivery, Turn, decided, grounds
+from tasks.stages.deliveries import Delivery, DeliveryAction, decided, grounds
 from tasks.stages.split import split
 
 _pipeline = lru_cache(maxsize=1024)(parse)
@@ -34,11 +34,11 @@ def run(context: Context, data: bytes, delivery: Delivery) -> bool:
         return False
     with suppress(LostRace), decided(context, work, delivery) as decision:
         match decision.turn:
-            case Turn.WORK:
+            case DeliveryAction.WORK:
                 return publish(context, Handover(header, read(tables)))
-            case Turn.REFUSE:
+            case DeliveryAction.REFUSE:
                 return publish(context, refuse(work, *grounds(decision.held), decision.held.deaths))
-            case Turn.CUT:
+            case DeliveryAction.CUT:
                 split(context, work, decision.held)
     return False
 
@@ -48,7 +48,8 @@ def publish(context: Context, handed: Handover) -> bool:
     was cut in two, deposited meanwhile, or has to wait.
 
     Returns after the broker's confirm. Dying after it and before Celery's ack publishes the results once
-    more; the deposit takes a window's results once. Raises `streams.Unavailable` when the broker is away.
+    more; the deposit takes a window's results once. Raises `streams.errors.BrokerUnavailable` when the broker
+    is away.
     """
     results = process(handed)
     header = handed.header

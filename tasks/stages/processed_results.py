@@ -17,7 +17,7 @@ log = structlog.get_logger("worker")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drained:
+class PackedResult:
     """The results of one window, as they lie in the processed stream; the tables are still packed."""
 
     offset: int
@@ -36,7 +36,7 @@ class Drained:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ready:
+class OwedResult:
     """The results of one window that the ledger lacks."""
 
     header: Header
@@ -53,19 +53,19 @@ def window_of(message: Message) -> int | None:
         return None
 
 
-def unpacked(message: Message) -> Drained | None:
+def unpacked(message: Message) -> PackedResult | None:
     """None for what none of our workers wrote: it is passed over and stays in the stream."""
     try:
         header, packed = peek(decode_result(message.data).data)
     except (UnfitMessage, msgspec.MsgspecError) as error:
         log.error("result_not_understood", offset=message.offset, error=type(error).__name__)
         return None
-    return Drained(offset=message.offset, header=header, packed=packed)
+    return PackedResult(offset=message.offset, header=header, packed=packed)
 
 
-def ready(one: Drained, owed: Mapping[int, Owed], quarantined: Sequence[NewQuarantine]) -> Ready:
+def ready(one: PackedResult, owed: Mapping[int, Owed], quarantined: Sequence[NewQuarantine]) -> OwedResult:
     """The results with their tables read."""
-    return Ready(
+    return OwedResult(
         header=one.header,
         first_offset=owed[one.header.window_id].first_offset,
         tables=read(one.packed),

@@ -7,7 +7,7 @@ import structlog
 import db.engine
 import db.ledger.windows
 from db.errors import LostRace
-from db.ledger.bad_ends import Held
+from db.ledger.bad_ends import BadEnds
 from db.ledger.windows import Part, Window, Work
 from tasks.chains import ring
 from tasks.stages.context import Context
@@ -45,7 +45,7 @@ def _part(window: Window, first: int, last: int, held: Sequence[int], deliveries
     )
 
 
-def split(context: Context, work: Work, held: Held | None = None) -> bool:
+def split(context: Context, work: Work, held: BadEnds | None = None) -> bool:
     """Replace a window by its halves and ring them; False when it holds one batch and can't be cut.
 
     Of what is `held` against the window, or in its row, the halves inherit so much that one more bad end
@@ -60,7 +60,7 @@ def split(context: Context, work: Work, held: Held | None = None) -> bool:
     return True
 
 
-def renew(context: Context, work: Work, held: Held) -> None:
+def renew(context: Context, work: Work, held: BadEnds) -> None:
     """Replace a window by one that is the same but for its token, and ring it: results that are on their way
     are none of the new one's. It inherits what is `held` against the old one.
     """

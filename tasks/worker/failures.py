@@ -16,8 +16,8 @@ log = structlog.get_logger("worker")
 
 # What a later delivery of the same window may not meet. Nothing is held against a window for these.
 WORLDS = (
-    *(db.errors.Unavailable, db.errors.Misconfigured, db.errors.Lost),
-    *(streams.errors.Unavailable, streams.errors.Misconfigured, streams.errors.ForeignProcess),
+    *(db.errors.DatabaseUnavailable, db.errors.DatabaseMisconfigured, db.errors.Lost),
+    *(streams.errors.BrokerUnavailable, streams.errors.BrokerMisconfigured, streams.errors.ForeignProcess),
     *(streams.errors.StreamEnds, OperationalError, AMQPError, NotWhatWasBooked),
 )
 

@@ -46,7 +46,7 @@ def cause(error: BaseException) -> str | None:
     return None
 
 
-class Request(CeleryRequest):  # type: ignore[misc]  # celery has no types
+class StageRequest(CeleryRequest):  # type: ignore[misc]  # celery has no types
     """A message that a worker holds. This runs in the worker's parent."""
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:

@@ -54,7 +54,7 @@ class SharedQueues(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has
         self._timer = consumer.timer.call_repeatedly(LOOK_S, self._look, (consumer,))
 
     def stop(self, consumer: Any) -> None:
-        with suppress(db.errors.Unavailable), db.engine.begin(self._engine) as connection:
+        with suppress(db.errors.DatabaseUnavailable), db.engine.begin(self._engine) as connection:
             db.ledger.workers.leave(connection, consumer.hostname)
         if self._timer is not None:
             self._timer.cancel()
@@ -80,7 +80,7 @@ class SharedQueues(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has
                     return
                 elsewhere = set(self._attendance.processes(connection, time.monotonic()))
                 customers = db.customers.rows.everyone(connection)
-        except db.errors.Unavailable as error:
+        except db.errors.DatabaseUnavailable as error:
             log.warning("queues_not_looked_at", reason=str(error)[:200])
             return
         wanted = {

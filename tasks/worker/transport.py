@@ -23,7 +23,7 @@ def lost(channel: Any) -> bool:
     return not channel.is_open or bool(channel.reopened)
 
 
-class Connection(pyamqp.Connection):
+class TimedConnection(pyamqp.Connection):
     """py-amqp takes a read that timed out for a lack of news, and the next one reads on. Where an answer is
     owed (a confirm, a declaration) the connection is as good as lost, and what owns it must open another.
     """
@@ -41,11 +41,11 @@ class Connection(pyamqp.Connection):
 
 
 class Transport(pyamqp.Transport):
-    Connection = Connection
+    Connection = TimedConnection
 
 
 class SSLTransport(pyamqp.SSLTransport):
-    Connection = Connection
+    Connection = TimedConnection
 
 
 def use() -> None:

@@ -9,7 +9,7 @@ OUTCOMES = RECORDS / "outcomes.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class FaultReport:
     """One fault under traffic. `lost` counts batches and events, `duplicated` events; times in seconds:
     the longest one without a 202, and from the fault's end until all that was accepted is deposited."""
 
@@ -23,14 +23,14 @@ class Outcome:
     deposited_after_s: float
 
 
-def record(outcome: Outcome) -> None:
+def record(outcome: FaultReport) -> None:
     RECORDS.mkdir(parents=True, exist_ok=True)
     with OUTCOMES.open("a") as file:
         file.write(json.dumps(asdict(outcome)) + "\n")
 
 
-def table(outcomes: list[Outcome]) -> str:
-    names = [field.name for field in fields(Outcome)]
+def table(outcomes: list[FaultReport]) -> str:
+    names = [field.name for field in fields(FaultReport)]
     heads = [name.replace("_s", ", s").replace("_", " ") if name.endswith("_s") else name for name in names]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(names) + "|"]
     lines += ["| " + " | ".join(str(value) for value in asdict(one).values()) + " |" for one in outcomes]
@@ -38,7 +38,7 @@ def table(outcomes: list[Outcome]) -> str:
 
 
 def main() -> None:
-    written = table([Outcome(**json.loads(line)) for line in OUTCOMES.read_text().splitlines()])
+    written = table([FaultReport(**json.loads(line)) for line in OUTCOMES.read_text().splitlines()])
     (RECORDS / "table.md").write_text(written + "\n")
     print(written)
 

@@ -16,18 +16,18 @@ from deploy.local.rabbitmq import RabbitNode
 from streams import StreamSettings, raw
 from streams.address import parse
 from streams.connections.pool import Location, Pool
-from tests.cluster.outcomes import Outcome, record
-from tests.cluster.traffic import Traffic
+from tests.cluster.outcomes import FaultReport, record
+from tests.cluster.traffic import CustomerTraffic
 from tests.whole import Whole, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 AROUND = 40  # batches that have to be accepted before a fault, while a node is away, and afterwards
-Fault = Callable[[Cluster, Traffic, str], None]
+Fault = Callable[[Cluster, CustomerTraffic, str], None]
 RELEASE = "4.x" if os.environ.get("BROKER") == "4" else "3.10"
 
 
 def kill(number: int) -> Fault:
-    def fault(cluster: Cluster, traffic: Traffic, slug: str) -> None:
+    def fault(cluster: Cluster, traffic: CustomerTraffic, slug: str) -> None:
         cluster.kill(number)
         goes_on(traffic)
         cluster.start_node(number)
@@ -35,14 +35,14 @@ def kill(number: int) -> Fault:
     return fault
 
 
-def kill_the_leader(cluster: Cluster, traffic: Traffic, slug: str) -> None:
+def kill_the_leader(cluster: Cluster, traffic: CustomerTraffic, slug: str) -> None:
     leader = located(cluster.nodes[0], slug).leader.port
     ports = [urlsplit(node.stream_url).port for node in cluster.nodes]
     kill(ports.index(leader))(cluster, traffic, slug)
     assert located(cluster.nodes[0], slug).leader.port != leader, "nobody else had to lead"
 
 
-def roll(cluster: Cluster, traffic: Traffic, slug: str) -> None:
+def roll(cluster: Cluster, traffic: CustomerTraffic, slug: str) -> None:
     for number in range(SIZE):
         cluster.stop_node(number)
         goes_on(traffic)
@@ -56,7 +56,7 @@ FAULTS: dict[str, Fault] = {f"kill node {number + 1}": kill(number) for number i
 }
 
 
-def goes_on(traffic: Traffic) -> None:
+def goes_on(traffic: CustomerTraffic) -> None:
     since = time.monotonic()
     until(lambda: traffic.accepted_since(since) >= AROUND, "agents to be answered 202 again")
 
@@ -65,7 +65,7 @@ def goes_on(traffic: Traffic) -> None:
 def test_agents_are_answered_and_nothing_is_lost(
     cluster: Cluster, whole: Whole, slug: str, fault: str
 ) -> None:
-    traffic = Traffic(whole.url, whole.add_customer(slug))
+    traffic = CustomerTraffic(whole.url, whole.add_customer(slug))
     try:
         goes_on(traffic)
         began = time.monotonic()
@@ -78,7 +78,7 @@ def test_agents_are_answered_and_nothing_is_lost(
     refusals = {status: n for status, n in traffic.statuses().items() if status != 202}
     deposited_after_s = settle(whole, slug, traffic.accepted) - ended
     lost, duplicated, differences = compared(whole, slug, traffic)
-    outcome = Outcome(
+    outcome = FaultReport(
         fault=fault,
         broker=RELEASE,
         accepted=traffic.accepted,
@@ -107,7 +107,7 @@ def test_a_customer_is_added_and_served_while_the_first_node_is_away(
 ) -> None:
     cluster.kill(0)
     try:
-        traffic = Traffic(whole.url, whole.add_customer(slug))
+        traffic = CustomerTraffic(whole.url, whole.add_customer(slug))
         try:
             goes_on(traffic)
         finally:
@@ -148,7 +148,7 @@ def settle(whole: Whole, slug: str, accepted: int) -> float:
         engine.dispose()
 
 
-def compared(whole: Whole, slug: str, traffic: Traffic) -> tuple[int, int, list[str]]:
+def compared(whole: Whole, slug: str, traffic: CustomerTraffic) -> tuple[int, int, list[str]]:
     """Events missing, events too many, and every difference from the independent calculation in words."""
     engine = stored.engine(whole.environment["DATABASE_URL"])
     with engine.connect() as connection:

@@ -9,10 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pyarrow as pa
 
-from bench.agents.agent import Agent, Outcome, Retry, Sent
+from bench.agents.agent import Agent, PostOutcome, Retry, Sent
 from bench.agents.encode import Body
 from bench.agents.wire import Answer
-from bench.replay import Slice, batch_of
+from bench.replay import RowRange, batch_of
 from bench.spans.generate import generate
 
 SPANS = 100_000
@@ -36,7 +36,7 @@ class Watched(Agent):
         return answer, problem
 
 
-class Traffic:
+class CustomerTraffic:
     """Posts as one customer from its beginning to `stop`."""
 
     def __init__(self, url: str, key: str) -> None:
@@ -72,7 +72,7 @@ class Traffic:
 
     @property
     def accepted(self) -> int:
-        return sum(sent.outcome is Outcome.ACCEPTED for sent in list(self.sent))
+        return sum(sent.outcome is PostOutcome.ACCEPTED for sent in list(self.sent))
 
     def posted(self) -> pa.Table:
         """The spans of all batches that were begun."""
@@ -85,7 +85,7 @@ class Traffic:
                 with self._lock:
                     first, self._begun = self._begun, self._begun + BATCH
                 assert self._begun <= SPANS, "more was posted than there are spans"
-                rows = Slice(turn=0, first=first, last=first + BATCH)
+                rows = RowRange(turn=0, first=first, last=first + BATCH)
                 self.sent.append(agent.send(batch_of(self._spans, self._run, rows, "arrow", "zstd")))
         finally:
             agent.close()

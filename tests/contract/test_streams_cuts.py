@@ -7,16 +7,16 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import pytest
 
 from streams import Broker
-from streams.errors import Unavailable
+from streams.errors import BrokerUnavailable
 from tests.contract.conftest import MakeBroker, contents, eventually
 from tests.proxy import Proxy
 
 
 def outcomes(waiting: dict[bytes, "Future[None]"]) -> tuple[set[bytes], set[bytes]]:
-    """First bytes of the messages that were confirmed, and of those that were Unavailable."""
+    """First bytes of the messages that were confirmed, and of those that were BrokerUnavailable."""
     wait(waiting.values(), timeout=60)
     failed = {mark for mark, future in waiting.items() if future.exception(0) is not None}
-    assert all(isinstance(waiting[mark].exception(0), Unavailable) for mark in failed)
+    assert all(isinstance(waiting[mark].exception(0), BrokerUnavailable) for mark in failed)
     return set(waiting) - failed, failed
 
 
@@ -69,19 +69,19 @@ def test_a_broker_that_is_known_to_be_away_is_unavailable_at_once(
     broker.publish(stream, b"first", deadline_s=10)
     proxy.refuse()
     proxy.cut()
-    with pytest.raises(Unavailable):
+    with pytest.raises(BrokerUnavailable):
         broker.publish(stream, b"second", deadline_s=10)
 
     def known() -> bool:
         started = time.monotonic()
-        with pytest.raises(Unavailable) as away:
+        with pytest.raises(BrokerUnavailable) as away:
             broker.publish(stream, b"third", deadline_s=10)
         return time.monotonic() - started < 0.5 and away.value.retry_after_s > 1
 
     eventually(known, "the broker is known to be away")
     attempts = proxy.refused
     for _ in range(20):
-        with pytest.raises(Unavailable):
+        with pytest.raises(BrokerUnavailable):
             broker.publish(stream, b"third", deadline_s=10)
     assert proxy.refused - attempts <= 2
 
@@ -105,6 +105,6 @@ def test_a_silent_connection_is_given_up_after_two_heartbeats(
     broker.publish(stream, b"first", deadline_s=10)
     proxy.freeze()
     started = time.monotonic()
-    with pytest.raises(Unavailable, match="silent"):
+    with pytest.raises(BrokerUnavailable, match="silent"):
         broker.publish(stream, b"second", deadline_s=60)
     assert 1 < time.monotonic() - started < 20

@@ -5,7 +5,7 @@ from kombu import Connection
 
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker, declaring, raw
-from streams.errors import Misconfigured, Unavailable
+from streams.errors import BrokerMisconfigured, BrokerUnavailable
 from tests.contract.conftest import MakeBroker
 
 WANTED = {"max_bytes": 10_000_000, "max_age_s": 3600, "segment_bytes": 1_000_000}
@@ -32,7 +32,7 @@ def test_an_existing_stream_with_another_argument_is_refused(
     broker: Broker, name: str, argument: str
 ) -> None:
     broker.declare(name, **WANTED)
-    with pytest.raises(Misconfigured, match=name):
+    with pytest.raises(BrokerMisconfigured, match=name):
         broker.declare(name, **(WANTED | {argument: WANTED[argument] + 1}))
     broker.delete(name)
 
@@ -42,7 +42,7 @@ def test_an_argument_that_the_broker_ignored_is_found_out(
 ) -> None:
     """The stream protocol takes any argument's name and says OK; this is the typo nobody notices."""
     monkeypatch.setattr(declaring, "MAX_AGE", "max-agee")
-    with pytest.raises(Misconfigured, match="x-max-age"):
+    with pytest.raises(BrokerMisconfigured, match="x-max-age"):
         broker.declare(name, **WANTED)
     broker.delete(name)
 
@@ -64,6 +64,6 @@ def test_without_amqp_a_stream_cannot_be_verified_and_nobody_pretends(
     make_broker: MakeBroker, broker: Broker, name: str
 ) -> None:
     blind = make_broker(broker_url="amqp://guest:guest@127.0.0.1:1//", connect_timeout_s=2)
-    with pytest.raises(Unavailable):
+    with pytest.raises(BrokerUnavailable):
         blind.declare(name, **WANTED)
     broker.delete(name)

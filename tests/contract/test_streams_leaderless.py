@@ -7,7 +7,7 @@ import pytest
 from bench.installation.leaderless import leaderless
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker, raw
-from streams.errors import Unavailable
+from streams.errors import BrokerUnavailable
 from tests.whole import until
 
 HOURS_S = 3 * 3600.0
@@ -23,7 +23,7 @@ def test_reading_a_stream_that_stays_without_leader_is_given_up_long_before_the_
             lambda: broker.last_offset(stream, deadline_s=HOURS_S),
             lambda: broker.read_until(stream, 0, lambda _: True, deadline_s=HOURS_S),
         ):
-            with pytest.raises(Unavailable):
+            with pytest.raises(BrokerUnavailable):
                 ask()
     assert [bytes(message.data) for message in broker.read(stream, 0, 0, deadline_s=60)] == [b"kept"]
 
@@ -39,7 +39,7 @@ def test_a_stream_that_ends_the_connections_of_who_reads_it_costs_the_followers_
     until(lambda: well.next_offset == broken.next_offset == 1, "both followers to have the first message")
     with leaderless(rabbitmq, stream, led_for_moments=True):
         for _ in range(2):
-            with pytest.raises(Unavailable):
+            with pytest.raises(BrokerUnavailable):
                 broker.read(stream, 0, 0, deadline_s=HOURS_S)
         until(lambda: broken.losses > 1, "the follower of the broken stream to have tried again")
         broker.publish(other, b"second", deadline_s=20)
@@ -54,6 +54,6 @@ def test_a_stream_that_ends_the_connections_of_who_reads_it_costs_the_followers_
 def published(broker: Broker, stream: str) -> bool:
     try:
         broker.publish(stream, secrets.token_bytes(8), deadline_s=20)
-    except Unavailable:
+    except BrokerUnavailable:
         return False
     return True

@@ -7,7 +7,7 @@ import pytest
 
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker
-from streams.errors import Unavailable
+from streams.errors import BrokerUnavailable
 from tests.contract.conftest import MakeBroker, contents, eventually
 from tests.proxy import Proxy
 
@@ -52,7 +52,7 @@ def test_a_process_turns_to_the_next_address_when_the_one_it_uses_is_dead(
         def published(message: bytes = b"%d" % number) -> bool:
             try:
                 many_ways.publish(stream, message, deadline_s=5)
-            except Unavailable:
+            except BrokerUnavailable:
                 return False
             return True
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from streams import Broker, raw
-from streams.errors import ForeignProcess, Overloaded, StreamMissing, TooLarge, Unavailable
+from streams.errors import BrokerUnavailable, ForeignProcess, Overloaded, StreamMissing, TooLarge
 from tests.contract.conftest import MakeBroker, contents, eventually
 from tests.proxy import Proxy
 
@@ -58,7 +58,7 @@ def test_a_confirm_that_never_comes_is_unavailable_at_the_deadline(
     broker.publish(stream, b"first", deadline_s=10)
     proxy.freeze()
     started = time.monotonic()
-    with pytest.raises(Unavailable, match="outcome unknown"):
+    with pytest.raises(BrokerUnavailable, match="outcome unknown"):
         broker.publish(stream, b"second", deadline_s=0.5)
     assert 0.4 < time.monotonic() - started < 5
 
@@ -133,7 +133,7 @@ def is_overloaded(broker: Broker, stream: str) -> bool:
         broker.publish(stream, bytes(40_000), deadline_s=0.05)
     except Overloaded:
         return time.monotonic() - started < 0.05
-    except Unavailable:
+    except BrokerUnavailable:
         return False
     return False
 
@@ -148,7 +148,7 @@ def test_a_process_past_its_bound_of_unconfirmed_bytes_is_overloaded_on_every_st
         for name in (stream, other):
             broker.publish(name, b"first", deadline_s=10)
         proxy.freeze()
-        with pytest.raises(Unavailable, match="outcome unknown"):
+        with pytest.raises(BrokerUnavailable, match="outcome unknown"):
             broker.publish(stream, bytes(60_000), deadline_s=0.2)
         with pytest.raises(Overloaded, match="process"):
             broker.publish(other, bytes(50_000), deadline_s=10)
@@ -164,7 +164,7 @@ def test_bytes_of_messages_that_were_confirmed_or_given_up_are_free_again(
     for _ in range(20):
         broker.publish(stream, bytes(90_000), deadline_s=10)
     proxy.freeze()
-    with pytest.raises(Unavailable):
+    with pytest.raises(BrokerUnavailable):
         broker.publish(stream, bytes(90_000), deadline_s=0.2)
     proxy.cut()
     proxy.thaw()
@@ -182,7 +182,7 @@ def test_publishing_to_no_stream_says_so(broker: Broker, slug: str) -> None:
 def publishes(broker: Broker, stream: str) -> bool:
     try:
         broker.publish(stream, b"lost", deadline_s=10)
-    except Unavailable:
+    except BrokerUnavailable:
         return False
     return True
 
@@ -245,8 +245,8 @@ def test_close_ends_the_thread_and_fails_whoever_waits(
         eventually(lambda: any(b"second" in sent for sent in proxy.sent), "it is sent")
         threads = stream_threads()
         broker.close()
-        with pytest.raises(Unavailable):
+        with pytest.raises(BrokerUnavailable):
             waiting.result(10)
     assert stream_threads() == threads - 1
-    with pytest.raises(Unavailable, match="closed"):
+    with pytest.raises(BrokerUnavailable, match="closed"):
         broker.publish(stream, b"third", deadline_s=1)

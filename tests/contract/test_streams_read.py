@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from streams import Broker, raw
-from streams.errors import StreamEnds, StreamMissing, Unavailable
+from streams.errors import BrokerUnavailable, StreamEnds, StreamMissing
 from tests.contract.conftest import MakeBroker, eventually
 from tests.proxy import Proxy
 
@@ -129,7 +129,7 @@ def test_a_read_that_gets_no_answer_is_unavailable_at_its_deadline(
         lambda: broker.last_offset(stream, deadline_s=0.3),
     ):
         started = time.monotonic()
-        with pytest.raises(Unavailable):
+        with pytest.raises(BrokerUnavailable):
             call()
         assert time.monotonic() - started < 5
     assert not broker.ready(0.2)

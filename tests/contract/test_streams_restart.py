@@ -9,7 +9,7 @@ import pytest
 
 from deploy.local import rabbitmq as local_rabbitmq
 from streams import raw
-from streams.errors import Unavailable
+from streams.errors import BrokerUnavailable
 from tests.contract.conftest import MakeBroker, contents, eventually
 
 DEADLINE_S = 5.0
@@ -42,7 +42,7 @@ def test_a_broker_that_stops_while_we_publish_loses_nothing_that_was_confirmed(
             try:
                 broker.publish(stream, b"%d" % number, deadline_s=DEADLINE_S)
                 confirmed.append(number)
-            except Unavailable:
+            except BrokerUnavailable:
                 failed.append(number)
                 stop.wait(0.02)
             slowest[0] = max(slowest[0], time.monotonic() - started)

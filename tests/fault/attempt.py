@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from tests.fault.audit import RECOVERS_WITHIN_S, Outcome, audit, deposited, record, recovered, settle
+from tests.fault.audit import RECOVERS_WITHIN_S, FaultAudit, audit, deposited, record, recovered, settle
 from tests.fault.installation import Installation
 from tests.fault.traffic import Traffic
 from tests.whole import until
@@ -12,7 +12,7 @@ CUSTOMERS = 2
 Fault = Callable[[Installation], None]
 
 
-def attempt(installation: Installation, name: str, fault: Fault, *, keep: bool = True) -> Outcome:
+def attempt(installation: Installation, name: str, fault: Fault, *, keep: bool = True) -> FaultAudit:
     """Let the fault happen under traffic, and fail when anything is lost, doubled or slow to come back.
 
     `fault` returns when it is over. The outcome is kept for the table unless told otherwise.

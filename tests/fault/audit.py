@@ -30,7 +30,7 @@ _DEPOSITED = text(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class FaultAudit:
     """One try of a fault. `lost`: batches that were answered 202, and events; `duplicated`: events."""
 
     fault: str
@@ -84,7 +84,7 @@ def settle(installation: Installation, traffic: Traffic) -> None:
         until(settled, f"the last batches of {each.slug}", deadline_s=PATIENCE_S)
 
 
-def audit(installation: Installation, traffic: Traffic, *, fault: str, recovered_s: float) -> Outcome:
+def audit(installation: Installation, traffic: Traffic, *, fault: str, recovered_s: float) -> FaultAudit:
     """Compare everything with everything; call it when all has settled."""
     lost = duplicated = 0
     differences: list[str] = []
@@ -98,7 +98,7 @@ def audit(installation: Installation, traffic: Traffic, *, fault: str, recovered
         differences += named
         differences += _flask(installation, "books", "--customer", each.slug, "--results")
         differences += _flask(installation, "verify", each.slug)
-    return Outcome(
+    return FaultAudit(
         fault=fault,
         database=installation.engine.dialect.name,
         batches=sum(len(each.accepted()) for each in traffic.streams),
@@ -131,7 +131,7 @@ def _flask(installation: Installation, *arguments: str) -> list[str]:
     return [] if done.exit_code == 0 else [f"flask {' '.join(arguments)}: {done.output[:1000]}"]
 
 
-def record(outcome: Outcome) -> None:
+def record(outcome: FaultAudit) -> None:
     """Keep the outcome for `tests.fault.table`."""
     RECORDS.mkdir(parents=True, exist_ok=True)
     with OUTCOMES.open("a") as file:

@@ -45,12 +45,12 @@ def main(arguments: list[str]) -> None:
             plans.setdefault(target, []).append(wrap)
     for target, wrap in mutants.MUTANTS.get(os.environ.get("FAULT_WITHOUT", ""), {}).items():
         plans.setdefault(target, []).append(wrap)
-    sys.meta_path.insert(0, _Planter(plans))
+    sys.meta_path.insert(0, _PatchingFinder(plans))
     sys.argv = [module, *rest]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-class _Planter(importlib.abc.MetaPathFinder):
+class _PatchingFinder(importlib.abc.MetaPathFinder):
     """Wraps functions of a module as soon as it has been loaded, by whichever process loads it."""
 
     def __init__(self, plans: dict[str, list[Wrap]]) -> None:

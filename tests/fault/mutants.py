@@ -13,8 +13,8 @@ Wrap = Callable[[ModuleType], None]
 
 def _answer_without_confirm(module: ModuleType) -> None:
     """202 as soon as the batch is on its way."""
-    waiting: Any = module
-    waiting.Waiter.wait = lambda *_: None
+    confirms: Any = module
+    confirms.ConfirmWaiter.wait = lambda *_: None
 
 
 def _dispatch_without_comparing(module: ModuleType) -> None:

@@ -33,7 +33,7 @@ POINTS: tuple[Point, ...] = (
     Point(
         name="confirm-unseen",
         role="receiver",
-        target="streams.publishing.stream_publisher:Lane.confirmed",
+        target="streams.publishing.stream_publisher:StreamPublisher.confirmed",
         when="before",
         says="the broker has confirmed a batch and nobody has seen it",
     ),

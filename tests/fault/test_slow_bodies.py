@@ -7,7 +7,7 @@ import pytest
 
 from tests.fault.attempt import attempt
 from tests.fault.installation import Installation
-from tests.slow import Agent, answers, crowd, head
+from tests.slow import SlowAgent, answers, crowd, head
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
@@ -34,7 +34,7 @@ def test_slow_bodies_cost_no_batch_a_second_try(installation: Installation) -> N
                 for at, agent in enumerate(strangers):
                     assert answers(agent, 1) == [401]
                     agent.close()
-                    strangers[at] = Agent(port)
+                    strangers[at] = SlowAgent(port)
             for agent in strangers:
                 agent.close()
 

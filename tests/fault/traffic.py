@@ -10,9 +10,9 @@ from functools import cache
 
 import pyarrow as pa
 
-from bench.agents.agent import Outcome, Retry, Sent
-from bench.agents.fleet import Pace, post_all
-from bench.replay import Slice, batch_of
+from bench.agents.agent import PostOutcome, Retry, Sent
+from bench.agents.fleet import RateLimiter, post_all
+from bench.replay import RowRange, batch_of
 from bench.spans.generate import generate
 from bench.spans.oddities import Oddities
 
@@ -42,13 +42,13 @@ class Stream:
     encoding: str
     run: str = field(default_factory=lambda: secrets.token_hex(4))
     answered: dict[str, Sent] = field(default_factory=dict)
-    taken: list[Slice] = field(default_factory=list)
+    taken: list[RowRange] = field(default_factory=list)
     work: "Future[object] | None" = None
 
     def accepted(self) -> set[str]:
         """The ids of the batches that were answered 202 (200 for OTLP) so far."""
         return {
-            batch_id for batch_id, sent in list(self.answered.items()) if sent.outcome is Outcome.ACCEPTED
+            batch_id for batch_id, sent in list(self.answered.items()) if sent.outcome is PostOutcome.ACCEPTED
         }
 
     def posted(self) -> pa.Table:
@@ -95,15 +95,15 @@ class Traffic:
             url=url,
             key=stream.key,
             threads=3,
-            pace=Pace(EVENTS_PER_S),
+            pace=RateLimiter(EVENTS_PER_S),
             retry=RETRY,
             on_sent=lambda sent: stream.answered.__setitem__(sent.batch_id, sent),
         )
 
-    def _plans(self, stream: Stream) -> Iterator[Slice]:
+    def _plans(self, stream: Stream) -> Iterator[RowRange]:
         for first in range(0, SPANS, BATCH):
             if self._stopping.is_set():
                 return
-            rows = Slice(turn=0, first=first, last=first + BATCH)
+            rows = RowRange(turn=0, first=first, last=first + BATCH)
             stream.taken.append(rows)
             yield rows

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deploy.local import ports
 from tests.receiver import stop
-from tests.slow import Agent, answers, head
+from tests.slow import SlowAgent, answers, head
 from tests.whole import ROOT, until
 
 
@@ -33,14 +33,14 @@ def test_the_empty_handler_takes_bodies_that_come_with_their_head_and_later(tmp_
         def answered() -> bool:
             assert process.poll() is None, log.read_text()
             try:
-                with Agent(port) as agent:
+                with SlowAgent(port) as agent:
                     agent.sendall(head(None, "Content-Length: 2") + b"{}")
                     return answers(agent, 1) == [202]
             except ConnectionError:
                 return False
 
         until(answered, "an answer of the empty handler")
-        with Agent(port) as agent:
+        with SlowAgent(port) as agent:
             agent.sendall(head(None, "Content-Length: 200000"))
             for _ in range(20):
                 agent.sendall(b"x" * 10_000)

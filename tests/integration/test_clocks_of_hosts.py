@@ -26,8 +26,8 @@ from tasks.handover import Header, UnfitRow
 from tasks.processors import schemas
 from tasks.settings import TaskSettings
 from tasks.stages.context import Context
-from tasks.stages.deposit_transaction import Place, book
-from tasks.stages.processed_results import Ready
+from tasks.stages.deposit_transaction import CursorMove, book
+from tasks.stages.processed_results import OwedResult
 from tests import receiver as receivers
 from tests.integration.ledger_rows import (
     add_customer,
@@ -42,7 +42,7 @@ from tests.whole import until
 from webapp.app import build
 from webapp.limits.decision import Limits
 from webapp.limits.meters import Meters
-from webapp.limits.quota_sync import Usage
+from webapp.limits.quota_sync import QuotaSync
 from webapp.metrics import CustomerCounts
 from webapp.problems import Problem
 
@@ -136,8 +136,8 @@ def failed_at(
         "rollups": schemas.ROLLUPS.empty_table(),
         "events": EVENTS.empty_table(),
     }
-    ready = Ready(header=header, first_offset=window.first_offset, tables=results, quarantined=[])
-    place = Place(customer_id=customer.id, standing=standing, before=before, after=before + 1)
+    ready = OwedResult(header=header, first_offset=window.first_offset, tables=results, quarantined=[])
+    place = CursorMove(customer_id=customer.id, standing=standing, before=before, after=before + 1)
     broker = Broker(StreamSettings())
     book(Context(engine=engine, broker=broker, settings=TaskSettings(), app=celery), place, [ready])
 
@@ -220,7 +220,7 @@ def test_a_host_whose_clock_differs_is_told_once_until_it_is_right_again(
 def limits_of(engine: Engine, customer: Customer) -> Limits:
     """As a receiver has them that has just looked the customer up."""
     meters = Meters(lanes=1)
-    found = Limits(meters, Usage(engine, meters), CustomerCounts(10), receivers=1, later_s=(1, 5))
+    found = Limits(meters, QuotaSync(engine, meters), CustomerCounts(10), receivers=1, later_s=(1, 5))
     with read(engine) as conn:
         found.learn(conn, customer)
     return found

@@ -37,7 +37,7 @@ def test_lag_tells_what_is_in_flight_and_how_long_the_rest_took(engine: Engine, 
         NOW_US - 7,
     )
     assert (first.deposited_batches, first.deposited_events) == (100, 100)
-    assert first.latency == lag.Latency(
+    assert first.latency == lag.DepositLatency(
         batches=100, p50_us=50_500, p99_us=99_500, p999_us=99_500, max_us=99_500
     )
     assert (second.slug, second.windows, second.oldest_accepted_at, second.latency) == (

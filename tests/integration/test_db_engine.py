@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 
 from db.customers import pipeline_versions, rows as customers
 from db.engine import begin, connect, read
-from db.errors import Misconfigured, Unavailable
+from db.errors import DatabaseMisconfigured, DatabaseUnavailable
 from db.settings import DatabaseSettings
 from tests.integration.ledger_rows import at_once
 
@@ -31,7 +31,7 @@ def test_a_writer_that_waits_too_long_for_another_is_unavailable(database_url: s
             customer = customers.add(conn, slug)
         with begin(engine) as first:
             customers.set_state(first, customer.id, "paused")
-            with pytest.raises(Unavailable), begin(engine) as second:
+            with pytest.raises(DatabaseUnavailable), begin(engine) as second:
                 customers.set_state(second, customer.id, "blocked")
         with read(engine) as conn:
             assert customers.everyone(conn)[0].state == "paused"
@@ -75,7 +75,7 @@ def test_a_full_pool_is_unavailable(database_url: str) -> None:
     with (
         impatient(database_url, pool_size=1) as engine,
         read(engine),
-        pytest.raises(Unavailable, match="free"),
+        pytest.raises(DatabaseUnavailable, match="free"),
         read(engine),
     ):
         pass
@@ -91,7 +91,7 @@ def test_an_unpooled_engine_keeps_no_connection(database_url: str) -> None:
 def test_a_statement_that_takes_too_long_is_unavailable(postgresql_url: str) -> None:
     with (
         impatient(postgresql_url, statement_timeout_s=0.2) as engine,
-        pytest.raises(Unavailable, match="statement timeout"),
+        pytest.raises(DatabaseUnavailable, match="statement timeout"),
         begin(engine) as conn,
     ):
         conn.execute(text("SELECT pg_sleep(30)"))
@@ -107,7 +107,7 @@ def test_a_connection_that_the_server_ends_is_unavailable_and_the_next_one_works
                     other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
                 conn.execute(text("SELECT 1"))
 
-        with pytest.raises(Unavailable):
+        with pytest.raises(DatabaseUnavailable):
             be_ended()
         with begin(engine) as conn:
             assert conn.execute(text("SELECT 1")).scalar_one() == 1
@@ -138,7 +138,7 @@ def test_deadlocked_writers_end_with_one_unavailable(engine: Engine, slug: str) 
                 if engine.dialect.name == "postgresql":
                     barrier.wait(30)
                 customers.set_state(conn, order[1], "paused")
-        except Unavailable as error:
+        except DatabaseUnavailable as error:
             raised.append(error)
 
     threads = [threading.Thread(target=write, args=(order,)) for order in (pair, pair[::-1])]
@@ -151,21 +151,21 @@ def test_deadlocked_writers_end_with_one_unavailable(engine: Engine, slug: str) 
 
 def test_a_server_that_is_not_there_is_unavailable() -> None:
     engine = connect(DatabaseSettings(url="postgresql://nobody@127.0.0.1:1/none"))
-    with pytest.raises(Unavailable), read(engine):
+    with pytest.raises(DatabaseUnavailable), read(engine):
         pass
 
 
 def test_a_database_without_tables_says_how_to_get_them(tmp_path: Path) -> None:
     engine = connect(DatabaseSettings(url=f"sqlite:///{tmp_path / 'empty.db'}"))
-    with pytest.raises(Misconfigured, match="alembic upgrade head"), read(engine) as conn:
+    with pytest.raises(DatabaseMisconfigured, match="alembic upgrade head"), read(engine) as conn:
         customers.everyone(conn)
 
 
 def test_another_kind_of_database_is_refused_without_showing_the_password() -> None:
-    with pytest.raises(Misconfigured, match="mysql") as refused:
+    with pytest.raises(DatabaseMisconfigured, match="mysql") as refused:
         connect(DatabaseSettings(url="mysql://me:secret@host/name"))
     assert "secret" not in str(refused.value)
-    with pytest.raises(Misconfigured) as refused:
+    with pytest.raises(DatabaseMisconfigured) as refused:
         connect(DatabaseSettings(url="not a url secret"))
     assert "secret" not in str(refused.value)
 

@@ -15,7 +15,7 @@ from db.clock import now_us
 from db.customers import rows as customers
 from db.customers.rows import Customer
 from db.engine import begin, connect, read
-from db.errors import Unavailable
+from db.errors import DatabaseUnavailable
 from db.results import prepare, write_events
 from db.retention import partitions
 from db.retention.pruning import prune
@@ -171,7 +171,7 @@ def test_results_are_added_up_for_longer_than_a_statement_may_take(
     home.broker.declare(raw(customer.slug), max_bytes=10**7, max_age_s=3600, segment_bytes=10**6)
     hasty = in_haste(engine)
     lock = "LOCK TABLE interactions IN ACCESS EXCLUSIVE MODE"
-    with held(engine, lock), pytest.raises(Unavailable), read(hasty) as conn:
+    with held(engine, lock), pytest.raises(DatabaseUnavailable), read(hasty) as conn:
         books.results(conn, customer.id)
     with ThreadPoolExecutor(1) as thread:
         with held(engine, lock):

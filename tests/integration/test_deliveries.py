@@ -10,14 +10,14 @@ import db.ledger.bad_ends
 from db.accounting import books
 from db.customers.rows import Customer
 from db.engine import begin, read
-from db.errors import LostRace, Unavailable
+from db.errors import DatabaseUnavailable, LostRace
 from db.ledger import windows
 from db.ledger.windows import Part, Work
 from streams import Broker, StreamSettings
 from tasks.celery import app
 from tasks.settings import TaskSettings
 from tasks.stages.context import Context
-from tasks.stages.deliveries import Delivery, Turn, decided
+from tasks.stages.deliveries import Delivery, DeliveryAction, decided
 from tasks.stages.split import halves
 from tests.integration.ledger_rows import add_customer, claim, deposit, deposited, record
 
@@ -51,7 +51,7 @@ def work(engine: Engine, window_id: int) -> Work:
 
 def ends(
     context: Context, window_id: int, how: Delivery, error: BaseException, *, alone: bool = False
-) -> Turn:
+) -> DeliveryAction:
     """Deliver the window and end with that error; returns what was to be done with it."""
     turns = []
     with suppress(type(error)), decided(context, work(context.engine, window_id), how, alone=alone) as found:
@@ -61,7 +61,7 @@ def ends(
     return turn
 
 
-def killed_at(context: Context, window_id: int, how: Delivery, *, alone: bool = False) -> Turn:
+def killed_at(context: Context, window_id: int, how: Delivery, *, alone: bool = False) -> DeliveryAction:
     return ends(context, window_id, how, Killed(), alone=alone)
 
 
@@ -72,7 +72,7 @@ def held(engine: Engine, window_id: int) -> tuple[int, int]:
 
 def test_a_first_delivery_is_not_counted(context: Context, customer: Customer) -> None:
     window_id = record(context.engine, customer, claim(context.engine, customer), 0, 9)
-    assert killed_at(context, window_id, FIRST) is Turn.WORK
+    assert killed_at(context, window_id, FIRST) is DeliveryAction.WORK
     assert held(context.engine, window_id) == (0, 0)
 
 
@@ -82,7 +82,7 @@ def test_a_window_of_many_batches_is_cut_after_three_bad_ends(
 ) -> None:
     window_id = record(context.engine, customer, claim(context.engine, customer), 0, 9)
     turns = [killed_at(context, window_id, delivery) for delivery in (FIRST, how, how, how)]
-    assert turns == [Turn.WORK, Turn.WORK, Turn.WORK, Turn.CUT]
+    assert turns == [DeliveryAction.WORK, DeliveryAction.WORK, DeliveryAction.WORK, DeliveryAction.CUT]
 
 
 def test_a_half_is_cut_after_one_more_bad_end(context: Context, customer: Customer) -> None:
@@ -91,16 +91,19 @@ def test_a_half_is_cut_after_one_more_bad_end(context: Context, customer: Custom
     parts = halves(work(engine, window_id).window, deliveries=context.settings.deliveries - 2)
     with begin(engine) as connection:
         left, right = windows.split(connection, window_id, parts)
-    assert [killed_at(context, left, how) for how in (FIRST, DEAD)] == [Turn.WORK, Turn.CUT]
+    assert [killed_at(context, left, how) for how in (FIRST, DEAD)] == [
+        DeliveryAction.WORK,
+        DeliveryAction.CUT,
+    ]
     with decided(context, work(engine, right), FIRST) as decision:
-        assert decision.turn is Turn.WORK
+        assert decision.turn is DeliveryAction.WORK
     assert held(engine, right) == (context.settings.deliveries - 2, 0)
 
 
 def test_a_batch_alone_is_refused_after_three_deaths_of_its_own(context: Context, customer: Customer) -> None:
     window_id = record(context.engine, customer, claim(context.engine, customer), 0, 0)
     turns = [killed_at(context, window_id, how) for how in (FIRST, DEAD, DEAD, DEAD)]
-    assert turns == [Turn.WORK, Turn.WORK, Turn.WORK, Turn.REFUSE]
+    assert turns == [DeliveryAction.WORK, DeliveryAction.WORK, DeliveryAction.WORK, DeliveryAction.REFUSE]
 
 
 def test_a_batch_alone_is_never_refused_for_restarts_but_left_to_be_rung_later(
@@ -108,8 +111,8 @@ def test_a_batch_alone_is_never_refused_for_restarts_but_left_to_be_rung_later(
 ) -> None:
     window_id = record(context.engine, customer, claim(context.engine, customer), 0, 0)
     turns = [killed_at(context, window_id, REDELIVERED) for _ in range(20)]
-    assert turns == [Turn.WORK, Turn.WORK] + [Turn.LEAVE] * 18
-    assert killed_at(context, window_id, FIRST) is Turn.WORK
+    assert turns == [DeliveryAction.WORK, DeliveryAction.WORK] + [DeliveryAction.LEAVE] * 18
+    assert killed_at(context, window_id, FIRST) is DeliveryAction.WORK
     assert held(context.engine, window_id)[1] == 0
 
 
@@ -119,8 +122,8 @@ def test_what_ends_well_or_by_the_worlds_doing_is_held_against_nothing(
     window_id = record(context.engine, customer, claim(context.engine, customer), 0, 9)
     for _ in range(5):
         with decided(context, work(context.engine, window_id), REDELIVERED) as decision:
-            assert decision.turn is Turn.WORK
-        assert ends(context, window_id, REDELIVERED, Unavailable("away")) is Turn.WORK
+            assert decision.turn is DeliveryAction.WORK
+        assert ends(context, window_id, REDELIVERED, DatabaseUnavailable("away")) is DeliveryAction.WORK
     assert held(context.engine, window_id) == (0, 0)
 
 
@@ -165,6 +168,6 @@ def test_a_part_can_begin_with_what_was_held_against_its_window(context: Context
         (renewed,) = windows.split(connection, window_id, [part])
     assert held(engine, renewed) == (5, 3)
     with decided(context, work(engine, renewed), FIRST) as decision:
-        assert (decision.turn, decision.held.cause) == (Turn.REFUSE, "x: y")
+        assert (decision.turn, decision.held.cause) == (DeliveryAction.REFUSE, "x: y")
     with read(engine) as connection:
         assert books.ledger(connection, customer.id).differences() == []

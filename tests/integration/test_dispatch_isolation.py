@@ -13,7 +13,7 @@ from sqlalchemy import Engine, create_engine, text
 from bench.installation.leaderless import leaderless
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker, raw
-from streams.errors import Unavailable
+from streams.errors import BrokerUnavailable
 from tests.envelopes import envelope
 from tests.integration.test_whole import event, ndjson, scalar
 from tests.receiver import stands_still
@@ -84,7 +84,7 @@ def test_a_leaderless_and_a_deleted_stream_stop_their_own_customers_only(
 
 def published(broker: Broker, slug: str) -> bool:
     """Whether a batch could be published; one that could not may be in the stream all the same, once."""
-    with suppress(Unavailable):
+    with suppress(BrokerUnavailable):
         publish(broker, [slug])
         return True
     return False

@@ -17,7 +17,7 @@ from db.engine import begin
 from deploy.local.rabbitmq import RabbitNode
 from tasks.chains import ring, ring_deposit
 from tasks.dispatcher.doorbells import Doorbells
-from tasks.dispatcher.raw_streams.feed import Feed, Rung
+from tasks.dispatcher.raw_streams.feed import Feed, LastRing
 from tasks.dispatcher.scheduling.queue_depth import Queues
 from tasks.queues import STAGES
 from tasks.settings import TaskSettings
@@ -25,7 +25,7 @@ from tasks.worker import transport
 from tests.integration.ledger_rows import add_customer, claim, record
 from tests.proxy import Proxy
 
-STALE = Rung(time.monotonic() - 10_000.0)
+STALE = LastRing(time.monotonic() - 10_000.0)
 
 
 def test_doorbells_in_a_queue_that_its_customer_left_keep_none_from_being_rung(

@@ -204,7 +204,7 @@ def test_a_raw_stream_that_was_cut_or_replaced_loses_and_doubles_nothing(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Results:
+class ResultsCase:
     """What happens to one customer's processed stream after three windows were deposited."""
 
     kind: str
@@ -223,7 +223,7 @@ def test_a_processed_stream_that_was_cut_or_replaced_loses_and_doubles_nothing(
 ) -> None:
     urls = {"database_url": database_url, "amqp_url": rabbitmq.amqp_url, "stream_url": rabbitmq.stream_url}
     every = [
-        Results(kind=kind, open=opened, regrown=grown, remembered=remembered)
+        ResultsCase(kind=kind, open=opened, regrown=grown, remembered=remembered)
         for kind, opened, grown, remembered in itertools.product(
             ("cut", "replaced"), (True, False), (True, False), (True, False)
         )

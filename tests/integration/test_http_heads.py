@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.receiver import Home, Receiver
-from tests.slow import Agent, answers, head
+from tests.slow import SlowAgent, answers, head
 
 BODY = b'{"event": 1}\n'
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -19,7 +19,7 @@ def key(home: Home) -> str:
 def said(receiver: Receiver, request: bytes) -> bytes:
     """All that comes back until the receiver hangs up."""
     came = b""
-    with Agent(receiver.port) as agent:
+    with SlowAgent(receiver.port) as agent:
         agent.sendall(request)
         while data := agent.recv(65536):
             came += data
@@ -73,7 +73,7 @@ def test_no_body_beyond_a_limit_is_asked_for(receiver: Receiver, home: Home, slu
 def test_a_body_that_is_wanted_is_asked_for_once(
     receiver: Receiver, key: str, line: str, body: bytes
 ) -> None:
-    with Agent(receiver.port) as agent:
+    with SlowAgent(receiver.port) as agent:
         for _ in range(2):
             agent.sendall(head(key, line, "Expect: 100-continue"))
             assert agent.recv(len(CONTINUE)) == CONTINUE
@@ -82,7 +82,7 @@ def test_a_body_that_is_wanted_is_asked_for_once(
 
 
 def test_a_body_that_came_is_not_asked_for(receiver: Receiver, key: str) -> None:
-    with Agent(receiver.port) as agent:
+    with SlowAgent(receiver.port) as agent:
         agent.sendall(head(key, "Content-Length: 13", "Expect: 100-continue") + BODY)
         assert answers(agent, 1) == [202]
 
@@ -100,7 +100,7 @@ HOSTLESS = {
 @pytest.mark.parametrize(("line", "status"), HOSTLESS.values(), ids=HOSTLESS.keys())
 def test_a_request_of_http_1_1_has_a_host(receiver: Receiver, key: str, line: str, status: int) -> None:
     lines = [line, f"Authorization: Bearer {key}", "Content-Type: application/json", "Content-Length: 13"]
-    with Agent(receiver.port) as agent:
+    with SlowAgent(receiver.port) as agent:
         agent.sendall("\r\n".join([*lines, "", ""]).encode() + BODY)
         assert answers(agent, 1) == [status]
 
@@ -124,7 +124,7 @@ def test_a_transfer_coding_below_the_chunks_is_not_taken_for_the_body(
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 def test_no_path_leads_to_where_a_header_says(receiver: Receiver, path: str, method: str) -> None:
     lines = [f"{method} {path} HTTP/1.1", "Host: elsewhere.example", "X-Forwarded-Proto: https", "", ""]
-    with Agent(receiver.port) as agent:
+    with SlowAgent(receiver.port) as agent:
         agent.sendall("\r\n".join(lines).encode())
         came = agent.recv(65536)
     assert came.startswith(b"HTTP/1.1 404 ")

@@ -160,7 +160,7 @@ def test_a_command_about_one_customer_leaves_the_others_alone(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class ForeignRequest:
     """What is sent with the first customer's key; {other} and {batch} are the other's slug and batch id."""
 
     body: bytes | None = None
@@ -173,8 +173,8 @@ class Request:
 NDJSON = b'{"customer": "{other}", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"}\n'
 REQUESTS = {
     ("POST", "/v1/batches"): [
-        Request(body=NDJSON, content_type="application/x-ndjson", statuses=(202,), accepted=True),
-        Request(
+        ForeignRequest(body=NDJSON, content_type="application/x-ndjson", statuses=(202,), accepted=True),
+        ForeignRequest(
             body=NDJSON,
             content_type="application/x-ndjson",
             path="/v1/batches?customer={other}&slug={other}&key={other}",
@@ -183,15 +183,15 @@ REQUESTS = {
         ),
     ],
     ("POST", "/v1/traces"): [
-        Request(body=b'{"resourceSpans": []}', content_type="application/json", accepted=True),
+        ForeignRequest(body=b'{"resourceSpans": []}', content_type="application/json", accepted=True),
     ],
     ("GET", "/problems/<slug>"): [
-        Request(path="/problems/customer-blocked"),
-        Request(path="/problems/{other}", statuses=(404,)),
-        Request(path="/problems/{batch}", statuses=(404,)),
+        ForeignRequest(path="/problems/customer-blocked"),
+        ForeignRequest(path="/problems/{other}", statuses=(404,)),
+        ForeignRequest(path="/problems/{batch}", statuses=(404,)),
     ],
-    ("GET", "/healthz"): [Request()],
-    ("GET", "/readyz"): [Request()],
+    ("GET", "/healthz"): [ForeignRequest()],
+    ("GET", "/readyz"): [ForeignRequest()],
 }
 
 
@@ -248,7 +248,9 @@ def test_no_other_path_or_method_answers_with_what_is_anothers(
     assert everything(home, theirs.customer) == before
 
 
-def _send(receiver: Receiver, method: str, rule: str, request: Request, mine: Filled, theirs: Filled) -> Any:
+def _send(
+    receiver: Receiver, method: str, rule: str, request: ForeignRequest, mine: Filled, theirs: Filled
+) -> Any:
     names = {"other": theirs.customer.slug, "batch": theirs.batch_id}
     path = re.sub(r"\{(\w+)\}", lambda found: names[found[1]], request.path or rule)
     headers = _key(mine) | {"X-Customer": names["other"], "Forwarded": f"for={names['other']}"}

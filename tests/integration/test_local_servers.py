@@ -167,7 +167,9 @@ def test_a_process_that_ignores_the_signal_is_killed(tmp_path: Path) -> None:
 def test_what_is_missing_and_may_not_be_installed_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "_RABBITMQ", ())
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(install.Missing, match=r"^rabbitmq-server is missing: install it .*apt-get install"):
+    with pytest.raises(
+        install.PackageMissing, match=r"^rabbitmq-server is missing: install it .*apt-get install"
+    ):
         install.ensure("rabbitmq-server")
 
 

@@ -8,7 +8,7 @@ import pytest
 from deploy.local import ports
 from tests import nginx
 from tests.receiver import Home, Receiver
-from tests.slow import Agent, crowd, head
+from tests.slow import SlowAgent, crowd, head
 
 BODY = b'{"event": 1}\n'
 ORIGIN = "https://shop.example"
@@ -80,7 +80,7 @@ def test_the_receivers_answers_pass_with_its_own_headers(port: int, key: str) ->
     ],
 )
 def test_a_page_may_read_what_nginx_refuses(port: int, request_: bytes, status: int) -> None:
-    with Agent(port) as agent:
+    with SlowAgent(port) as agent:
         agent.sendall(request_)
         came = agent.recv(65536).lower()
     assert came.startswith(f"http/1.1 {status} ".encode())
@@ -106,7 +106,7 @@ def test_a_page_may_read_that_the_receiver_is_away(alone: int, key: str) -> None
     assert (answer.status_code, answer.headers["retry-after"], readable(answer.headers)) == (503, "2", True)
 
 
-def _refused(agent: Agent) -> bool:
+def _refused(agent: SlowAgent) -> bool:
     """Those of which nginx waits for the body have no answer."""
     agent.settimeout(0.5)
     try:

@@ -10,7 +10,7 @@ import pytest
 from streams import made_id
 from tests import receiver as receivers
 from tests.receiver import Home, Receiver
-from tests.slow import Agent, answers, continued, crowd, head
+from tests.slow import SlowAgent, answers, continued, crowd, head
 
 BODY = b'{"event": 1}\n'
 CROWD = 300
@@ -73,7 +73,7 @@ def test_strangers_without_their_bodies_keep_nobody_waiting(receiver: Receiver, 
     """A batch that comes behind more of them than there are threads is answered before they are."""
     before_them = False
     for _ in range(20):
-        with crowd(receiver.port, CROWD) as agents, Agent(receiver.port) as batch:
+        with crowd(receiver.port, CROWD) as agents, SlowAgent(receiver.port) as batch:
             for agent in agents:
                 agent.sendall(head(None, "Content-Length: 1000"))
             batch.sendall(head(key, f"Content-Length: {len(BODY)}") + BODY)
@@ -108,12 +108,12 @@ def test_a_body_in_pieces_is_a_body(receiver: Receiver, home: Home) -> None:
     for request in requests:
         begin = request.index(b"\r\n\r\n") + 4
         for cut in (*range(begin - 2, len(request), 41), *range(len(request) - 16, len(request))):
-            with Agent(receiver.port) as agent:
+            with SlowAgent(receiver.port) as agent:
                 agent.sendall(request[:cut])
                 assert receiver.get("/healthz").status_code == 200
                 agent.sendall(request[cut:] + behind)
                 assert answers(agent, 2) == [202, 202]
-        with Agent(receiver.port) as agent:
+        with SlowAgent(receiver.port) as agent:
             for byte in request + request + behind:
                 agent.sendall(bytes([byte]))
             assert answers(agent, 3) == [202] * 3
@@ -134,7 +134,7 @@ def test_a_refusal_that_the_head_decides_does_not_wait_for_a_slow_body(
         assert receiver.post(key, b"x").status_code == 202
     status = {"stranger": 401, "blocked": 403, "limited": 429}[state]
     for line in (f"Content-Length: {LARGE}", "Transfer-Encoding: chunked", "Content-Length: 10"):
-        with Agent(receiver.port) as agent:
+        with SlowAgent(receiver.port) as agent:
             agent.sendall(head(key, line))
             assert answers(agent, 1) == [status]
             agent.sendall(b"5\r\nhello")
@@ -145,7 +145,7 @@ def test_what_a_slow_body_holds_of_a_limit_is_given_back(receiver: Receiver, hom
     key = home.add(slug)
     home.limit(slug, concurrent_requests=1)
     for _ in range(3):
-        with Agent(receiver.port) as slow:
+        with SlowAgent(receiver.port) as slow:
             slow.sendall(head(key, f"Content-Length: {LARGE}", "Expect: 100-continue"))
             assert continued(slow)
             slow.sendall(b"x")

@@ -16,7 +16,7 @@ from db.ledger.windows import Part
 from db.retention.folding import fold
 from db.retention.pruning import delete_windows
 from streams import raw
-from streams.errors import Unavailable
+from streams.errors import BrokerUnavailable
 from tests import envelopes
 from tests.commands import flask, flask_json
 from tests.integration import ledger_rows
@@ -126,7 +126,7 @@ def test_a_generation_that_begins_meanwhile_ends_the_verification_and_is_no_diff
                 now_us=NOW_US,
             )
 
-    with pytest.raises(Unavailable, match="meanwhile"):
+    with pytest.raises(BrokerUnavailable, match="meanwhile"):
         verified(home, customer, partial(replaced))
 
 

@@ -7,7 +7,7 @@ import pytest
 from deploy.local.rabbitmq import RabbitNode
 from tests import receiver as receivers
 from tests.receiver import until
-from tests.slow import Agent, answers, continued, crowd, head
+from tests.slow import SlowAgent, answers, continued, crowd, head
 
 BODY = b"x" * 60_000
 MOST = 2_000_000
@@ -22,7 +22,7 @@ SETTINGS = {
 }
 
 
-def unread(agent: Agent) -> int | None:
+def unread(agent: SlowAgent) -> int | None:
     """Bytes that the receiver has not read of what the agent sent; None before it accepted the agent."""
     mine, port = f":{agent.getsockname()[1]:04X}", f":{agent.getpeername()[1]:04X}"
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
@@ -34,7 +34,7 @@ def unread(agent: Agent) -> int | None:
 
 def go_round(port: int) -> None:
     """The receiver's main loop, which reads of all who have sent something, in turn."""
-    with Agent(port) as agent:
+    with SlowAgent(port) as agent:
         for byte in b"POST":
             agent.sendall(bytes([byte]))
             until(lambda: unread(agent) == 0, "the main loop to go round")
@@ -49,7 +49,7 @@ def test_bodies_that_wait_for_a_thread_count_with_those_that_are_coming(
         receivers.home(sqlite_url, mortal_node) as home,
         receivers.running(tmp_path, {**home.environment, **SETTINGS}) as receiver,
         crowd(receiver.port, CROWD) as agents,
-        Agent(receiver.port) as first,
+        SlowAgent(receiver.port) as first,
     ):
         key = home.add(slug)
         assert receiver.post(key, b"x").status_code == 202

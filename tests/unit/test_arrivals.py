@@ -3,7 +3,7 @@
 import threading
 import time
 
-from streams.reading.ready_set import Arrivals
+from streams.reading.ready_set import ReadySet
 
 WAIT_S = 0.05
 
@@ -17,7 +17,7 @@ class Late(threading.Event):
 
 
 def test_a_wait_does_not_end_before_its_time_without_anybody() -> None:
-    arrivals = Arrivals[object]()
+    arrivals = ReadySet[object]()
     arrivals._something = Late()
     for _ in range(10):
         adding = [threading.Thread(target=arrivals.add, args=(object(),)) for _ in range(2)]

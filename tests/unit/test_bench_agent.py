@@ -8,10 +8,10 @@ from itertools import pairwise
 
 import pytest
 
-from bench.agents.agent import Agent, Batch, Outcome, Retry
+from bench.agents.agent import Agent, Batch, PostOutcome, Retry
 from bench.agents.encode import Body
-from bench.agents.fleet import Pace, post_all
-from bench.agents.wire import Broken, Connection
+from bench.agents.fleet import RateLimiter, post_all
+from bench.agents.wire import Broken, HttpConnection
 from tests.scripted import scripted
 
 KEY = "sl_acme_not-a-key"
@@ -33,7 +33,7 @@ def test_a_batch_comes_with_key_id_digest_and_encoding() -> None:
         sent = Agent(receiver.url, KEY).send(_batch())
     [(_, path, headers, body)] = receiver.came
     digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
-    assert (sent.outcome, sent.status, sent.tries, path) == (Outcome.ACCEPTED, 202, 1, "/v1/batches")
+    assert (sent.outcome, sent.status, sent.tries, path) == (PostOutcome.ACCEPTED, 202, 1, "/v1/batches")
     assert headers["Authorization"] == f"Bearer {KEY}"
     assert headers["Idempotency-Key"] == "b-1"
     assert headers["Content-Digest"] == f"sha-256=:{digest}:"
@@ -53,7 +53,7 @@ def test_one_connection_serves_many_batches() -> None:
 def test_what_may_pass_is_tried_again_with_the_same_bytes_under_the_same_id(status: int) -> None:
     with scripted((status, {}), (status, {}), (202, {})) as receiver:
         sent = Agent(receiver.url, KEY, retry=FAST).send(_batch())
-    assert (sent.outcome, sent.tries) == (Outcome.ACCEPTED, 3)
+    assert (sent.outcome, sent.tries) == (PostOutcome.ACCEPTED, 3)
     assert {(headers["Idempotency-Key"], body) for _, _, headers, body in receiver.came} == {
         ("b-1", _batch().body.content)
     }
@@ -63,7 +63,7 @@ def test_what_may_pass_is_tried_again_with_the_same_bytes_under_the_same_id(stat
 def test_what_would_be_refused_again_is_sent_once(status: int) -> None:
     with scripted((status, {})) as receiver:
         sent = Agent(receiver.url, KEY, retry=FAST).send(_batch())
-    assert (sent.outcome, sent.status, sent.tries, len(receiver.came)) == (Outcome.REFUSED, status, 1, 1)
+    assert (sent.outcome, sent.status, sent.tries, len(receiver.came)) == (PostOutcome.REFUSED, status, 1, 1)
     assert sent.detail == f"{status} /problems/some why"
 
 
@@ -86,7 +86,7 @@ def test_an_agent_gives_up_after_its_bound_and_says_so() -> None:
     retry = Retry(give_up_after_s=0.2, first_wait_s=0.02, longest_wait_s=0.05)
     with scripted((503, {})) as receiver:
         sent = Agent(receiver.url, KEY, retry=retry).send(_batch())
-    assert (sent.outcome, sent.status) == (Outcome.GIVEN_UP, 503)
+    assert (sent.outcome, sent.status) == (PostOutcome.GIVEN_UP, 503)
     assert sent.tries == len(receiver.came) > 1
 
 
@@ -95,7 +95,7 @@ def test_nobody_listening_is_no_answer_and_not_an_error() -> None:
         url = receiver.url
     retry = Retry(give_up_after_s=0.1, first_wait_s=0.02, longest_wait_s=0.05)
     sent = Agent(url, KEY, retry=retry).send(_batch())
-    assert (sent.outcome, sent.status) == (Outcome.GIVEN_UP, 0)
+    assert (sent.outcome, sent.status) == (PostOutcome.GIVEN_UP, 0)
     assert "ConnectionRefusedError" in sent.detail
 
 
@@ -103,7 +103,7 @@ def test_a_server_that_does_not_answer_in_time_is_tried_again() -> None:
     retry = Retry(give_up_after_s=0.3, first_wait_s=0.01, longest_wait_s=0.02, timeout_s=0.1)
     with scripted(slow_s=1.0) as receiver:
         sent = Agent(receiver.url, KEY, retry=retry).send(_batch())
-    assert (sent.outcome, sent.detail.split(":")[0]) == (Outcome.GIVEN_UP, "TimeoutError")
+    assert (sent.outcome, sent.detail.split(":")[0]) == (PostOutcome.GIVEN_UP, "TimeoutError")
     assert sent.tries > 1
 
 
@@ -120,13 +120,13 @@ def test_an_answer_in_chunks_is_not_taken_for_a_whole_one() -> None:
         scripted((202, {"Transfer-Encoding": "chunked"})) as receiver,
         pytest.raises(Broken, match="chunks"),
     ):
-        Connection(receiver.url, timeout_s=5).post("/v1/batches", {}, b"body")
+        HttpConnection(receiver.url, timeout_s=5).post("/v1/batches", {}, b"body")
 
 
 def test_all_plans_are_sent_once_by_many_threads() -> None:
     with scripted() as receiver:
         tally = post_all(range(200), lambda at: _batch(f"b-{at}"), url=receiver.url, key=KEY, threads=8)
-    assert tally.batches[Outcome.ACCEPTED] == 200
+    assert tally.batches[PostOutcome.ACCEPTED] == 200
     assert tally.events == 2_000
     assert sorted(headers["Idempotency-Key"] for _, _, headers, _ in receiver.came) == sorted(
         f"b-{at}" for at in range(200)
@@ -139,7 +139,7 @@ def test_the_tally_counts_refusals_retries_and_names_problems() -> None:
         tally = post_all(
             range(3), lambda at: _batch(f"b-{at}"), url=receiver.url, key=KEY, threads=1, retry=FAST
         )
-    assert tally.batches == {Outcome.ACCEPTED: 2, Outcome.REFUSED: 1, Outcome.GIVEN_UP: 0}
+    assert tally.batches == {PostOutcome.ACCEPTED: 2, PostOutcome.REFUSED: 1, PostOutcome.GIVEN_UP: 0}
     assert tally.retries == 1
     assert tally.problems == ["b-0: refused after 2 tries: 400 /problems/some why"]
 
@@ -148,7 +148,12 @@ def test_events_pass_at_the_given_rate() -> None:
     with scripted() as receiver:
         began = time.monotonic()
         post_all(
-            range(21), lambda at: _batch(f"b-{at}"), url=receiver.url, key=KEY, threads=4, pace=Pace(500)
+            range(21),
+            lambda at: _batch(f"b-{at}"),
+            url=receiver.url,
+            key=KEY,
+            threads=4,
+            pace=RateLimiter(500),
         )
         took_s = time.monotonic() - began
     assert took_s >= 20 * 10 / 500 - 0.01
@@ -161,7 +166,7 @@ def test_a_stop_ends_the_sending_in_the_middle_of_a_wait() -> None:
         began = time.monotonic()
         tally = post_all(range(1_000), lambda at: _batch(f"b-{at}"), url=receiver.url, key=KEY, stop=stop)
     assert time.monotonic() - began < 10
-    assert tally.batches[Outcome.GIVEN_UP] > 0
+    assert tally.batches[PostOutcome.GIVEN_UP] > 0
 
 
 def test_what_making_a_batch_raises_comes_out() -> None:

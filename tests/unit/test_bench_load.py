@@ -18,7 +18,7 @@ from bench.load.workload import Kind, Source
 from bench.measuring import account
 
 
-class Receiver(http.server.ThreadingHTTPServer):
+class FakeReceiver(http.server.ThreadingHTTPServer):
     """Takes batches; refuses the first `busy` with 503; closes connections that have served `patience`."""
 
     daemon_threads = True
@@ -36,7 +36,7 @@ class Receiver(http.server.ThreadingHTTPServer):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Receiver
+    server: FakeReceiver
     served = 0
 
     def do_POST(self) -> None:
@@ -59,8 +59,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    server = Receiver()
+def receiver() -> Iterator[FakeReceiver]:
+    server = FakeReceiver()
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -75,7 +75,7 @@ def generator() -> Iterator[Generator]:
         yield generator
 
 
-def post(generator: Generator, receiver: Receiver, **how: Any) -> dict[str, Any]:
+def post(generator: Generator, receiver: FakeReceiver, **how: Any) -> dict[str, Any]:
     generator.post([Target(host="127.0.0.1", port=receiver.server_port)], connections=4, **how)
     return answered(generator)
 
@@ -86,7 +86,7 @@ def answered(generator: Generator) -> dict[str, Any]:
     return answer
 
 
-def test_every_prepared_batch_is_posted_once(generator: Generator, receiver: Receiver) -> None:
+def test_every_prepared_batch_is_posted_once(generator: Generator, receiver: FakeReceiver) -> None:
     generator.prepare(Kind(events=50), 30)
     answer = post(generator, receiver, batches=30)
     assert answer["accepted"] == len(receiver.taken) == len(set(receiver.taken.values())) == 30
@@ -94,7 +94,7 @@ def test_every_prepared_batch_is_posted_once(generator: Generator, receiver: Rec
     assert not answer["problems"]
 
 
-def test_a_refused_batch_is_posted_again_under_its_id(generator: Generator, receiver: Receiver) -> None:
+def test_a_refused_batch_is_posted_again_under_its_id(generator: Generator, receiver: FakeReceiver) -> None:
     receiver.busy = 2
     generator.prepare(Kind(events=50), 5)
     answer = post(generator, receiver, batches=5)
@@ -103,7 +103,7 @@ def test_a_refused_batch_is_posted_again_under_its_id(generator: Generator, rece
 
 
 def test_a_connection_that_the_server_no_longer_keeps_is_opened_again(
-    generator: Generator, receiver: Receiver
+    generator: Generator, receiver: FakeReceiver
 ) -> None:
     receiver.patience = 3
     generator.prepare(Kind(events=50), 40)
@@ -112,7 +112,7 @@ def test_a_connection_that_the_server_no_longer_keeps_is_opened_again(
     assert not answer["problems"]
 
 
-def test_no_more_events_wait_than_the_headroom_allows(generator: Generator, receiver: Receiver) -> None:
+def test_no_more_events_wait_than_the_headroom_allows(generator: Generator, receiver: FakeReceiver) -> None:
     generator.prepare(Kind(events=50), 20)
     generator.post(
         [Target(host="127.0.0.1", port=receiver.server_port)], connections=4, batches=20, headroom=200
@@ -126,7 +126,7 @@ def test_no_more_events_wait_than_the_headroom_allows(generator: Generator, rece
     assert answered(generator)["accepted"] == 8
 
 
-def test_a_rate_is_kept(generator: Generator, receiver: Receiver) -> None:
+def test_a_rate_is_kept(generator: Generator, receiver: FakeReceiver) -> None:
     generator.prepare(Kind(events=50), 100)
     began = time.monotonic()
     answer = post(generator, receiver, batches=11, events_per_s=500.0)

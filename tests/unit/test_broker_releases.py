@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from deploy.local import debian, releases
-from deploy.local.install import Missing
+from deploy.local.install import PackageMissing
 
 
 def test_a_release_that_nobody_knows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROKER", "5")
-    with pytest.raises(Missing, match=r"^there is no BROKER=5: 4, or nothing"):
+    with pytest.raises(PackageMissing, match=r"^there is no BROKER=5: 4, or nothing"):
         releases.chosen()
 
 
@@ -20,7 +20,7 @@ def test_who_is_not_root_is_told_so_in_one_sentence(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("BROKER", "4")
     monkeypatch.setattr(debian, "VAR", tmp_path)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(Missing, match=r"^only root can unpack Debian forky .*without BROKER=4$"):
+    with pytest.raises(PackageMissing, match=r"^only root can unpack Debian forky .*without BROKER=4$"):
         releases.chosen()
     assert not any(tmp_path.iterdir())
 
@@ -44,7 +44,7 @@ def test_the_mirror_is_the_one_that_apt_takes_debian_from(
 def test_a_machine_without_a_mirror_is_told_so_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = subprocess.CompletedProcess([], 0, stdout="", stderr="")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
-    with pytest.raises(Missing, match=r"^apt knows no mirror of Debian"):
+    with pytest.raises(PackageMissing, match=r"^apt knows no mirror of Debian"):
         debian.mirror()
 
 

@@ -23,7 +23,7 @@ def lost(how: str) -> WorkerLostError:
         (TimeLimitExceeded(300), "time_limit: 300 s"),
         (Failed("KeyError"), "unexpected_error: KeyError"),
         (SystemExit(), None),
-        (db.errors.Unavailable("away"), None),
+        (db.errors.DatabaseUnavailable("away"), None),
     ],
 )
 def test_a_death_is_what_the_content_may_have_done(error: BaseException, found: str | None) -> None:
@@ -31,7 +31,8 @@ def test_a_death_is_what_the_content_may_have_done(error: BaseException, found: 
 
 
 @pytest.mark.parametrize(
-    "error", [db.errors.Unavailable("away"), db.errors.LostRace("another"), OSError(28, "no space left")]
+    "error",
+    [db.errors.DatabaseUnavailable("away"), db.errors.LostRace("another"), OSError(28, "no space left")],
 )
 def test_the_worlds_errors_pass_as_they_are(error: Exception) -> None:
     with pytest.raises(type(error)), told_apart("decode", "(acme, window 1)"):

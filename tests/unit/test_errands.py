@@ -15,7 +15,7 @@ DEADLINE_S = 30.0
 MOMENT_S = 0.001
 
 
-class Clock:
+class StoppedClock:
     """In place of `time` in the module of errands; stands still."""
 
     now_s = 1_000.0
@@ -25,8 +25,8 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> StoppedClock:
+    clock = StoppedClock()
     monkeypatch.setattr(errands, "time", clock)
     return clock
 
@@ -38,7 +38,7 @@ def some() -> Iterator[Errands[str]]:
     some.close()
 
 
-def left_alone_s(some: Errands[str], clock: Clock) -> float:
+def left_alone_s(some: Errands[str], clock: StoppedClock) -> float:
     """How long it takes until the customer may go; the clock stands at that time afterwards."""
     began_s = clock.now_s
     while not some.may_go(ONE):
@@ -46,7 +46,9 @@ def left_alone_s(some: Errands[str], clock: Clock) -> float:
     return clock.now_s - began_s
 
 
-def test_each_further_failure_doubles_the_pause_up_to_the_most(some: Errands[str], clock: Clock) -> None:
+def test_each_further_failure_doubles_the_pause_up_to_the_most(
+    some: Errands[str], clock: StoppedClock
+) -> None:
     pauses = []
     for _ in range(8):
         some.failed(ONE)
@@ -55,7 +57,7 @@ def test_each_further_failure_doubles_the_pause_up_to_the_most(some: Errands[str
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, MOST_PAUSE_S, MOST_PAUSE_S, MOST_PAUSE_S]
 
 
-def test_a_pause_ends_at_its_end_and_not_before(some: Errands[str], clock: Clock) -> None:
+def test_a_pause_ends_at_its_end_and_not_before(some: Errands[str], clock: StoppedClock) -> None:
     some.failed(ONE)
     clock.now_s += PAUSE_S - MOMENT_S
     assert not some.may_go(ONE)
@@ -63,7 +65,7 @@ def test_a_pause_ends_at_its_end_and_not_before(some: Errands[str], clock: Clock
     assert some.may_go(ONE)
 
 
-def test_a_success_makes_the_next_failure_the_first(some: Errands[str], clock: Clock) -> None:
+def test_a_success_makes_the_next_failure_the_first(some: Errands[str], clock: StoppedClock) -> None:
     for _ in range(4):
         some.failed(ONE)
     some.succeeded(ONE)
@@ -73,7 +75,7 @@ def test_a_success_makes_the_next_failure_the_first(some: Errands[str], clock: C
 
 
 def test_what_was_not_the_customers_own_fault_does_not_lengthen_its_pause(
-    some: Errands[str], clock: Clock
+    some: Errands[str], clock: StoppedClock
 ) -> None:
     some.failed(ONE)
     for _ in range(5):

@@ -5,7 +5,7 @@ from hypothesis import given, settings, strategies as st
 from tasks.dispatcher.scheduling.pace import BURST_S, FIRST_GUESS, SLACK_S, Pace
 
 
-class Clock:
+class ManualClock:
     """A clock that a test turns."""
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Clock:
 def test_in_any_time_no_more_goes_than_the_throttle_and_one_window(
     rate: float, tries: list[tuple[float, int]]
 ) -> None:
-    clock = Clock()
+    clock = ManualClock()
     pace = Pace(clock=clock)
     pace.learn({1: (1, 10)})
     gone: list[tuple[float, float]] = []
@@ -39,7 +39,7 @@ def test_in_any_time_no_more_goes_than_the_throttle_and_one_window(
 
 
 def test_windows_follow_each_other_evenly_at_the_rate() -> None:
-    clock = Clock()
+    clock = ManualClock()
     pace = Pace(clock=clock)
     pace.learn({1: (100, 1_000)})
     went = 0
@@ -52,7 +52,7 @@ def test_windows_follow_each_other_evenly_at_the_rate() -> None:
 
 
 def test_a_pause_is_not_saved_up() -> None:
-    clock = Clock()
+    clock = ManualClock()
     pace = Pace(clock=clock)
     pace.went(1, 5_000, 100)
     clock.now += 3_600
@@ -64,7 +64,7 @@ def test_a_pause_is_not_saved_up() -> None:
 
 
 def test_a_throttle_that_is_lifted_or_raised_frees_at_once() -> None:
-    clock = Clock()
+    clock = ManualClock()
     pace = Pace(clock=clock)
     pace.went(1, 1_000_000, 1)
     clock.now += 10
@@ -75,7 +75,7 @@ def test_a_throttle_that_is_lifted_or_raised_frees_at_once() -> None:
 
 
 def test_what_a_window_really_held_counts_as_soon_as_it_is_known() -> None:
-    clock = Clock()
+    clock = ManualClock()
     pace = Pace(clock=clock)
     pace.went(1, 1_000, 10)
     clock.now += 1_000 * FIRST_GUESS / 10

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from streams import StreamSettings
 from streams.address import parse
-from streams.errors import Misconfigured
+from streams.errors import BrokerMisconfigured
 
 
 def test_a_url_is_taken_apart() -> None:
@@ -20,7 +20,7 @@ def test_a_url_is_taken_apart() -> None:
     "url", ["amqp://h/", "rabbitmq-stream://", "h:5552", "rabbitmq-stream://u:secret@h:port/", ""]
 )
 def test_a_url_of_another_kind_is_refused_with_the_expected_form(url: str) -> None:
-    with pytest.raises(Misconfigured, match="expected rabbitmq-stream") as refusal:
+    with pytest.raises(BrokerMisconfigured, match="expected rabbitmq-stream") as refusal:
         parse(url)
     assert "secret" not in str(refusal.value)
 
@@ -36,7 +36,7 @@ def test_a_cluster_is_the_urls_of_its_nodes() -> None:
     ["://u:secret@b/w", "://v:secret@b/v", "://u:other@b/v", "+tls://u:secret@b/v"],
 )
 def test_urls_of_different_clusters_are_refused(other: str) -> None:
-    with pytest.raises(Misconfigured, match="name one cluster") as refusal:
+    with pytest.raises(BrokerMisconfigured, match="name one cluster") as refusal:
         parse(f"rabbitmq-stream://u:secret@a/v;rabbitmq-stream{other}")
     assert "secret" not in str(refusal.value)
 

@@ -11,7 +11,7 @@ from rstream import schema
 from rstream.encoding import encode_frame
 
 from streams.connections import frames
-from streams.connections.frame_cutter import FrameProtocol
+from streams.connections.frame_cutter import FrameCutter
 from streams.errors import UnfitMessage
 
 HEAD = struct.Struct(">HHBBBHIqQQIIII")
@@ -108,13 +108,13 @@ def test_confirms_and_refusals_are_read() -> None:
     assert frames.decode_publish_error(memoryview(error)[4:]) == (3, [(5, 18), (6, 2)])
 
 
-class Receiver:
+class FrameFeeder:
     """Feeds bytes to a FrameProtocol as a socket would, in pieces."""
 
     def __init__(self) -> None:
         self.frames: list[bytes] = []
         self.lost: list[Exception] = []
-        self.protocol = FrameProtocol(self._on_frame, self.lost.append, lambda: None)
+        self.protocol = FrameCutter(self._on_frame, self.lost.append, lambda: None)
 
     def _on_frame(self, frame: memoryview, owned: bool) -> None:
         self.frames.append(bytes(frame))
@@ -134,13 +134,13 @@ class Receiver:
 def test_frames_come_out_whole_however_the_socket_cuts_them(piece: int) -> None:
     sizes = [0, 1, 4, 5000, 16_384, 16_385] + ([40_000, 300_000, 700_000, 9] if piece > 4 else [])
     frames = [bytes([number]) * size for number, size in enumerate(sizes)] * 3
-    receiver = Receiver()
+    receiver = FrameFeeder()
     receiver.feed(b"".join(map(plain, frames)), piece)
     assert receiver.lost == []
     assert receiver.frames == frames
 
 
 def test_what_is_no_stream_listener_is_given_up() -> None:
-    receiver = Receiver()
+    receiver = FrameFeeder()
     receiver.feed(b"HTTP/1.1 400 Bad Request\r\n", 100)
     assert [type(error) for error in receiver.lost] == [ValueError]

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from deploy.local import logs
-from deploy.local.table import Customer, Row, View, layout, seconds, sentence
+from deploy.local.table import ProcessRow, View, WatchedCustomer, layout, seconds, sentence
 
-STEADY = Customer(
+STEADY = WatchedCustomer(
     slug="demo-a",
     state="active",
     batches_per_s=12.34,
@@ -22,7 +22,7 @@ STEADY = Customer(
     p999_s=0.9,
     balanced=True,
 )
-BEHIND = Customer(
+BEHIND = WatchedCustomer(
     slug="demo-b",
     state="paused",
     batches_per_s=0,
@@ -46,7 +46,7 @@ def rendered(view: View, width: int, height: int) -> str:
 @pytest.mark.parametrize(("width", "height"), [(140, 40), (80, 24), (200, 60)])
 def test_every_figure_of_a_customer_is_on_the_screen(width: int, height: int) -> None:
     view = View(links={"receiver": "http://127.0.0.1:1", "Flower": "http://127.0.0.1:2"}, customers=[STEADY])
-    view.rows = [Row("worker", None, "killed by SIGKILL", False)]
+    view.rows = [ProcessRow("worker", None, "killed by SIGKILL", False)]
     text = rendered(view, width, height)
     assert len(text.splitlines()) <= height
     for expected in ("http://127.0.0.1:1", "12.3", "61,234", "3", "110 ms", "300 ms", "900 ms", "balanced"):

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from webapp.problems import BODY_INCOMPLETE, BODY_TOO_LARGE, BODY_TOO_SLOW, Problem, ProblemType
-from webapp.receiving.body import Patience, read_body
+from webapp.receiving.body import BodyDeadline, read_body
 
 
-class Counted(io.BytesIO):
+class CountingStream(io.BytesIO):
     """A stream that knows how much of it was read."""
 
     taken = 0
@@ -22,32 +22,32 @@ class Counted(io.BytesIO):
         return part
 
 
-def refusal(environ: dict[str, Any], limit: int, patience: Patience | None = None) -> ProblemType:
+def refusal(environ: dict[str, Any], limit: int, patience: BodyDeadline | None = None) -> ProblemType:
     with pytest.raises(Problem) as refused:
-        read_body(environ, limit=limit, patience=patience or Patience(30))
+        read_body(environ, limit=limit, patience=patience or BodyDeadline(30))
     return refused.value.kind
 
 
 def test_a_body_with_a_length_is_read_whole() -> None:
     environ = {"wsgi.input": io.BytesIO(b"x" * 10), "CONTENT_LENGTH": "10"}
-    assert read_body(environ, limit=10, patience=Patience(30)) == b"x" * 10
+    assert read_body(environ, limit=10, patience=BodyDeadline(30)) == b"x" * 10
 
 
 def test_not_a_byte_is_read_of_a_body_whose_length_is_above_the_limit() -> None:
-    stream = Counted(b"x" * 11)
+    stream = CountingStream(b"x" * 11)
     assert refusal({"wsgi.input": stream, "CONTENT_LENGTH": "11"}, 10) is BODY_TOO_LARGE
     assert stream.taken == 0
 
 
 def test_a_chunked_body_is_read_up_to_the_limit_and_no_further() -> None:
-    stream = Counted(b"x" * 10_000_000)
+    stream = CountingStream(b"x" * 10_000_000)
     assert refusal({"wsgi.input": stream, "HTTP_TRANSFER_ENCODING": "chunked"}, 1000) is BODY_TOO_LARGE
     assert stream.taken == 1001
 
 
 def test_a_chunked_body_at_the_limit_is_taken() -> None:
     environ = {"wsgi.input": io.BytesIO(b"x" * 1000), "HTTP_TRANSFER_ENCODING": "chunked"}
-    assert len(read_body(environ, limit=1000, patience=Patience(30))) == 1000
+    assert len(read_body(environ, limit=1000, patience=BodyDeadline(30))) == 1000
 
 
 def test_a_body_that_ends_early_is_incomplete() -> None:
@@ -88,7 +88,7 @@ def test_a_body_that_trickles_is_cut_at_its_deadline() -> None:
 
     agent = threading.Thread(target=trickle)
     agent.start()
-    patience = Patience(0.4)
+    patience = BodyDeadline(0.4)
     environ = {"wsgi.input": OfSocket(ours), "CONTENT_LENGTH": "100000", "gunicorn.socket": ours}
     try:
         assert refusal(environ, 1_000_000, patience) is BODY_TOO_SLOW

@@ -11,7 +11,7 @@ from gunicorn.http.message import Request  # type: ignore[import-untyped] # the 
 from gunicorn.http.unreader import IterUnreader  # type: ignore[import-untyped] # the same
 from hypothesis import given, strategies as st
 
-from webapp.serving.framing import Chunked, Counted, Framing, framing
+from webapp.serving.framing import ChunkedBody, Framing, SizedBody, framing
 
 MOST = 10_000
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -30,7 +30,7 @@ def read(pieces: Sequence[bytes]) -> tuple[bytes | None, bytes]:
 
 
 def taken(pieces: Sequence[bytes]) -> tuple[bytes | None, bytes, bool]:
-    chunked = Chunked(MOST)
+    chunked = ChunkedBody(MOST)
     left = list(pieces)
     while left and not chunked.whole:
         chunked.feed(left.pop(0))
@@ -95,7 +95,7 @@ def test_a_chunks_size_is_read_as_gunicorn_reads_it(size: bytes, rest: bytes) ->
 
 
 def test_chunks_end_at_the_most_that_is_taken() -> None:
-    chunked = Chunked(MOST)
+    chunked = ChunkedBody(MOST)
     while not chunked.whole:
         chunked.feed(b"1\r\nx\r\n")
     assert MOST < len(chunked.taken) < 2 * MOST
@@ -104,14 +104,14 @@ def test_chunks_end_at_the_most_that_is_taken() -> None:
 
 @pytest.mark.parametrize("never", [b"1" * 20_000, b"0\r\n" + b"X: 1\r\n" * 10_000, b"0;" + b"a" * 20_000])
 def test_lines_that_do_not_end_are_given_up(never: bytes) -> None:
-    chunked = Chunked(MOST)
+    chunked = ChunkedBody(MOST)
     chunked.feed(never)
     assert chunked.whole
     assert read([bytes(chunked.framed())])[0] is None
 
 
 def test_a_counted_body_is_whole_at_its_length() -> None:
-    counted = Counted(5)
+    counted = SizedBody(5)
     counted.feed(b"abc")
     assert (counted.whole, counted.missing) == (False, 2)
     counted.feed(b"de")

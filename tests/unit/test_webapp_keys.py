@@ -10,8 +10,8 @@ import pytest
 
 from db.customers.keys import digest
 from db.customers.rows import Customer
-from db.errors import Unavailable as DatabaseUnavailable
-from webapp.errors import Unavailable
+from db.errors import DatabaseUnavailable
+from webapp.errors import ReceiverUnavailable
 from webapp.receiving.keys import KeyCache
 
 Find = Callable[[bytes], Customer | None]
@@ -162,14 +162,14 @@ def test_a_revoked_key_stops_working_when_its_answer_is_no_longer_fresh(table: T
 def test_a_new_key_cannot_be_judged_while_the_database_is_away(table: Table, make: Make) -> None:
     cache, mine = make(), table.add()
     table.away = True
-    with pytest.raises(Unavailable):
+    with pytest.raises(ReceiverUnavailable):
         cache.customer(mine)
     table.away = False
     end = time.monotonic() + 30
     while time.monotonic() < end:
         try:
             assert cache.customer(mine) == customer("acme")
-        except Unavailable:
+        except ReceiverUnavailable:
             time.sleep(0.01)
         else:
             return
@@ -183,7 +183,7 @@ def test_a_refused_key_is_not_refused_again_from_memory_while_the_database_is_aw
     assert cache.customer(mine) is None
     table.away = True
     time.sleep(0.05)
-    with pytest.raises(Unavailable):
+    with pytest.raises(ReceiverUnavailable):
         cache.customer(mine)
 
 
@@ -195,13 +195,13 @@ def test_a_hanging_database_holds_up_no_known_key_and_only_one_crowd(table: Tabl
         begun = time.monotonic()
         strangers = [crowd.submit(cache.customer, key()) for _ in range(8)]
         for stranger in strangers:
-            with pytest.raises(Unavailable):
+            with pytest.raises(ReceiverUnavailable):
                 stranger.result()
         assert cache.customer(mine) == customer("acme")
         assert time.monotonic() - begun < 5
     begun = time.monotonic()
     for _ in range(50):
-        with pytest.raises(Unavailable):
+        with pytest.raises(ReceiverUnavailable):
             cache.customer(key())
     assert time.monotonic() - begun < 5
 

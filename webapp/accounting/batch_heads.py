@@ -9,7 +9,7 @@ SLICE = 5_000
 """Batches looked up together; a chunk is not cut, so a slice may hold a chunk's batches more."""
 
 
-class Head(NamedTuple):
+class BatchHead(NamedTuple):
     """An envelope without its body, which would keep the whole chunk in memory."""
 
     batch_id: str
@@ -19,14 +19,14 @@ class Head(NamedTuple):
     other_id: str
 
 
-Heads: TypeAlias = list[tuple[int, Head | None]]
+Heads: TypeAlias = list[tuple[int, BatchHead | None]]
 """By offset, ascending; None for what is no envelope."""
 
 
-def head(message: memoryview) -> Head | None:
+def head(message: memoryview) -> BatchHead | None:
     """What identifies the batch, None when the message is no envelope."""
     try:
         found = decode_envelope(message)
     except UnfitMessage:
         return None
-    return Head(found.batch_id, found.digest, found.accepted_at_us, found.discarded, other_id(found))
+    return BatchHead(found.batch_id, found.digest, found.accepted_at_us, found.discarded, other_id(found))

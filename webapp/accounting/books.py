@@ -10,7 +10,7 @@ import db.accounting.books
 import db.customers.pipeline_versions
 import db.ledger.generations
 import db.quarantine.budget
-from db.accounting.books import Ledger, Results
+from db.accounting.books import LedgerCounts, ResultCounts
 from db.customers.rows import Customer
 from db.engine import read
 from db.ledger.generations import Generation
@@ -28,7 +28,7 @@ STATEMENT_S = 3_600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ends:
+class StreamBounds:
     """Oldest and newest offset of a raw stream, None for an empty one."""
 
     first: int | None
@@ -40,10 +40,10 @@ class Books:
     """One customer's books. Offsets of a stream are contiguous, so they count batches."""
 
     customer: Customer
-    ledger: Ledger
-    ends: Ends | None  # None: there is no such stream
+    ledger: LedgerCounts
+    ends: StreamBounds | None  # None: there is no such stream
     past: Sequence[Generation] = ()  # each time that the stream was found cut or replaced
-    results: Results | None = None  # None: not asked for
+    results: ResultCounts | None = None  # None: not asked for
     quarantine_days: Spent = field(default_factory=Spent)  # of all days that are remembered
     composes: bool = True  # whether every pipeline version composes and rolls up all that it keeps
 
@@ -116,7 +116,7 @@ def books(
 ) -> list[Books]:
     """The books of these customers, at one moment of the database and, right after it, of each stream.
 
-    Raises db.errors.Unavailable, streams.errors.Unavailable.
+    Raises db.errors.DatabaseUnavailable, streams.errors.BrokerUnavailable.
     """
     with read(engine) as connection:
         ledgers = db.accounting.books.ledgers(connection)
@@ -162,11 +162,11 @@ def books_with_results(
         )
 
 
-def stream_ends(broker: Broker, slug: str, *, deadline_s: float) -> Ends | None:
-    """The ends of the customer's raw stream, None when there is none. Raises Unavailable."""
+def stream_ends(broker: Broker, slug: str, *, deadline_s: float) -> StreamBounds | None:
+    """The ends of the customer's raw stream, None when there is none. Raises BrokerUnavailable."""
     try:
         first = broker.first_offset(raw(slug), deadline_s=deadline_s)
-        return Ends(first=first, last=broker.last_offset(raw(slug), deadline_s=deadline_s))
+        return StreamBounds(first=first, last=broker.last_offset(raw(slug), deadline_s=deadline_s))
     except StreamMissing:
         return None
 

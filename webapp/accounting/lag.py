@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 import db.accounting.books
 import db.accounting.lag
-from db.accounting.lag import Latency
+from db.accounting.lag import DepositLatency
 from db.clock import now_us
 from db.customers.rows import Customer
 from db.engine import read
@@ -33,7 +33,7 @@ class CustomerLag:
     oldest_s: float | None
     batches_per_s: float
     events_per_s: float
-    latency: Latency | None
+    latency: DepositLatency | None
     balanced: bool
 
 
@@ -42,7 +42,7 @@ def lags(
 ) -> list[CustomerLag]:
     """The lags of these customers, looking back over so many seconds.
 
-    Raises db.errors.Unavailable, streams.errors.Unavailable.
+    Raises db.errors.DatabaseUnavailable, streams.errors.BrokerUnavailable.
     """
     with read(engine) as connection:
         now = now_us(connection)

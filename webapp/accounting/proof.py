@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import Connection
 
 import db.accounting.coverage
-from db.accounting.coverage import Span
+from db.accounting.coverage import WindowOffsets
 from db.ledger.generations import Generation, Stretch
 
 MOST_DIFFERENCES = 100
@@ -46,9 +46,9 @@ class Covering:
         self._begun = False
         self._pruned = False  # once it is so, it stays so
 
-    def enter(self, connection: Connection, customer_id: int, last: int) -> Sequence[Span]:
+    def enter(self, connection: Connection, customer_id: int, last: int) -> Sequence[WindowOffsets]:
         """The windows of the offsets from `proof.reached` to `last`, which are reached then."""
-        found: list[Span] = []
+        found: list[WindowOffsets] = []
         while self._proof.reached <= last:
             stretch = self._stretches[0]
             upto = min(last, stretch.last)
@@ -58,7 +58,9 @@ class Covering:
                 self._window_id = None
         return found
 
-    def _walk(self, connection: Connection, customer_id: int, stretch: Stretch, last: int) -> Sequence[Span]:
+    def _walk(
+        self, connection: Connection, customer_id: int, stretch: Stretch, last: int
+    ) -> Sequence[WindowOffsets]:
         """The windows of one generation, up to where the next one has the offsets."""
         proof, first = self._proof, self._proof.reached
         if self._window_id is None:
@@ -96,7 +98,7 @@ class Covering:
         self._pruned = self._pruned or bool(db.accounting.coverage.windows_pruned(connection, customer_id))
         return self._pruned
 
-    def _count(self, span: Span) -> None:
+    def _count(self, span: WindowOffsets) -> None:
         self._begun = True
         self._proof.windows += 1
         worked_on = span.last_offset - span.first_offset + 1 - len(span.skipped)
@@ -107,7 +109,7 @@ class Covering:
             )
 
 
-def _within(span: Span, stretch: Stretch) -> Span:
+def _within(span: WindowOffsets, stretch: Stretch) -> WindowOffsets:
     """As much of the window as the stream still has."""
     if span.last_offset <= stretch.last:
         return span

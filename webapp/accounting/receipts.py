@@ -18,7 +18,7 @@ SLICE = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class WaitingBatch:
     """A batch behind the cursor; `accepted_at` in µs."""
 
     batch_id: str
@@ -28,10 +28,11 @@ class Waiting:
 
 def find(
     engine: Engine, broker: Broker, customer: Customer, batch_id: str, *, deadline_s: float, look_at: int
-) -> Receipt | Waiting | None:
+) -> Receipt | WaitingBatch | None:
     """The batch's receipt, where it waits, or None when nobody knows it.
 
-    Looks at `look_at` waiting batches at most. Raises db.errors.Unavailable, streams.errors.Unavailable.
+    Looks at `look_at` waiting batches at most. Raises db.errors.DatabaseUnavailable,
+    streams.errors.BrokerUnavailable.
     """
     with read(engine) as connection:
         receipt = db.accounting.receipts.find(connection, customer.id, batch_id)
@@ -40,7 +41,7 @@ def find(
         return receipt
     for offset, envelope in _waiting(broker, customer.slug, cursor, look_at, deadline_s):
         if envelope.batch_id == batch_id:
-            return Waiting(batch_id=batch_id, stream_offset=offset, accepted_at=envelope.accepted_at_us)
+            return WaitingBatch(batch_id=batch_id, stream_offset=offset, accepted_at=envelope.accepted_at_us)
     return None
 
 

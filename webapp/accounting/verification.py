@@ -23,8 +23,8 @@ from db.customers.rows import Customer
 from db.engine import read
 from db.ledger.generations import history, stretches
 from streams import Broker, Chunk, raw
-from streams.errors import Unavailable
-from webapp.accounting.batch_heads import SLICE, Head, Heads, head
+from streams.errors import BrokerUnavailable
+from webapp.accounting.batch_heads import SLICE, BatchHead, Heads, head
 from webapp.accounting.books import stream_ends
 from webapp.accounting.proof import Covering, Proof
 
@@ -35,7 +35,7 @@ STATEMENT_S = 600.0
 """A statement over a slice takes milliseconds; counting the windows there are of a customer, minutes."""
 
 
-class StreamChanged(Unavailable):
+class StreamChanged(BrokerUnavailable):
     """What was proved so far is of a stream that is no more."""
 
 
@@ -54,7 +54,8 @@ def verify(
 
     `proof.reached` is the first offset that is not proved yet: after an error, `from_offset` of another try.
     Holds a few megabytes of the stream, and a transaction for as long as a slice is looked up.
-    Raises db.errors.Unavailable, streams.errors.Unavailable (also when nothing comes for `deadline_s`).
+    Raises db.errors.DatabaseUnavailable, streams.errors.BrokerUnavailable (also when nothing comes for
+    `deadline_s`).
     """
     with read(engine) as connection:
         position = db.ledger.dispatch.position(connection, customer.id)
@@ -100,9 +101,9 @@ def _chunks(broker: Broker, slug: str, first: int, due: int, deadline_s: float) 
         while True:
             chunks = subscription.take()
             if not chunks and not broker.wait(deadline_s):
-                raise Unavailable(f"nothing came of {raw(slug)} for {deadline_s:g} s")
+                raise BrokerUnavailable(f"nothing came of {raw(slug)} for {deadline_s:g} s")
             if subscription.missing:
-                raise Unavailable(f"{raw(slug)} was deleted meanwhile")
+                raise BrokerUnavailable(f"{raw(slug)} was deleted meanwhile")
             for chunk in chunks:
                 yield chunk
                 subscription.done(chunk, ahead=max(1, min(AHEAD_CHUNKS, AHEAD_BYTES // max(chunk.size, 1))))
@@ -183,7 +184,7 @@ class _Check:
             else:
                 self._worked_on(offset, found, span.window_id)
 
-    def _skipped(self, offset: int, envelope: Head | None) -> None:
+    def _skipped(self, offset: int, envelope: BatchHead | None) -> None:
         proof = self._proof
         proof.skipped += 1
         if offset in self._held or (envelope is not None and envelope.discarded):
@@ -206,14 +207,14 @@ class _Check:
         elif first.digest != envelope.digest:
             proof.differs(f"{name}, but has other bytes than the first of its id and is not in quarantine")
 
-    def _first(self, envelope: Head) -> Booked | None:
+    def _first(self, envelope: BatchHead) -> Booked | None:
         """What is booked under the batch's id, or the same bytes under that of another release."""
         own, other = (self._booked.get(name) for name in (envelope.batch_id, envelope.other_id))
         if other is None or other.digest != envelope.digest:
             return own
         return other if own is None or own.state == "discarded" else own
 
-    def _worked_on(self, offset: int, envelope: Head, window_id: int) -> None:
+    def _worked_on(self, offset: int, envelope: BatchHead, window_id: int) -> None:
         proof, first = self._proof, self._booked.get(envelope.batch_id)
         if first == (envelope.digest, offset, window_id, "accepted", False) and not envelope.discarded:
             return
@@ -232,7 +233,7 @@ class _Check:
         elif first.window_id != window_id:
             proof.differs(f"{name} is in window {window_id}, but booked in window {first.window_id}")
 
-    def _forgotten(self, envelope: Head) -> bool:
+    def _forgotten(self, envelope: BatchHead) -> bool:
         """Whether the batch is so old that its id need not be remembered any more."""
         if envelope.accepted_at_us >= self._remembered_from:
             return False

@@ -9,7 +9,7 @@ import click
 from flask.cli import with_appcontext
 
 import db.customers.rows
-from db.accounting.books import Held
+from db.accounting.books import QuarantineCounts
 from db.customers.rows import Customer
 from db.engine import connect, read
 from db.settings import DatabaseSettings
@@ -155,5 +155,5 @@ def _say(found: Sequence[Books], differences: Mapping[str, Sequence[str]], *, er
             click.echo(f"{slug}: {sentence}", err=err)
 
 
-def _parts(held: Held) -> list[Cell]:
+def _parts(held: QuarantineCounts) -> list[Cell]:
     return [held.kept, held.replayed, held.discarded, held.pruned]

@@ -19,12 +19,12 @@ from db.engine import begin, read
 from webapp.accounting.books import stream_ends
 from webapp.settings import retention_settings
 from webapp.terminal import command_context
-from webapp.terminal.exits import Group
+from webapp.terminal.exits import CommandGroup
 from webapp.terminal.key_file import KeyFile
 from webapp.terminal.new_customer import create
 from webapp.terminal.tables import show as show_table
 
-group = Group("customers", help="Add customers and say what may come from them.")
+group = CommandGroup("customers", help="Add customers and say what may come from them.")
 
 key_file_option = click.option(
     "--key-file",

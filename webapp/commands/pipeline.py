@@ -8,9 +8,9 @@ import db.customers.pipeline_versions
 from db.engine import begin, read
 from pipelines import BadPipeline, parse
 from webapp.terminal import command_context
-from webapp.terminal.exits import Ended, Exit, Group
+from webapp.terminal.exits import CommandGroup, Ended, Exit
 
-group = Group("pipeline", help="Show and set what becomes of a customer's events.")
+group = CommandGroup("pipeline", help="Show and set what becomes of a customer's events.")
 
 
 @group.command("show")

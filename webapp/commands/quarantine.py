@@ -17,10 +17,10 @@ from db.quarantine.rows import Quarantined, State
 from webapp.commands import quarantine_acts
 from webapp.quarantine.withheld import Withheld
 from webapp.terminal import command_context
-from webapp.terminal.exits import Ended, Exit, Group
+from webapp.terminal.exits import CommandGroup, Ended, Exit
 from webapp.terminal.tables import Cell, show as show_table
 
-group = Group("quarantine", help="Batches and events that could not be taken.")
+group = CommandGroup("quarantine", help="Batches and events that could not be taken.")
 for command in (quarantine_acts.replay, quarantine_acts.export, quarantine_acts.discard):
     group.add_command(command)
 

@@ -19,7 +19,7 @@ from db.customers.rows import Customer
 from db.engine import read
 from db.quarantine.acts import REPLAYABLE
 from db.quarantine.rows import Extent, Quarantined, Selection, State
-from streams.errors import Unavailable
+from streams.errors import BrokerUnavailable
 from webapp.quarantine.export import export as write_export
 from webapp.quarantine.portions import Progress, discard as discard_rows
 from webapp.quarantine.replay import CONTENT_TYPES, Replay, Said
@@ -121,7 +121,7 @@ def replay(chosen: Chosen, by: str, why: str, form: str | None, encoding: str | 
     with command_context.broker() as broker:
         # Before any row is marked; and only a connection tells how large a message may be.
         if not broker.ready(command_context.BROKER_DEADLINE_S):
-            raise Unavailable(f"no answer within {command_context.BROKER_DEADLINE_S:g} s")
+            raise BrokerUnavailable(f"no answer within {command_context.BROKER_DEADLINE_S:g} s")
         work = Replay(
             engine=command_context.parts().engine,
             broker=broker,

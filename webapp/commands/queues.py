@@ -8,10 +8,10 @@ import click
 import db.customers.routes
 from db.engine import begin, read
 from webapp.terminal import command_context
-from webapp.terminal.exits import Ended, Exit, Group
+from webapp.terminal.exits import CommandGroup, Ended, Exit
 from webapp.terminal.tables import show as show_table
 
-group = Group("queues", help="Find and remove queues that no customer uses any more.")
+group = CommandGroup("queues", help="Find and remove queues that no customer uses any more.")
 
 
 @group.command("list")

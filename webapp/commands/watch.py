@@ -14,9 +14,9 @@ import db.quarantine.budget
 from db.clock import now_us, today
 from db.customers.rows import Customer
 from db.engine import read
-from db.errors import Unavailable as DatabaseUnavailable
+from db.errors import DatabaseUnavailable
 from streams import Broker
-from streams.errors import Unavailable as BrokerUnavailable
+from streams.errors import BrokerUnavailable
 from webapp.accounting.lag import US, CustomerLag, lags
 from webapp.terminal import command_context
 from webapp.terminal.exits import Command
@@ -30,7 +30,7 @@ BROKER_AWAY = "the broker is away: agents get 503 and try again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class WatchRow:
     """One customer now: batches accepted and not deposited, and the age of the oldest of them in seconds.
 
     Percentiles are seconds from accepted to committed, None when nothing was deposited lately.
@@ -48,7 +48,7 @@ class Row:
     balanced: bool
 
     @classmethod
-    def of(cls, lag: CustomerLag) -> "Row":
+    def of(cls, lag: CustomerLag) -> "WatchRow":
         latency = lag.latency
         return cls(
             slug=lag.customer.slug,
@@ -65,13 +65,13 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class WatchReport:
     """The busiest customers by slug, how many are left out, and what is wrong with broker or database.
 
     `withheld`: by slug, the rows of today's quarantine whose bytes were over its budget.
     """
 
-    customers: "list[Row]" = field(default_factory=list)
+    customers: "list[WatchRow]" = field(default_factory=list)
     left_out: int = 0
     problem: str | None = None
     withheld: dict[str, int] = field(default_factory=dict)
@@ -83,10 +83,10 @@ class Watch:
     broker: Broker
     _began_s: float = field(default_factory=time.monotonic)
 
-    def look(self) -> Seen:
+    def look(self) -> WatchReport:
         """The busiest customers now.
 
-        Raises db.errors.Unavailable, streams.errors.Unavailable.
+        Raises db.errors.DatabaseUnavailable, streams.errors.BrokerUnavailable.
         """
         with read(self.engine) as connection:
             everyone = db.customers.rows.everyone(connection)
@@ -95,8 +95,8 @@ class Watch:
         # Right after the start nothing is as old as that yet.
         over_s = min(OVER_S, max(4.0, time.monotonic() - self._began_s))
         found = lags(self.engine, self.broker, chosen, seconds=over_s, deadline_s=DEADLINE_S)
-        return Seen(
-            customers=sorted(map(Row.of, found), key=lambda row: row.slug),
+        return WatchReport(
+            customers=sorted(map(WatchRow.of, found), key=lambda row: row.slug),
             left_out=len(everyone) - len(chosen),
             withheld={one.slug: withheld[one.id] for one in everyone if one.id in withheld},
         )
@@ -126,9 +126,9 @@ def _show(watch: Watch, as_json: bool) -> None:
     try:
         seen = watch.look()
     except DatabaseUnavailable:
-        seen = Seen(problem=DATABASE_AWAY)
+        seen = WatchReport(problem=DATABASE_AWAY)
     except BrokerUnavailable:
-        seen = Seen(problem=BROKER_AWAY)
+        seen = WatchReport(problem=BROKER_AWAY)
     if as_json:
         click.echo(json.dumps(asdict(seen)))
         return

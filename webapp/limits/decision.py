@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from webapp import problems
 from webapp.limits.leaky_bucket import wait_s
 from webapp.limits.meters import Meter, Meters
-from webapp.limits.quota_sync import Usage
+from webapp.limits.quota_sync import QuotaSync
 from webapp.metrics import CustomerCounts
 from webapp.problems import Problem, ProblemType
 
@@ -48,7 +48,7 @@ class Limits:
     def __init__(
         self,
         meters: Meters,
-        usage: Usage,
+        usage: QuotaSync,
         counts: CustomerCounts,
         *,
         receivers: int,

@@ -9,7 +9,7 @@ import db.customers.quota_use
 from db.clock import now_us, today
 from db.customers.rows import Customer
 from db.engine import begin
-from db.errors import Misconfigured, Unavailable
+from db.errors import DatabaseMisconfigured, DatabaseUnavailable
 from webapp.limits.meters import Meters
 
 log = structlog.get_logger(__name__)
@@ -19,7 +19,7 @@ EVERY_S = 2.0
 DAY_S = 86_400
 
 
-class Usage:
+class QuotaSync:
     """Thread-safe, one per process; its thread starts with the first batch that counts."""
 
     def __init__(self, engine: Engine, meters: Meters) -> None:
@@ -83,7 +83,7 @@ class Usage:
         try:
             with begin(self._engine) as connection:
                 db.customers.quota_use.write(connection, self._meters.receiver, day, counts)
-        except (Unavailable, Misconfigured) as error:
+        except (DatabaseUnavailable, DatabaseMisconfigured) as error:
             log.warning("usage_not_written", customers=len(changed), error=type(error).__name__)
             with self._lock:
                 self._changed |= changed

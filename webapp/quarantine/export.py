@@ -49,8 +49,8 @@ def export(
     """Write the selected rows to a new folder, readable by its owner only; returns how many.
 
     The folder appears when it is complete. Dying before leaves a hidden one beside it, `.<name>.<8 digits>`.
-    Raises Refusal when there is something of that name, OSError, db.errors.Unavailable, and
-    streams.errors.Unavailable for rows whose bytes are in the raw stream only.
+    Raises Refusal when there is something of that name, OSError, db.errors.DatabaseUnavailable, and
+    streams.errors.BrokerUnavailable for rows whose bytes are in the raw stream only.
     """
     if folder.exists() or folder.is_symlink():
         raise Refusal(f"{folder} is there already; nothing is written over")

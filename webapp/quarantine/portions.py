@@ -19,7 +19,10 @@ Progress = Callable[[int], None]
 
 
 def slices(engine: Engine, selection: Selection) -> Iterator[list[Quarantined]]:
-    """The rows that are selected now, oldest first; none that come later. Raises db.errors.Unavailable."""
+    """The rows that are selected now, oldest first; none that come later.
+
+    Raises db.errors.DatabaseUnavailable.
+    """
     with read(engine) as connection:
         upto = db.quarantine.rows.extent(connection, selection).newest_id
     after = 0
@@ -39,7 +42,7 @@ def discard(
 ) -> int:
     """Delete the bytes of the selected rows that are *kept*, with a note; returns how many.
 
-    May be killed and repeated. Raises db.errors.Unavailable.
+    May be killed and repeated. Raises db.errors.DatabaseUnavailable.
     """
     written = Note(act="discard", who=by, why=why, noted_at=at_us)
     total = 0

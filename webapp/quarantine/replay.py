@@ -88,8 +88,8 @@ class Replay:
         """Publish every selected row once, and mark it. May be killed, repeated, and run twice at once.
 
         Rows that come into quarantine meanwhile are left alone. The broker has to be connected.
-        Raises db.errors.Unavailable, streams.errors.Unavailable (no confirm of a slice within `deadline_s`
-        seconds): a repetition completes it.
+        Raises db.errors.DatabaseUnavailable, streams.errors.BrokerUnavailable (no confirm of a slice within
+        `deadline_s` seconds): a repetition completes it.
         """
         withheld = Withheld(self.broker, self.customer.slug, deadline_s=self.deadline_s)
         for rows in slices(self.engine, selection):

@@ -44,7 +44,7 @@ class Withheld:
         """The withheld rows' bytes by id, None for what cannot be had: `why_not` says why.
 
         A batch is decoded once, however many of the rows are its events.
-        Raises streams.errors.Unavailable.
+        Raises streams.errors.BrokerUnavailable.
         """
         there: defaultdict[int, list[Quarantined]] = defaultdict(list)
         for row in rows:

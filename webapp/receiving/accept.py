@@ -9,13 +9,13 @@ import structlog
 
 from db.customers.rows import Customer
 from streams import Broker, Envelope, encode_envelope, made_id, raw
-from streams.errors import Overloaded, TooLarge, Unavailable as BrokerUnavailable
+from streams.errors import BrokerUnavailable, Overloaded, TooLarge
 from webapp import problems
-from webapp.errors import Unavailable
+from webapp.errors import ReceiverUnavailable
 from webapp.limits.decision import Admission, Limits
 from webapp.metrics import ANSWER_SECONDS, CONFIRM_SECONDS, CustomerCounts, Outcome
 from webapp.problems import Problem
-from webapp.receiving.body import Environ, Patience, announced_length, read_body
+from webapp.receiving.body import BodyDeadline, Environ, announced_length, read_body
 from webapp.receiving.digests import fingerprint, verify
 from webapp.receiving.keys import KeyCache
 from webapp.settings import HttpSettings
@@ -40,7 +40,7 @@ ENCODINGS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class MediaType:
     """What a content type means: its name without parameters, and the decoder's word for it.
 
     `empty`: no bytes at all are well-formed, and hold no events.
@@ -59,7 +59,7 @@ class Admitted:
     """
 
     customer: Customer
-    kind: Format
+    kind: MediaType
     encoding: str
     batch_id: str | None
     limit: int
@@ -71,7 +71,7 @@ Decision = Admitted | Problem
 """What a request's head was found to be."""
 
 
-class Reception:
+class BatchAcceptor:
     """Takes batches in; thread-safe, one per process."""
 
     def __init__(
@@ -88,11 +88,11 @@ class Reception:
         self._keys = keys
         self._limits = limits
         self._broker = broker
-        self._patience = Patience(settings.body_deadline_s)
+        self._patience = BodyDeadline(settings.body_deadline_s)
         self._counts = counts
         self._now_us = now_us
 
-    def admit(self, environ: Environ, formats: Mapping[str, Format]) -> Admitted:
+    def admit(self, environ: Environ, formats: Mapping[str, MediaType]) -> Admitted:
         """Look at the request's head, and nothing of its body.
 
         Blocks for the deadline of the key at most. Raises Problem; the checks come in the order in which they
@@ -119,7 +119,7 @@ class Reception:
             begun=begun,
         )
 
-    def accept(self, environ: Environ, formats: Mapping[str, Format]) -> str | None:
+    def accept(self, environ: Environ, formats: Mapping[str, MediaType]) -> str | None:
         """Take the request's batch in and return its batch id, after the broker's confirm and never before;
         None for one that holds nothing to keep.
 
@@ -214,7 +214,7 @@ class Reception:
             raise _unauthenticated("Authorization is missing or is not `Bearer <key>`")
         try:
             customer = self._keys.customer(key.strip(" "))
-        except Unavailable as error:
+        except ReceiverUnavailable as error:
             raise self.later(
                 problems.UNAVAILABLE, "the key could not be looked up", error.retry_after_s
             ) from None
@@ -251,7 +251,7 @@ def _unauthenticated(detail: str) -> Problem:
     return Problem(problems.UNAUTHENTICATED, detail, headers={"WWW-Authenticate": 'Bearer realm="sluice"'})
 
 
-def _format(content_type: str, formats: Mapping[str, Format]) -> Format:
+def _format(content_type: str, formats: Mapping[str, MediaType]) -> MediaType:
     kind = formats.get(content_type) or formats.get(content_type.partition(";")[0].strip(" \t").lower())
     if kind is None:
         raise Problem(

@@ -6,20 +6,20 @@ from flask import Blueprint, Response, request
 
 from webapp.metrics import REFUSALS
 from webapp.problems import PROBLEM_JSON, Problem
-from webapp.receiving.accept import Format, Reception
+from webapp.receiving.accept import BatchAcceptor, MediaType
 
 PATH = "/v1/batches"
 FORMATS = {
     kind.content_type: kind
     for kind in (
-        Format("application/vnd.apache.arrow.stream", "arrow"),
-        Format("application/x-ndjson", "ndjson"),
-        Format("application/json", "json"),
+        MediaType("application/vnd.apache.arrow.stream", "arrow"),
+        MediaType("application/x-ndjson", "ndjson"),
+        MediaType("application/json", "json"),
     )
 }
 
 
-def blueprint(reception: Reception) -> Blueprint:
+def blueprint(reception: BatchAcceptor) -> Blueprint:
     """The path's routes."""
     routes = Blueprint("receive", __name__)
 

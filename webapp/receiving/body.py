@@ -45,7 +45,7 @@ def announced_length(environ: Environ, *, limit: int) -> int | None:
     return length
 
 
-def read_body(environ: Environ, *, limit: int, patience: "Patience") -> bytes:
+def read_body(environ: Environ, *, limit: int, patience: "BodyDeadline") -> bytes:
     """The body as sent. Reads nothing when the announced length is above `limit`, and stops at `limit`.
     A body that was read whole is marked in `environ`, so that its connection can be kept.
 
@@ -103,7 +103,7 @@ class _Watch:
         self.over = False
 
 
-class Patience:
+class BodyDeadline:
     """Ends the reading of bodies that take longer than `seconds`, however steadily they trickle.
 
     gunicorn's `timeout` watches a gthread worker's main loop, not its requests, and a timeout of the socket

@@ -17,8 +17,8 @@ import structlog
 
 from db.customers.keys import digest as digest_of
 from db.customers.rows import Customer
-from db.errors import Unavailable as DatabaseUnavailable
-from webapp.errors import Unavailable
+from db.errors import DatabaseUnavailable
+from webapp.errors import ReceiverUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ class _Entry:
     asked_at: float
 
 
-class _Lane:
+class _LookupThread:
     """One thread that looks keys up, and what waits for it."""
 
     def __init__(self, name: str) -> None:
@@ -49,7 +49,7 @@ class _Lane:
 
 
 class KeyCache:
-    """Thread-safe. `find` takes a key's SHA-256 and may block; it raises db.errors.Unavailable.
+    """Thread-safe. `find` takes a key's SHA-256 and may block; it raises db.errors.DatabaseUnavailable.
 
     `fresh_s`: after so many seconds an answer is asked for again. `wait_s`: so long does a request wait for
     it. `known`, `unknown`: bounds of what is remembered.
@@ -65,15 +65,16 @@ class KeyCache:
         self._known: dict[bytes, _Entry] = {}
         # Keys that were good before have a lane of their own: a flood of invented keys cannot delay their
         # refresh.
-        self._known_lane = _Lane("known-keys")
-        self._new_lane = _Lane("new-keys")
+        self._known_lane = _LookupThread("known-keys")
+        self._new_lane = _LookupThread("new-keys")
         self._lock = threading.Lock()
         self._away = False
 
     def customer(self, key: str) -> Customer | None:
         """The key's customer, None when nobody has the key.
 
-        Blocks for `wait_s` at most. Raises Unavailable when the database is away and the key was never seen.
+        Blocks for `wait_s` at most. Raises ReceiverUnavailable when the database is away and the key was
+        never seen.
         """
         if KEY_FORM.fullmatch(key) is None:
             return None
@@ -93,7 +94,7 @@ class KeyCache:
             return True
         try:
             self._of_new(NOBODYS_DIGEST)
-        except Unavailable:
+        except ReceiverUnavailable:
             return False
         return True
 
@@ -117,22 +118,22 @@ class KeyCache:
     def _of_new(self, digest: bytes) -> Customer | None:
         future = self._ask(self._new_lane, digest)
         if future is None:
-            raise Unavailable("too many keys are being looked up")
+            raise ReceiverUnavailable("too many keys are being looked up")
         try:
             # While the database is away the look-up goes on as a probe, and no request thread is lost to it.
             return future.result(0 if self._away else self._wait_s)
         except NotYet:
             # One crowd waits for a database that hangs, the next does not: threads are for who can be served.
             self._away = True
-            raise Unavailable("the key's look-up takes too long") from None
+            raise ReceiverUnavailable("the key's look-up takes too long") from None
         except DatabaseUnavailable:
-            raise Unavailable("the key could not be looked up") from None
+            raise ReceiverUnavailable("the key could not be looked up") from None
 
     def _remembered(self, entries: dict[bytes, _Entry], digest: bytes) -> _Entry | None:
         entry = entries.get(digest[:8])
         return entry if entry is not None and hmac.compare_digest(entry.digest, digest) else None
 
-    def _ask(self, lane: _Lane, digest: bytes) -> Future[Customer | None] | None:
+    def _ask(self, lane: _LookupThread, digest: bytes) -> Future[Customer | None] | None:
         """The look-up of this key that is under way, or a new one; None when no more may be started."""
         with self._lock:
             future = lane.pending.get(digest)
@@ -149,7 +150,7 @@ class KeyCache:
             lane.pending[digest] = future
             return future
 
-    def _look_up(self, lane: _Lane, digest: bytes) -> Customer | None:
+    def _look_up(self, lane: _LookupThread, digest: bytes) -> Customer | None:
         asked_at = time.monotonic()
         try:
             customer = self._find(digest)
@@ -164,7 +165,7 @@ class KeyCache:
             log.info("database_returned")
         return customer
 
-    def _failed(self, lane: _Lane, digest: bytes, error: Exception) -> None:
+    def _failed(self, lane: _LookupThread, digest: bytes, error: Exception) -> None:
         with self._lock:
             lane.pending.pop(digest, None)
             went, self._away = not self._away, True

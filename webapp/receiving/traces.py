@@ -13,14 +13,14 @@ from google.rpc import code_pb2, status_pb2  # type: ignore[import-untyped] # it
 from webapp import problems
 from webapp.metrics import REFUSALS
 from webapp.problems import Problem
-from webapp.receiving.accept import Format, Reception
+from webapp.receiving.accept import BatchAcceptor, MediaType
 
 PATH = "/v1/traces"
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
 FORMATS = {
-    PROTOBUF: Format(PROTOBUF, "otlp-protobuf", empty=True),
-    JSON: Format(JSON, "otlp-json"),
+    PROTOBUF: MediaType(PROTOBUF, "otlp-protobuf", empty=True),
+    JSON: MediaType(JSON, "otlp-json"),
 }
 """An ExportTraceServiceRequest without spans is no bytes at all in protobuf."""
 
@@ -40,7 +40,7 @@ RPC_CODES = {
 }
 
 
-def blueprint(reception: Reception) -> Blueprint:
+def blueprint(reception: BatchAcceptor) -> Blueprint:
     """The path's routes."""
     routes = Blueprint("traces", __name__)
 

@@ -16,7 +16,7 @@ from gunicorn.workers.gthread import TConn  # type: ignore[import-untyped] # the
 
 from webapp import problems
 from webapp.problems import Problem
-from webapp.serving.framing import Chunked, Counted, framing
+from webapp.serving.framing import ChunkedBody, SizedBody, framing
 
 if TYPE_CHECKING:
     from webapp.receiving.accept import Decision
@@ -92,7 +92,7 @@ class _Taken(SocketUnreader):  # type: ignore[misc] # the same
         self.rest, self._at = rest, 0
 
 
-class Connection(TConn):  # type: ignore[misc] # TConn has no types
+class AgentConnection(TConn):  # type: ignore[misc] # TConn has no types
     """`linger` is called to close the connection after an answer; `body_bytes` is the largest body.
 
     `refusal` is what a thread is to answer in place of the application. Used by the
@@ -109,7 +109,7 @@ class Connection(TConn):  # type: ignore[misc] # TConn has no types
         address: object,
         server: object,
         *,
-        linger: "Callable[[Connection], None]",
+        linger: "Callable[[AgentConnection], None]",
         body_bytes: int,
     ) -> None:
         super().__init__(cfg, sock, address, server)
@@ -125,7 +125,7 @@ class Connection(TConn):  # type: ignore[misc] # TConn has no types
         self._cut: Problem | None = None
         self._expects = False
         self._head = b""
-        self._body: Counted | Chunked | None = None
+        self._body: SizedBody | ChunkedBody | None = None
         self._arrived: Arrived | None = None
 
     @property
@@ -240,7 +240,7 @@ class Connection(TConn):  # type: ignore[misc] # TConn has no types
         self._head = came[:end]
         self._unreader.take_buffered()
         self._unreader.unread(self._head)
-        self._body = Chunked(self._body_bytes) if found.length is None else Counted(found.length)
+        self._body = ChunkedBody(self._body_bytes) if found.length is None else SizedBody(found.length)
         self._body.feed(came[end:])
         self._expects = found.expects
         self.begun_at = time.monotonic()

@@ -43,7 +43,7 @@ def framing(head: bytes) -> Framing | None:
     return None
 
 
-class Counted:
+class SizedBody:
     """A body with a length, as far as it has come."""
 
     def __init__(self, length: int) -> None:
@@ -71,7 +71,7 @@ class Counted:
     """Bytes of the next request that were read with this one."""
 
 
-class Chunked:
+class ChunkedBody:
     """A body in chunks (RFC 9112, 7.1), as far as it has come: without the lines between the chunks, so that
     small ones cost no more than large ones. At more than `most` bytes, or at something malformed, it is over,
     and the parser is to find out why."""

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 
 from webapp.problems import Problem, internal
-from webapp.receiving.accept import Decision, Format, Reception
+from webapp.receiving.accept import BatchAcceptor, Decision, MediaType
 from webapp.receiving.body import Environ
 
 
-class Gate:
+class HeadCheck:
     """Thread-safe. `paths`: what may be posted where."""
 
-    def __init__(self, reception: Reception, paths: Mapping[str, Mapping[str, Format]]) -> None:
+    def __init__(self, reception: BatchAcceptor, paths: Mapping[str, Mapping[str, MediaType]]) -> None:
         self._reception = reception
         self._paths = paths
 

@@ -6,12 +6,12 @@ from flask import Blueprint, Response
 
 from streams import Broker
 from webapp.receiving.keys import KeyCache
-from webapp.serving.shutdown_flag import Drain
+from webapp.serving.shutdown_flag import ShutdownFlag
 
 READY_TIMEOUT_S = 1.0
 
 
-def blueprint(broker: Broker, keys: KeyCache, drain: Drain) -> Blueprint:
+def blueprint(broker: Broker, keys: KeyCache, drain: ShutdownFlag) -> Blueprint:
     """The paths' routes."""
     routes = Blueprint("health", __name__)
 

@@ -8,10 +8,10 @@ from streams import Broker
 from webapp.limits.decision import Limits
 from webapp.limits.meters import Meters
 from webapp.metrics import CustomerCounts
-from webapp.receiving.accept import Reception
+from webapp.receiving.accept import BatchAcceptor
 from webapp.receiving.keys import KeyCache
-from webapp.serving.head_check import Gate
-from webapp.serving.shutdown_flag import Drain
+from webapp.serving.head_check import HeadCheck
+from webapp.serving.shutdown_flag import ShutdownFlag
 from webapp.settings import HttpSettings
 
 WARM_UP_S = 1.0
@@ -28,9 +28,9 @@ class Parts:
     meters: Meters
     counts: CustomerCounts
     limits: Limits
-    reception: Reception
-    gate: Gate
-    drain: Drain
+    reception: BatchAcceptor
+    gate: HeadCheck
+    drain: ShutdownFlag
 
     def warm(self) -> None:
         """Connect to the broker, so that the first batch does not wait for it; blocks for a moment."""

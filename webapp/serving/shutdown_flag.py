@@ -3,7 +3,7 @@
 import mmap
 
 
-class Drain:
+class ShutdownFlag:
     """A flag in memory that forks share: what one process begins, all that were forked from its maker see."""
 
     def __init__(self) -> None:
@@ -13,7 +13,7 @@ class Drain:
         """Say that no new work should be sent here."""
         self._page[0] = 1
 
-    def follow(self, other: "Drain") -> None:
+    def follow(self, other: "ShutdownFlag") -> None:
         """Be the same flag as `other` from now on."""
         self._page = other._page
 

@@ -23,8 +23,8 @@ from gunicorn.workers.gthread import (  # type: ignore[import-untyped] # the sam
 from webapp.problems import Problem
 from webapp.receiving.accept import Admitted, Decision
 from webapp.serving import refused_heads
-from webapp.serving.connection import Connection, Next
-from webapp.serving.waiting_bodies import Bodies
+from webapp.serving.connection import AgentConnection, Next
+from webapp.serving.waiting_bodies import WaitingBodies
 
 if TYPE_CHECKING:
     from webapp.serving.parts import Parts
@@ -42,7 +42,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
     Here the main loop takes requests in, and gives a thread the connection whose request is whole. A head
     that has not come whole within `keepalive` seconds is hung up on, like any idle connection. When a body
     does not come with its head, a thread looks at the head first, and the main loop takes in the bodies of
-    those that are let in; `Bodies` says for how long.
+    those that are let in; `WaitingBodies` says for how long.
 
     A connection that is closed after an answer must be read on for a moment, or the answer is lost with the
     reset that unread bytes cause (RFC 9112, 9.6). gthread does that in its main loop, which stands still
@@ -54,7 +54,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
 
     def init_process(self) -> None:
         """Runs until the worker stops."""
-        self._lingering: deque[Connection] = deque()
+        self._lingering: deque[AgentConnection] = deque()
         self._full_until = 0.0
         super().init_process()
 
@@ -64,7 +64,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
         self._parts = cast("Parts", self.wsgi.extensions["sluice"])
         settings = self._parts.settings
         self._body_bytes = settings.body_bytes
-        self._bodies = Bodies(
+        self._bodies = WaitingBodies(
             deadline_s=settings.body_deadline_s, rate=settings.body_rate, most_bytes=settings.bodies_bytes
         )
 
@@ -86,20 +86,20 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
                 return
             raise
         self.nr_conns += 1
-        conn = Connection(
+        conn = AgentConnection(
             self.cfg, sock, address, listener.getsockname(), linger=self.linger, body_bytes=self._body_bytes
         )
         conn.data_ready = not self.cfg.is_ssl  # no thread need wait for a first byte
         self.enqueue_req(conn)
 
-    def enqueue_req(self, conn: Connection) -> None:
+    def enqueue_req(self, conn: AgentConnection) -> None:
         """A connection, new or with bytes left of its last read."""
         if self.cfg.is_ssl:
             super().enqueue_req(conn)
         else:
             self._follow(conn, conn.advance())
 
-    def on_client_socket_readable(self, conn: Connection, client: socket.socket) -> None:
+    def on_client_socket_readable(self, conn: AgentConnection, client: socket.socket) -> None:
         """The next request of a connection that was kept begins."""
         if self.cfg.is_ssl:
             super().on_client_socket_readable(conn, client)
@@ -112,7 +112,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
             self.poller.unregister(client)
             self._follow(conn, step)
 
-    def on_pending_socket_readable(self, conn: Connection, client: socket.socket) -> None:
+    def on_pending_socket_readable(self, conn: AgentConnection, client: socket.socket) -> None:
         """More of a head."""
         if self.cfg.is_ssl:
             super().on_pending_socket_readable(conn, client)
@@ -121,7 +121,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
             self.pending_conns.remove(conn)
             self._follow(conn, step)
 
-    def handle(self, conn: Connection) -> object:
+    def handle(self, conn: AgentConnection) -> object:
         """Runs in a thread. False closes the connection."""
         if conn.held_bytes:
             self.method_queue.defer(self._bodies.leave, conn)
@@ -144,7 +144,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
         with contextlib.suppress(OSError):
             refused_heads.refuse(client, refused_heads.problem_of(exc), self._parts.settings.cors_origin)
 
-    def handle_request(self, req: Request, conn: Connection) -> object:
+    def handle_request(self, req: Request, conn: AgentConnection) -> object:
         """Runs in a thread, with a request whose body came or is not waited for."""
         if not self.cfg.is_ssl:
             req.body = conn.arrived(req.body)
@@ -160,7 +160,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
             # The answer could not be sent; this has gthread close the connection without more ado.
             raise StopIteration from None
 
-    def linger(self, conn: Connection) -> None:
+    def linger(self, conn: AgentConnection) -> None:
         """Close a connection whose answer is sent when the agent has, or after 2 s, or 64 KiB."""
         conn.timeout = time.monotonic() + _LINGER_S
         try:
@@ -191,7 +191,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
         """One round of the main loop."""
         super().wait_for_and_dispatch_events(min(timeout, self._bodies.wait_s()))
 
-    def _on_lingering_readable(self, conn: Connection, client: socket.socket) -> None:
+    def _on_lingering_readable(self, conn: AgentConnection, client: socket.socket) -> None:
         try:
             came = len(conn.sock.recv(_LINGER_BYTES))
         except BlockingIOError:
@@ -202,13 +202,13 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
         if not came or conn.taken_at_end >= _LINGER_BYTES:
             self._end(conn)
 
-    def _end(self, conn: Connection) -> None:
+    def _end(self, conn: AgentConnection) -> None:
         self._lingering.remove(conn)
         self.poller.unregister(conn.sock)
         self.nr_conns -= 1
         conn.close()
 
-    def _follow(self, conn: Connection, step: Next) -> None:
+    def _follow(self, conn: AgentConnection, step: Next) -> None:
         """Of a connection that the poller does not watch."""
         if conn.held_bytes and step in (Next.DECISION, Next.ANSWER):
             step = self._wait_for_thread(conn, step)
@@ -226,7 +226,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
             case Next.ANSWER:
                 super().enqueue_req(conn)
 
-    def _on_body_readable(self, conn: Connection, client: socket.socket) -> None:
+    def _on_body_readable(self, conn: AgentConnection, client: socket.socket) -> None:
         # Another one's event of the same round may have ended it.
         if conn not in self._bodies:
             return
@@ -237,7 +237,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
             self._leave(conn)
             self._follow(conn, step)
 
-    def _decide(self, conn: Connection) -> object:
+    def _decide(self, conn: AgentConnection) -> object:
         """Runs in a thread: look at the head alone, and answer it unless the body is wanted."""
         try:
             decision = self._look_at(conn.head(), conn)
@@ -248,25 +248,25 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
         conn.end(decision)
         return self.handle(conn)
 
-    def _decided(self, conn: Connection, done: Future[object]) -> None:
+    def _decided(self, conn: AgentConnection, done: Future[object]) -> None:
         self._bodies.leave(conn)
         if done.cancelled() or done.exception() or not isinstance(decision := done.result(), Admitted):
             self.finish_request(conn, done)
         else:
             self._follow(conn, conn.admitted(decision))
 
-    def _look_at(self, request: Request, conn: Connection) -> Decision | None:
+    def _look_at(self, request: Request, conn: AgentConnection) -> Decision | None:
         request._expected_100_continue = False
         _, environ = wsgi.create(request, conn.sock, conn.client, conn.server, self.cfg)
         return self._parts.gate.decide(environ)
 
-    def _note(self, conn: Connection) -> None:
+    def _note(self, conn: AgentConnection) -> None:
         while (slowest := self._bodies.note(conn)) is not None:
             self._cut(slowest, self._parts.reception.no_room())
             if slowest is conn:
                 return
 
-    def _wait_for_thread(self, conn: Connection, step: Next) -> Next:
+    def _wait_for_thread(self, conn: AgentConnection, step: Next) -> Next:
         """Count what it holds until a thread has it. When there is no room, it is refused without it."""
         while (slowest := self._bodies.wait(conn)) is not None:
             if slowest is conn:
@@ -275,16 +275,16 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
             self._cut(slowest, self._parts.reception.no_room())
         return step
 
-    def _cut(self, conn: Connection, problem: Problem) -> None:
+    def _cut(self, conn: AgentConnection, problem: Problem) -> None:
         """Answer without waiting for the rest of the body."""
         self._leave(conn)
         self._follow(conn, conn.end(cut=problem))
 
-    def _leave(self, conn: Connection) -> None:
+    def _leave(self, conn: AgentConnection) -> None:
         self._bodies.leave(conn)
         self.poller.unregister(conn.sock)
 
-    def _wait_for_more(self, conn: Connection, watch: Callable[..., object]) -> None:
+    def _wait_for_more(self, conn: AgentConnection, watch: Callable[..., object]) -> None:
         watch(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
         conn.timeout = time.monotonic() + (self.cfg.keepalive if self.alive else STOP_KEEPALIVE_LINGER)
         self.pending_conns.append(conn)

@@ -6,9 +6,9 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
-from db.errors import Misconfigured as DatabaseMisconfigured, Refusal, Unavailable as DatabaseUnavailable
-from streams.errors import Misconfigured as StreamMisconfigured, Unavailable as BrokerUnavailable
-from webapp.errors import Misconfigured
+from db.errors import DatabaseMisconfigured, DatabaseUnavailable, Refusal
+from streams.errors import BrokerMisconfigured, BrokerUnavailable
+from webapp.errors import ReceiverMisconfigured
 
 
 class Exit(IntEnum):
@@ -44,11 +44,11 @@ class Command(click.Command):
             raise Ended(Exit.UNAVAILABLE, f"the database is away: {error}") from error
         except BrokerUnavailable as error:
             raise Ended(Exit.UNAVAILABLE, f"the broker is away: {error}") from error
-        except (Misconfigured, DatabaseMisconfigured, StreamMisconfigured) as error:
+        except (ReceiverMisconfigured, DatabaseMisconfigured, BrokerMisconfigured) as error:
             raise Ended(Exit.MISCONFIGURED, str(error)) from error
 
 
-class Group(AppGroup):
+class CommandGroup(AppGroup):
     """A group of such commands, run in the application's context."""
 
     command_class = Command

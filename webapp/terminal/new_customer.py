@@ -16,7 +16,7 @@ from webapp.terminal.key_file import KeyFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Added:
+class NewCustomer:
     """`key` is None when it went into a file, or when the customer and its key were there already."""
 
     customer: Customer
@@ -32,12 +32,12 @@ def create(
     *,
     key_file: KeyFile | None = None,
     exist_ok: bool = False,
-) -> Added:
+) -> NewCustomer:
     """Add a customer with its streams, first key and default pipeline; safe to repeat after a crash anywhere.
 
     With `exist_ok` an existing customer is left as it is, but for what is missing: a stream, or the key that
-    `key_file` should hold. Raises db.errors.BadSlug, SlugTaken, Unavailable, streams.errors.Unavailable,
-    Misconfigured (a stream of that name exists with other retention).
+    `key_file` should hold. Raises db.errors.BadSlug, SlugTaken, DatabaseUnavailable,
+    streams.errors.BrokerUnavailable, BrokerMisconfigured (a stream of that name exists with other retention).
     """
     with read(engine) as connection:
         there = get(connection, slug)
@@ -78,7 +78,7 @@ def _declare(broker: Broker, retention: RetentionSettings, slug: str) -> None:
     )
 
 
-def _insert(connection: Connection, slug: str, key_file: KeyFile | None) -> Added:
+def _insert(connection: Connection, slug: str, key_file: KeyFile | None) -> NewCustomer:
     customer = add(connection, slug)
     db.customers.pipeline_versions.put(connection, customer.id, DEFAULT)
     key = keys.issue(connection, customer.id)
@@ -86,14 +86,14 @@ def _insert(connection: Connection, slug: str, key_file: KeyFile | None) -> Adde
         # Before the commit: a file whose key is not valid yet is written over by the next try, a key that was
         # committed and written nowhere is lost.
         key_file.write(key)
-    return Added(customer=customer, key=None if key_file else key, new=True)
+    return NewCustomer(customer=customer, key=None if key_file else key, new=True)
 
 
-def _complete(connection: Connection, customer: Customer, key_file: KeyFile | None) -> Added:
+def _complete(connection: Connection, customer: Customer, key_file: KeyFile | None) -> NewCustomer:
     held = key_file.read() if key_file is not None else None
     if key_file is not None and not _is_of(connection, customer, held):
         key_file.write(keys.rotate(connection, customer.id))
-    return Added(customer=customer, key=None, new=False)
+    return NewCustomer(customer=customer, key=None, new=False)
 
 
 def _is_of(connection: Connection, customer: Customer, key: str | None) -> bool:

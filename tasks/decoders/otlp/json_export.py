@@ -14,7 +14,7 @@ from tasks.decoders.contract import DecodeLimits, Read, UnfitBatch
 from tasks.decoders.ids import Mask, hex_ids
 from tasks.decoders.json_pieces import Torn
 from tasks.decoders.ndjson import DETAIL, Unreadable, bound_strings, bound_values, reason_of
-from tasks.decoders.otlp.json_messages import Number, Request, Span, Status
+from tasks.decoders.otlp.json_messages import ExportRequest, Number, Span, Status
 from tasks.decoders.otlp.json_slots import slots
 from tasks.decoders.otlp.json_values import whole, words
 from tasks.decoders.otlp.slots import Unread, bound_events, read_apart
@@ -32,7 +32,7 @@ ERRORS: Final = frozenset((2, "2", "STATUS_CODE_ERROR"))
 NO_STATUS: Final = Status()
 # In a string a quote is escaped, so a name in quotes and before a colon is a name.
 SNAKE: Final = re.compile(rb'"(trace_id|span_id|parent_span_id|(?:start|end)_time_unix_nano)"(?=\s*:)')
-_request = msgspec.json.Decoder(Request)
+_request = msgspec.json.Decoder(ExportRequest)
 _span = msgspec.json.Decoder(Span)
 
 

@@ -55,7 +55,7 @@ class Group(Camel):
         return self.scope_spans or self.instrumentation_library_spans or []
 
 
-class Request(Camel):
+class ExportRequest(Camel):
     """OTLP's ExportTraceServiceRequest."""
 
     resource_spans: list[Group] | None = None

@@ -31,7 +31,7 @@ class Slot(Frame):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Apart:
+class ReadableSpans:
     """The spans that can be read, by resource, and the rest: `places` are the rows of the former."""
 
     resources: list[Sequence[bytes]] = field(default_factory=list)
@@ -41,12 +41,12 @@ class Apart:
     bad: list[BadRow] = field(default_factory=list)
 
 
-def read_apart(slots: Iterable[Slot], read: Callable[[bytes], Any], limits: DecodeLimits) -> Apart:
+def read_apart(slots: Iterable[Slot], read: Callable[[bytes], Any], limits: DecodeLimits) -> ReadableSpans:
     """Each span by itself; `read` raises `Unread`.
 
     Raises `UnfitBatch`: too_many_events, too_many_rejects.
     """
-    apart = Apart()
+    apart = ReadableSpans()
     row = 0
     for number, slot in enumerate(slots):  # empty ones cost their time, too
         if slot.resource is not None and (not apart.resources or slot.resource is not apart.resources[-1]):

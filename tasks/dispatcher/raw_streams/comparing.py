@@ -28,7 +28,7 @@ class Divergence(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class CurrentStream:
     """A raw stream as it is now: its oldest offset and its newest one, None when it is empty."""
 
     broker: Broker
@@ -38,7 +38,7 @@ class Seen:
     last: int | None
 
     def fingerprints(self, first: int, last: int) -> dict[int, bytes]:
-        """Of the messages that are there, by offset; raises Unavailable, StreamMissing."""
+        """Of the messages that are there, by offset; raises BrokerUnavailable, StreamMissing."""
         if self.last is None or first > (last := min(last, self.last)):
             return {}
         messages = self.broker.read(self.stream, first, last, deadline_s=self.deadline_s)
@@ -65,7 +65,8 @@ def unchanged(
     """Whether what lies before the cursor is the message of this fingerprint; one read of the stream.
 
     True also for what retention has removed, and without a fingerprint: nothing is known then that speaks
-    against it. Raises Unavailable, StreamMissing: the read also tells whether the stream can be followed.
+    against it. Raises BrokerUnavailable, StreamMissing: the read also tells whether the stream can be
+    followed.
     """
     due = position.next_offset - 1
     if due < 0:
@@ -79,12 +80,12 @@ def unchanged(
 
 
 def diverges(
-    connection: Connection, seen: Seen, position: Position, past: Sequence[Generation]
+    connection: Connection, seen: CurrentStream, position: Position, past: Sequence[Generation]
 ) -> Divergence | None:
     """Where the stream stops being the one that was read; None when nothing speaks against all of it.
 
     What survives of a stream is its beginning, so the last window that is still there is found by bisection:
-    some twenty reads of a message each. Raises Unavailable, StreamMissing.
+    some twenty reads of a message each. Raises BrokerUnavailable, StreamMissing.
     """
     below = position.next_offset
     for generation in [position.generation, *(one.generation - 1 for one in reversed(past))]:
@@ -101,7 +102,7 @@ def diverges(
 
 
 def _last_unchanged(
-    connection: Connection, seen: Seen, customer_id: int, generation: int, below: int
+    connection: Connection, seen: CurrentStream, customer_id: int, generation: int, below: int
 ) -> Recorded | None:
     """The newest window of the generation that is still there, up to its last offset that is below."""
     bounds = db.ledger.generations.ids(connection, customer_id, generation)
@@ -118,7 +119,7 @@ def _last_unchanged(
     return found
 
 
-def _is_there(connection: Connection, seen: Seen, window: Recorded, below: int) -> bool:
+def _is_there(connection: Connection, seen: CurrentStream, window: Recorded, below: int) -> bool:
     offset = min(window.last_offset, below - 1)
     if seen.last is None or offset > seen.last:
         return False
@@ -136,7 +137,7 @@ def _following(
 
 
 def _within(
-    connection: Connection, seen: Seen, last: Recorded | None, following: Recorded | None, below: int
+    connection: Connection, seen: CurrentStream, last: Recorded | None, following: Recorded | None, below: int
 ) -> Divergence | None:
     """The first offset behind `last`, or in the window `following` it, at which something else lies."""
     edge, reached = None, 0

@@ -12,7 +12,7 @@ from streams.messages.fingerprint import fingerprint_of_envelope, fingerprint_of
 from tasks.dispatcher.cutter import Pending
 
 
-class Rung(NamedTuple):
+class LastRing(NamedTuple):
     """When a window's doorbell was last rung (monotonic seconds), and how often it was rung again before."""
 
     at_s: float
@@ -37,7 +37,7 @@ class Feed:
     pending: deque[Pending] = field(default_factory=deque)
     pending_bytes: int = 0  # of the bodies of `pending`, as sent
     found: Collection[int] = ()  # windows that were in flight when the customer was opened
-    in_flight: dict[int, Rung] = field(default_factory=dict)  # windows recorded and not yet deposited
+    in_flight: dict[int, LastRing] = field(default_factory=dict)  # windows recorded and not yet deposited
     _held: list[Chunk] = field(default_factory=list)
 
     @property

@@ -132,7 +132,7 @@ class Following:
         """The errand. Where a new generation began, some of the windows are closed: a poll tells."""
         try:
             return Opened(epoch, self.reconciler.position(customer, epoch, position), open_windows)
-        except streams.errors.Unavailable as error:
+        except streams.errors.BrokerUnavailable as error:
             if self.broker.ready(READY_S):
                 raise
             raise BrokerAway(str(error)) from error
@@ -142,7 +142,7 @@ class Following:
             log.warning("broker_away", customer=customer.slug, detail=str(error)[:200])
             self._openings.postpone(customer.id)
             return
-        if isinstance(error, db.errors.Unavailable):
+        if isinstance(error, db.errors.DatabaseUnavailable):
             log.warning("database_away", customer=customer.slug, detail=str(error)[:200])
             self._openings.postpone(customer.id)
             return

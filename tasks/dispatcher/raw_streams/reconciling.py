@@ -19,7 +19,7 @@ from db.ledger.dispatch import Position
 from streams import Broker, decode_result, processed, raw
 from streams.errors import StreamMissing, UnfitMessage
 from tasks.chains import ring_deposit
-from tasks.dispatcher.raw_streams.comparing import Divergence, Seen, diverges, edge, unchanged
+from tasks.dispatcher.raw_streams.comparing import CurrentStream, Divergence, diverges, edge, unchanged
 from tasks.handover import peek
 
 log = structlog.get_logger("dispatcher")
@@ -51,7 +51,7 @@ class Reconciler:
 
         When what lies before the cursor is not what was booked there, a new generation is begun: of a stream
         that lost its end what survives is not read again, of a replaced one everything is; what open windows
-        lost is booked as expired. Raises Unavailable, StreamMissing, `LostLease`, and `Unsettled` while
+        lost is booked as expired. Raises BrokerUnavailable, StreamMissing, `LostLease`, and `Unsettled` while
         results of such windows lie in the processed stream: they count, so they are deposited first.
         """
         stream = raw(customer.slug)
@@ -74,10 +74,12 @@ class Reconciler:
         with db.engine.read(self.engine) as connection:
             return edge(connection, position)
 
-    def _seen(self, stream: str) -> Seen:
+    def _seen(self, stream: str) -> CurrentStream:
         first = self.broker.first_offset(stream, deadline_s=self.deadline_s)
         last = self.broker.last_offset(stream, deadline_s=self.deadline_s)
-        return Seen(broker=self.broker, stream=stream, deadline_s=self.deadline_s, first=first, last=last)
+        return CurrentStream(
+            broker=self.broker, stream=stream, deadline_s=self.deadline_s, first=first, last=last
+        )
 
     def _begin(self, customer: Customer, epoch: int, position: Position, found: Divergence) -> Position:
         with db.engine.begin(self.engine) as connection:

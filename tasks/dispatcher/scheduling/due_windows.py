@@ -16,7 +16,7 @@ from tasks.settings import TaskSettings
 
 
 @dataclass(kw_only=True)
-class Turns:
+class DueWindows:
     """What the dispatcher knows of customers, workers and pace, and what follows from it for its feeds."""
 
     settings: TaskSettings
