@@ -1,6 +1,7 @@
-"""Who may import whom: the room table of ARCHITECTURE.md, kept."""
+"""Who may import whom: the table of ARCHITECTURE.md, and the other rules of the rooms, kept."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,10 +37,7 @@ NAMES_THAT_SAY_NOTHING = {
     "misc",
 }
 
-PYDANTIC = {"pydantic", "pydantic_settings"}
-EXPORTS = {"structlog", "prometheus_client"}
-# What a stage computes with: tables, bytes, messages. Nothing that reads a clock, a file or a socket.
-PURE = {"pyarrow", "numpy", "msgspec", "google.protobuf", "opentelemetry.proto", "zstandard", "brotli"}
+# What a pure module may not import.
 OUTSIDE_WORLD = {
     *("os", "io", "pathlib", "shutil", "tempfile", "glob", "mmap", "fcntl"),
     *("socket", "ssl", "http", "urllib", "subprocess", "multiprocessing"),
@@ -50,78 +48,37 @@ CALLS_TO_THE_OUTSIDE_WORLD = {"open", "print", "input", "now", "utcnow", "today"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ImportRule:
     """What the modules below one name may import, besides each other and the standard library."""
 
     ours: frozenset[str]
     theirs: frozenset[str]
-    pure: bool = False
+    pure: bool
 
 
-def row(ours: set[str], theirs: set[str], *, pure: bool = False) -> Row:
-    return Row(frozenset(ours), frozenset(theirs), pure)
+def rules_of(page: str) -> dict[str, ImportRule]:
+    """The rows of the page's table *Who imports whom*. Raises ValueError for a row that it cannot read."""
+    section = page.partition("### Who imports whom\n")[2].partition("\n**Why")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    return dict(map(_rule, rows))
+
+
+def _rule(row: str) -> tuple[str, ImportRule]:
+    module, ours, theirs, pure = (cell.strip() for cell in row.strip("|").split("|"))
+    if pure not in ("", "pure"):
+        raise ValueError(row)
+    return module.strip("`"), ImportRule(_names(ours), _names(theirs), bool(pure))
+
+
+def _names(cell: str) -> frozenset[str]:
+    names = re.findall(r"`([\w.]+)`", cell)
+    if cell != (", ".join(f"`{name}`" for name in names) or "nothing"):
+        raise ValueError(cell)
+    return frozenset(names)
 
 
 # The longest name that fits a module is its row.
-TABLE = {
-    "streams": row(set(), {"rstream", "kombu", "amqp", *PYDANTIC, *EXPORTS}),
-    "db": row(set(), {"sqlalchemy", "psycopg", "pyarrow", "numpy", *PYDANTIC, *EXPORTS}),
-    "pipelines": row(set(), {"msgspec"}, pure=True),
-    # Only the engine that will run a regular expression can say whether it accepts it.
-    "pipelines.patterns": row(set(), {"pyarrow"}, pure=True),
-    "operators": row(set(), EXPORTS),
-    "tasks": row(
-        {"streams", "db", "pipelines"},
-        {"celery", "kombu", "amqp", "sqlalchemy", "pyarrow", "msgspec", *PYDANTIC, *EXPORTS},
-    ),
-    "tasks.errors": row(set(), set(), pure=True),
-    "tasks.events": row(set(), PURE, pure=True),
-    "tasks.decoders": row({"tasks.events", "tasks.errors"}, PURE, pure=True),
-    "tasks.processors": row({"tasks.events", "pipelines"}, PURE, pure=True),
-    "webapp": row(
-        {"streams", "db", "pipelines", "operators"},
-        {
-            *("flask", "werkzeug", "click", "gunicorn", "sqlalchemy", "msgspec", "google_crc32c"),
-            *("google.protobuf", "google.rpc", "opentelemetry.proto", *PYDANTIC, *EXPORTS),
-        },
-    ),
-    # What an event's own bytes were in a batch, only who decodes it can tell: docs/decisions/0035.
-    "webapp.quarantine.withheld": row({"webapp", "streams", "db", "tasks.decoders"}, set()),
-    "celeryconfig": row({"tasks.settings", "tasks.queues"}, {"kombu"}),
-    # env.py connects as everybody does; a migration itself is frozen and knows none of our modules.
-    "migrations": row({"db.engine", "db.settings"}, {"alembic", "sqlalchemy"}),
-    "migrations.versions": row(set(), {"alembic", "sqlalchemy"}),
-    "deploy": row(set(), {"rich", "honcho", "psycopg"}),
-    # The demo agents are the benchmark's.
-    "deploy.local.demo": row({"bench"}, {"pyarrow"}),
-    # What checks the results must share no code with what made them.
-    "bench": row(
-        {"deploy.local"},
-        {
-            *("brotli", "msgspec", "numpy", "opentelemetry.proto", "polars", "psycopg", "pyarrow"),
-            *("kombu", "matplotlib", "rich", "sqlalchemy", "tqdm", "zstandard", "google.protobuf"),
-        },
-    ),
-    # What a part of ours costs alone, and many customers added in one process.
-    "bench.floors": row(
-        {
-            "bench",
-            "deploy.local",
-            "streams",
-            "tasks.decoders",
-            "tasks.processors",
-            "pipelines",
-            "webapp.gunicorn",
-            "webapp.problems",
-            "webapp.receiving.accept",
-            "webapp.settings",
-        },
-        {"flask", "psycopg", "pyarrow"},
-    ),
-    "bench.installation.customers": row({"db", "streams", "webapp"}, set()),
-    # Other people's designs: nothing of ours.
-    "bench.peers": row(set(), {"celery", "flask", "sqlalchemy", "dlt", "kombu", "pyarrow"}),
-}
+TABLE = rules_of((ROOT / "ARCHITECTURE.md").read_text())
 
 # An import inside a function usually hides a cycle. Each of these says what else it is for.
 LATE_IMPORTS = {
@@ -199,7 +156,7 @@ def is_below(name: str, allowed: str) -> bool:
     return name == allowed or name.startswith(f"{allowed}.")
 
 
-def row_of(module: str) -> tuple[str, Row]:
+def row_of(module: str) -> tuple[str, ImportRule]:
     name = max((name for name in TABLE if is_below(module, name)), key=len)
     return name, TABLE[name]
 
@@ -261,7 +218,7 @@ def test_no_import_cycle() -> None:
     """Imports below `if TYPE_CHECKING` count too."""
     graph: dict[str, set[str]] = {}
     for path in files(*ROOMS):
-        targets = {one.target for one in imports(path) if not one.late}
+        targets = {one.target for one in imports(path)}
         graph[module_of(path)] = (targets & known_modules()) - {module_of(path)}
     try:
         TopologicalSorter(graph).prepare()
@@ -295,3 +252,22 @@ def test_every_folder_of_code_is_a_room_of_the_table() -> None:
     known = {*ROOMS, "tests", "var"}
     assert not {name for name in folders if name not in known and not name.startswith(".")}
     assert {module.partition(".")[0] for module in TABLE} == set(ROOMS)
+
+
+def test_code_in_a_docstring_or_comment_stands_between_single_backticks() -> None:
+    doubled = re.compile(r"(?<!`)``(?!`)")
+    assert not [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in files(*ROOMS, "tests")
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if doubled.search(line) and "re.compile" not in line
+    ]
+
+
+def test_no_class_name_exists_twice() -> None:
+    places: dict[str, list[str]] = {}
+    for path in files(*ROOMS, "tests"):
+        for node in tree(path).body:
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert not {name: found for name, found in places.items() if len(found) > 1}
