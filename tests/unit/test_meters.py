@@ -130,8 +130,8 @@ def test_more_customers_than_places_forget_the_one_that_was_quiet_for_longest() 
 def test_a_new_day_begins_with_nothing_used() -> None:
     meters = Meters(lanes=1)
     with meters.open(7) as meter:
-        meter.turn(1.0, 10, None, None)
+        meter.advance(1.0, 10, None, None)
         meter.used = meter.others = 5
     with meters.open(7) as meter:
-        meter.turn(2.0, 11, None, None)
+        meter.advance(2.0, 11, None, None)
         assert (meter.day, meter.used, meter.others) == (11, 0, 0)

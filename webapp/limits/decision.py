@@ -76,7 +76,7 @@ class Limits:
         size = most if length is None else length
         under_way = customer.concurrent_requests is not None or customer.daily_bytes is not None
         with self._meters.open(customer.id, under_way=under_way) as meter:
-            meter.turn(
+            meter.advance(
                 time.monotonic(),
                 self._usage.today(),
                 self._part(customer.bytes_per_second),

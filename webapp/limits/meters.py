@@ -47,8 +47,8 @@ class Meter:
     requests: int = 0
     held: int = 0
 
-    def turn(self, now_s: float, day: int, bytes_rate: float | None, batches_rate: float | None) -> None:
-        """Let the time pass until now; without a rate there is nothing to work off."""
+    def advance(self, now_s: float, day: int, bytes_rate: float | None, batches_rate: float | None) -> None:
+        """Let the time pass until `now_s`; without a rate there is nothing to work off."""
         elapsed = now_s - self.at_s
         self.bytes_spent = left(self.bytes_spent, bytes_rate, elapsed) if bytes_rate else 0.0
         self.batches_spent = left(self.batches_spent, batches_rate, elapsed) if batches_rate else 0.0
