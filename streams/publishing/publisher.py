@@ -21,7 +21,7 @@ class Publisher:
         self._pool = pool
         self._loop = loop
         self._lock = threading.Lock()
-        self._lanes: dict[str, StreamPublisher] = {}
+        self._publishers: dict[str, StreamPublisher] = {}
         self._total = UnconfirmedBytes()
         self._dirty: list[StreamPublisher] = []
 
@@ -35,14 +35,14 @@ class Publisher:
             size += length
         waiter = ConfirmWaiter(len(messages))
         with self._lock:
-            lane = self._lanes.get(stream) or self._add_lane(stream)
-            self._admit(lane.account, size)
+            publisher = self._publishers.get(stream) or self._add_publisher(stream)
+            self._admit(publisher.account, size)
             for message in messages:
-                lane.queue.append((message, waiter))
+                publisher.queue.append((message, waiter))
             wake = not self._dirty
-            if not lane.dirty:
-                lane.dirty = True
-                self._dirty.append(lane)
+            if not publisher.dirty:
+                publisher.dirty = True
+                self._dirty.append(publisher)
         if wake:
             self._loop.call_soon_threadsafe(self._flush)
         waiter.wait(deadline_s, stream)
@@ -53,34 +53,36 @@ class Publisher:
         for portion in _portions(messages, self._settings.unconfirmed_bytes_per_stream // 2):
             self.publish(stream, portion, until - time.monotonic())
 
-    def _admit(self, lane: UnconfirmedBytes, size: int) -> None:
+    def _admit(self, unconfirmed: UnconfirmedBytes, size: int) -> None:
         """A message above the whole bound is let in when nothing else is under way."""
         settings = self._settings
-        if lane.open and lane.open + size > settings.unconfirmed_bytes_per_stream:
+        if unconfirmed.open and unconfirmed.open + size > settings.unconfirmed_bytes_per_stream:
             raise Overloaded("too many bytes of this stream wait for their confirm", retry_after_s=0.5)
         if self._total.open and self._total.open + size > settings.unconfirmed_bytes:
             raise Overloaded("too many bytes of this process wait for their confirm", retry_after_s=0.5)
-        lane.admitted += size
+        unconfirmed.admitted += size
         self._total.admitted += size
 
-    def _add_lane(self, stream: str) -> StreamPublisher:
+    def _add_publisher(self, stream: str) -> StreamPublisher:
         accounts = (UnconfirmedBytes(), self._total)
-        lane = StreamPublisher(stream, self._pool, accounts, self._settings.publish_frame_bytes, self._forget)
-        self._lanes[stream] = lane
-        return lane
+        publisher = StreamPublisher(
+            stream, self._pool, accounts, self._settings.publish_frame_bytes, self._forget
+        )
+        self._publishers[stream] = publisher
+        return publisher
 
-    def _forget(self, lane: StreamPublisher) -> None:
+    def _forget(self, publisher: StreamPublisher) -> None:
         with self._lock:
-            if not lane.queue:
-                self._lanes.pop(lane.stream, None)
+            if not publisher.queue:
+                self._publishers.pop(publisher.stream, None)
 
     def _flush(self) -> None:
         with self._lock:
             dirty, self._dirty = self._dirty, []
-            for lane in dirty:
-                lane.dirty = False
-        for lane in dirty:
-            lane.writable()
+            for publisher in dirty:
+                publisher.dirty = False
+        for publisher in dirty:
+            publisher.writable()
 
 
 def _portions(messages: Sequence[bytes], limit: int) -> list[list[bytes]]:

@@ -47,7 +47,7 @@ class StreamPublisher:
         self._unconfirmed: dict[int, tuple[int, ConfirmWaiter]] = {}
 
     def writable(self) -> None:
-        """Sends what waits; opens the lane first if need be."""
+        """Sends what waits; opens the publisher first if need be."""
         if self._connection is None:
             if self._opening is None and self.queue:
                 self._opening = asyncio.get_running_loop().create_task(self._open())

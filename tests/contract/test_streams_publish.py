@@ -71,12 +71,12 @@ def test_messages_of_many_threads_share_a_frame(proxied: MakeBroker, proxy: Prox
     connections = len(proxy.sent)
     running = broker._running
     assert running is not None
-    lane = running.publisher._lanes[stream]
+    publisher = running.publisher._publishers[stream]
     busy = threading.Event()
     running.thread.loop.call_soon_threadsafe(busy.wait, 60)
     with ThreadPoolExecutor(64) as pool:
         published = [pool.submit(broker.publish, stream, b"%d" % n, deadline_s=60) for n in range(64)]
-        eventually(lambda: len(lane.queue) == 64, "all messages wait")
+        eventually(lambda: len(publisher.queue) == 64, "all messages wait")
         busy.set()
         for one in published:
             one.result(60)
