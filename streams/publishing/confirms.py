@@ -8,14 +8,14 @@ from streams.errors import BrokerUnavailable
 
 @dataclass(slots=True)
 class UnconfirmedBytes:
-    """Bytes under way. Callers add to `admitted` under a lock; only the loop adds to `settled`, without."""
+    """Bytes under way. Callers add to `admitted` under a lock; only the loop adds to `resolved`, without."""
 
     admitted: int = 0
-    settled: int = 0
+    resolved: int = 0
 
     @property
     def open(self) -> int:
-        return self.admitted - self.settled
+        return self.admitted - self.resolved
 
 
 class ConfirmWaiter:
@@ -30,7 +30,7 @@ class ConfirmWaiter:
         self.error: BrokerUnavailable | None = None
         self.abandoned = False
 
-    def settle(self, error: BrokerUnavailable | None) -> None:
+    def resolve(self, error: BrokerUnavailable | None) -> None:
         """One of the messages is confirmed (None), or will never be."""
         if error is not None:
             self.error = error

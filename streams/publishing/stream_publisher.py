@@ -68,7 +68,7 @@ class StreamPublisher:
                 break
             self.queue.popleft()
             if waiter.abandoned:
-                self._settle(len(message), waiter, None)
+                self._resolve(len(message), waiter, None)
             else:
                 taken.append((message, waiter))
                 room -= size
@@ -91,14 +91,14 @@ class StreamPublisher:
         for publishing_id in publishing_ids:
             entry = pop(publishing_id, None)
             if entry is not None:
-                self._settle(*entry, None)
+                self._resolve(*entry, None)
 
     def refused(self, publishing_id: int, code: int) -> None:
         """The broker does not take this message."""
         entry = self._unconfirmed.pop(publishing_id, None)
         if entry is not None:
             detail = f"publishing to {self.stream}: the broker refused with code {code}"
-            self._settle(*entry, Refused(detail, code=code))
+            self._resolve(*entry, Refused(detail, code=code))
 
     def lost(self, error: BrokerUnavailable) -> None:
         """Gives up what was written; what still waits tries again over another connection."""
@@ -109,13 +109,13 @@ class StreamPublisher:
                 f"publishing to {self.stream}: outcome unknown: {error}", retry_after_s=error.retry_after_s
             )
             for size, waiter in unconfirmed.values():
-                self._settle(size, waiter, unknown)
+                self._resolve(size, waiter, unknown)
         self.writable()
 
-    def _settle(self, size: int, waiter: ConfirmWaiter, error: BrokerUnavailable | None) -> None:
-        self.account.settled += size
-        self._total.settled += size
-        waiter.settle(error)
+    def _resolve(self, size: int, waiter: ConfirmWaiter, error: BrokerUnavailable | None) -> None:
+        self.account.resolved += size
+        self._total.resolved += size
+        waiter.resolve(error)
 
     async def _open(self) -> None:
         try:
@@ -124,7 +124,7 @@ class StreamPublisher:
             reason = as_unavailable(error, f"opening a publisher for {self.stream}")
             while self.queue:
                 message, waiter = self.queue.popleft()
-                self._settle(len(message), waiter, reason)
+                self._resolve(len(message), waiter, reason)
             if isinstance(reason, StreamMissing):
                 self._on_missing(self)
         finally:
