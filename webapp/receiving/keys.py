@@ -26,7 +26,7 @@ KEY_FORM = re.compile(r"sl_[a-z0-9-]{1,40}_[A-Za-z0-9_-]{43}")
 REFRESH_AHEAD = 0.7
 """Share of its freshness after which a key in use is looked up in the background."""
 MOST_PENDING = 256
-"""Look-ups waiting for the database, per lane; more are refused rather than queued."""
+"""Look-ups waiting for the database, per thread; more are refused rather than queued."""
 NOBODYS_DIGEST = bytes(32)
 """No text is known that has this SHA-256."""
 
@@ -44,7 +44,7 @@ class _LookupThread:
     """One thread that looks keys up, and what waits for it."""
 
     def __init__(self, name: str) -> None:
-        self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self.executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self.pending: dict[bytes, Future[Customer | None]] = {}
 
 
@@ -63,10 +63,10 @@ class KeyCache:
         # The dict key is part of a SHA-256; the rest is compared in constant time.
         self._unknown: dict[bytes, _Entry] = {}
         self._known: dict[bytes, _Entry] = {}
-        # Keys that were good before have a lane of their own: a flood of invented keys cannot delay their
+        # Keys that were good before have a thread of their own: a flood of invented keys cannot delay their
         # refresh.
-        self._known_lane = _LookupThread("known-keys")
-        self._new_lane = _LookupThread("new-keys")
+        self._known_lookups = _LookupThread("known-keys")
+        self._new_lookups = _LookupThread("new-keys")
         self._lock = threading.Lock()
         self._away = False
 
@@ -100,14 +100,14 @@ class KeyCache:
 
     def close(self) -> None:
         """Stop the threads; a look-up under way is not waited for."""
-        for lane in (self._known_lane, self._new_lane):
-            lane.thread.shutdown(wait=False, cancel_futures=True)
+        for lookups in (self._known_lookups, self._new_lookups):
+            lookups.executor.shutdown(wait=False, cancel_futures=True)
 
     def _of_known(self, entry: _Entry, now: float) -> Customer | None:
         age = now - entry.asked_at
         if age < self._fresh_s * REFRESH_AHEAD:
             return entry.customer
-        future = self._ask(self._known_lane, entry.digest)
+        future = self._ask(self._known_lookups, entry.digest)
         if age < self._fresh_s or future is None or self._away:
             return entry.customer
         try:
@@ -116,7 +116,7 @@ class KeyCache:
             return entry.customer
 
     def _of_new(self, digest: bytes) -> Customer | None:
-        future = self._ask(self._new_lane, digest)
+        future = self._ask(self._new_lookups, digest)
         if future is None:
             raise ReceiverUnavailable("too many keys are being looked up")
         try:
@@ -133,41 +133,41 @@ class KeyCache:
         entry = entries.get(digest[:8])
         return entry if entry is not None and hmac.compare_digest(entry.digest, digest) else None
 
-    def _ask(self, lane: _LookupThread, digest: bytes) -> Future[Customer | None] | None:
+    def _ask(self, lookups: _LookupThread, digest: bytes) -> Future[Customer | None] | None:
         """The look-up of this key that is under way, or a new one; None when no more may be started."""
         with self._lock:
-            future = lane.pending.get(digest)
+            future = lookups.pending.get(digest)
             if future is not None:
                 return future
-            answered = self._remembered(self._known, digest) if lane is self._new_lane else None
+            answered = self._remembered(self._known, digest) if lookups is self._new_lookups else None
             if answered is not None:  # since the caller looked
                 future = Future()
                 future.set_result(answered.customer)
                 return future
-            if len(lane.pending) >= (1 if self._away else MOST_PENDING):
+            if len(lookups.pending) >= (1 if self._away else MOST_PENDING):
                 return None
-            future = lane.thread.submit(self._look_up, lane, digest)
-            lane.pending[digest] = future
+            future = lookups.executor.submit(self._look_up, lookups, digest)
+            lookups.pending[digest] = future
             return future
 
-    def _look_up(self, lane: _LookupThread, digest: bytes) -> Customer | None:
+    def _look_up(self, lookups: _LookupThread, digest: bytes) -> Customer | None:
         asked_at = time.monotonic()
         try:
             customer = self._find(digest)
         except Exception as error:
-            self._failed(lane, digest, error)
+            self._failed(lookups, digest, error)
             raise
         with self._lock:
             self._remember(_Entry(digest, customer, asked_at))
-            lane.pending.pop(digest, None)
+            lookups.pending.pop(digest, None)
             returned, self._away = self._away, False
         if returned:
             log.info("database_returned")
         return customer
 
-    def _failed(self, lane: _LookupThread, digest: bytes, error: Exception) -> None:
+    def _failed(self, lookups: _LookupThread, digest: bytes, error: Exception) -> None:
         with self._lock:
-            lane.pending.pop(digest, None)
+            lookups.pending.pop(digest, None)
             went, self._away = not self._away, True
         if not isinstance(error, DatabaseUnavailable):
             log.error("key_lookup_failed", error=type(error).__name__)
