@@ -38,7 +38,7 @@ def _finder(engine: Engine, limits: Limits) -> Find:
     return find
 
 
-def build(settings: HttpSettings | None = None, drain: ShutdownFlag | None = None) -> Flask:
+def build(settings: HttpSettings | None = None, shutdown: ShutdownFlag | None = None) -> Flask:
     """The application; connects to nothing yet."""
     logs.configure()
     settings = settings or http_settings()
@@ -72,7 +72,7 @@ def build(settings: HttpSettings | None = None, drain: ShutdownFlag | None = Non
         limits=limits,
         reception=reception,
         gate=HeadCheck(reception, {batches.PATH: batches.FORMATS, traces.PATH: traces.FORMATS}),
-        drain=drain or ShutdownFlag(),
+        shutdown=shutdown or ShutdownFlag(),
     )
     # No static files and no session: both cost every request something.
     app = Flask("webapp", static_folder=None)
@@ -82,7 +82,7 @@ def build(settings: HttpSettings | None = None, drain: ShutdownFlag | None = Non
     app.wsgi_app = announcing(app.wsgi_app)  # type: ignore[assignment] # as Flask documents it
     app.register_blueprint(batches.blueprint(reception))
     app.register_blueprint(traces.blueprint(reception))
-    app.register_blueprint(health.blueprint(broker, keys, parts.drain))
+    app.register_blueprint(health.blueprint(broker, keys, parts.shutdown))
     refusals.register(app)
     cors.register(app, settings.cors_origin)
     commands.register(app)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from webapp.serving.parts import Parts
 
 _settings = http_settings()
-_drain = ShutdownFlag()
+_shutdown = ShutdownFlag()
 # During a reload there are twice as many workers.
 _meters = Meters(lanes=2 * _settings.workers + 2)
 # Room for every series that there can be, at some 300 bytes each: 16 a customer with a name, and the rest.
@@ -63,10 +63,10 @@ def when_ready(server: "Arbiter") -> None:
         server.signal_chld(signum, frame)
 
     def drain(signum: int, frame: FrameType | None) -> None:
-        if _drain.begun or _settings.drain_s == 0:
+        if _shutdown.begun or _settings.drain_s == 0:
             server.signal(signum, frame)
             return
-        _drain.begin()
+        _shutdown.begin()
         signal.signal(signal.SIGALRM, lambda _signum, frame: server.signal(signal.SIGTERM, frame))
         signal.setitimer(signal.ITIMER_REAL, _settings.drain_s)
 
@@ -96,9 +96,9 @@ def post_fork(server: "Arbiter", worker: "Worker") -> None:
 
 
 def post_worker_init(worker: "Worker") -> None:
-    """Hand the master's drain flag and meters over, and begin to connect."""
+    """Hand the master's shutdown flag and meters over, and begin to connect."""
     parts = _parts(worker)
-    parts.drain.follow(_drain)
+    parts.shutdown.follow(_shutdown)
     parts.meters.follow(_meters)
     if worker.lane is not None:
         parts.counts.go_on(worker.lane)

@@ -11,7 +11,7 @@ from webapp.serving.shutdown_flag import ShutdownFlag
 READY_TIMEOUT_S = 1.0
 
 
-def blueprint(broker: Broker, keys: KeyCache, drain: ShutdownFlag) -> Blueprint:
+def blueprint(broker: Broker, keys: KeyCache, shutdown: ShutdownFlag) -> Blueprint:
     """The paths' routes."""
     routes = Blueprint("health", __name__)
 
@@ -22,7 +22,7 @@ def blueprint(broker: Broker, keys: KeyCache, drain: ShutdownFlag) -> Blueprint:
     @routes.get("/readyz")
     def readyz() -> Response:
         found = {
-            "draining": drain.begun,
+            "draining": shutdown.begun,
             "broker": broker.ready(READY_TIMEOUT_S),
             "keys": keys.usable(),
         }

@@ -30,7 +30,7 @@ class Parts:
     limits: Limits
     reception: BatchAcceptor
     gate: HeadCheck
-    drain: ShutdownFlag
+    shutdown: ShutdownFlag
 
     def warm(self) -> None:
         """Connect to the broker, so that the first batch does not wait for it; blocks for a moment."""

@@ -19,5 +19,5 @@ class ShutdownFlag:
 
     @property
     def begun(self) -> bool:
-        """Whether the drain has begun."""
+        """Whether the shutdown has begun."""
         return self._page[0] == 1
