@@ -65,7 +65,7 @@ class Customer:
     rings_asked: int = 0
 
     @property
-    def standing(self) -> str:
+    def shown_state(self) -> str:
         """The state, or that the breaker is open: for people."""
         return self.state if self.breaker_reason is None else "breaker open"
 

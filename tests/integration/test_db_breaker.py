@@ -21,7 +21,7 @@ def test_a_breaker_opens_once_and_its_customer_is_served_no_more(engine: Engine,
         assert deposits.standing(conn, broken.id, 0).halted
         assert not deposits.standing(conn, other.id, 0).halted
     assert found is not None
-    assert (found.state, found.standing) == ("active", "breaker open")
+    assert (found.state, found.shown_state) == ("active", "breaker open")
     assert (found.breaker_reason, found.breaker_opened_at) == ("malformed", NOW_US)
 
 

@@ -67,7 +67,7 @@ def list_all(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"customers": [_document(customer) for customer in everyone]}))
         return
-    rows = [[one.slug, one.standing, one.pipeline_version, _routes(one) or None] for one in everyone]
+    rows = [[one.slug, one.shown_state, one.pipeline_version, _routes(one) or None] for one in everyone]
     show_table(["customer", "state", "pipeline", "routes"], rows)
 
 

@@ -70,7 +70,7 @@ def _row(one: CustomerLag) -> list[Cell]:
     latency = one.latency
     percentiles = (latency.p50_us, latency.p99_us, latency.p999_us) if latency else (None, None, None)
     return [
-        *(one.customer.slug, one.customer.standing, one.batches, one.oldest_s),
+        *(one.customer.slug, one.customer.shown_state, one.batches, one.oldest_s),
         *(one.batches_per_s, one.events_per_s),
         *(None if value is None else f"{value / US:.3f}" for value in percentiles),
     ]

@@ -52,7 +52,7 @@ class WatchRow:
         latency = lag.latency
         return cls(
             slug=lag.customer.slug,
-            state=lag.customer.standing,
+            state=lag.customer.shown_state,
             batches_per_s=round(lag.batches_per_s, 2),
             events_per_s=round(lag.events_per_s, 1),
             lag_batches=lag.batches,
