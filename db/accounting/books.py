@@ -149,9 +149,11 @@ def results(conn: Connection, customer_id: int) -> ResultCounts:
     in_interactions = select(func.coalesce(func.sum(interactions.c.events), 0))
     in_rollups = select(func.coalesce(func.sum(rollups.c["count"]), 0))
     # COUNT(row) leaves out the nulls, which are whole batches.
-    held = select(quarantine.c.state, func.count(), func.count(quarantine.c.row)).group_by(quarantine.c.state)
+    by_state = select(quarantine.c.state, func.count(), func.count(quarantine.c.row)).group_by(
+        quarantine.c.state
+    )
     batches, rejects = {}, {}
-    for state, rows, events in conn.execute(held.where(quarantine.c.customer_id == customer_id)):
+    for state, rows, events in conn.execute(by_state.where(quarantine.c.customer_id == customer_id)):
         batches[state], rejects[state] = rows - events, events
     composed = conn.execute(in_interactions.where(interactions.c.customer_id == customer_id)).scalar_one()
     counted = conn.execute(in_rollups.where(rollups.c.customer_id == customer_id)).scalar_one()
@@ -159,12 +161,12 @@ def results(conn: Connection, customer_id: int) -> ResultCounts:
     return ResultCounts(
         interactions=pruned.pruned_interactions + int(composed),
         rollups=pruned.pruned_rollups + int(counted),
-        quarantined=_held(batches, pruned.pruned_quarantined_batches),
-        rejected=_held(rejects, pruned.pruned_quarantined_events),
+        quarantined=_quarantine_counts(batches, pruned.pruned_quarantined_batches),
+        rejected=_quarantine_counts(rejects, pruned.pruned_quarantined_events),
     )
 
 
-def _held(by_state: dict[str, int], pruned: int) -> QuarantineCounts:
+def _quarantine_counts(by_state: dict[str, int], pruned: int) -> QuarantineCounts:
     replayed, discarded = by_state.get("replayed", 0), by_state.get("discarded", 0)
     kept = sum(by_state.values()) - replayed - discarded
     return QuarantineCounts(kept=kept, replayed=replayed, discarded=discarded, pruned=pruned)

@@ -120,16 +120,19 @@ def _print(found: list[Books], differences: dict[str, list[str]]) -> None:
     show(["batches of", *names, "balanced"], batches)
     click.echo()
     show(["events of", "decoded", "= kept", "+ dropped", "+ rejected"], events)
-    if held := [(one.customer.slug, one.results) for one in found if one.results is not None]:
+    if with_results := [(one.customer.slug, one.results) for one in found if one.results is not None]:
         click.echo()
         show(
             ["in quarantine of", "batches", "= kept", "+ replayed", "+ discarded", "+ pruned"],
-            [[slug, results.quarantined.total, *_parts(results.quarantined)] for slug, results in held],
+            [
+                [slug, results.quarantined.total, *_parts(results.quarantined)]
+                for slug, results in with_results
+            ],
         )
         click.echo()
         show(
             ["in quarantine of", "events", "= kept", "+ replayed", "+ discarded", "+ pruned"],
-            [[slug, results.rejected.total, *_parts(results.rejected)] for slug, results in held],
+            [[slug, results.rejected.total, *_parts(results.rejected)] for slug, results in with_results],
         )
     _say(found, differences)
 
@@ -155,5 +158,5 @@ def _say(found: Sequence[Books], differences: Mapping[str, Sequence[str]], *, er
             click.echo(f"{slug}: {sentence}", err=err)
 
 
-def _parts(held: QuarantineCounts) -> list[Cell]:
-    return [held.kept, held.replayed, held.discarded, held.pruned]
+def _parts(counts: QuarantineCounts) -> list[Cell]:
+    return [counts.kept, counts.replayed, counts.discarded, counts.pruned]
