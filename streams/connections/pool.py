@@ -76,8 +76,8 @@ class Pool:
         self._control = ConnectionSlot(random.choice(address.nodes), "control")  # noqa: S311 - spreads load
         self._lines: list[ConnectionSlot] = []
         self._backoffs: dict[Node, Backoff] = {}
-        # Behind which of the URL's addresses a node was last found that advertises itself as the key.
-        self._behind: dict[Node, Node] = {}
+        # Through which of the URL's addresses a node was last reached that advertises itself as the key.
+        self._reached_through: dict[Node, Node] = {}
         self._revival: asyncio.Task[None] | None = None
         self._closed = False
         self.frame_max = settings.frame_max
@@ -162,10 +162,10 @@ class Pool:
     async def _connect(self, line: ConnectionSlot) -> StreamClient:
         """A node behind the URL is reached as the URL says (it may be a proxy or a forwarded port). Others,
         and this one when the URL leads to a load balancer that chose another, as they advertise it."""
-        named = line.node if line.purpose == "control" else self._behind.get(line.node)
+        named = line.node if line.purpose == "control" else self._reached_through.get(line.node)
         connection = await self._open(line, named or line.node)
         if line.purpose == "control":
-            self._behind[connection.advertised] = Node(connection.host, connection.port)
+            self._reached_through[connection.advertised] = Node(connection.host, connection.port)
             self.frame_max = connection.frame_max
         elif named is not None and connection.advertised != line.node:
             await connection.shut(self._settings.connect_timeout_s)
