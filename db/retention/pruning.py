@@ -83,18 +83,18 @@ def prune(
     """
     with read(engine) as conn:
         customers = everyone(conn)
-    apart = _IsolatedWork(engine=engine)
-    apart.do("partitions ahead", "", lambda: partitions.make_ahead(engine))
+    isolated = _IsolatedWork(engine=engine)
+    isolated.do("partitions ahead", "", lambda: partitions.make_ahead(engine))
     # First, since a dropped partition need not be deleted row by row.
     oldest = min((_kept_from(one, now_us) for one in customers), default=None)
-    dropped = apart.do("old partitions", "", lambda: retired.drop(engine, oldest)) or 0
+    dropped = isolated.do("old partitions", "", lambda: retired.drop(engine, oldest)) or 0
     left = [one for one in customers if one.slug > after]
     counts, reached = [], ""
     for at, one in enumerate(left):
-        if at == most_customers or apart.failed >= MOST_FAILURES:
+        if at == most_customers or isolated.failed >= MOST_FAILURES:
             reached = left[at - 1].slug if at else after
             break
-        counts.append(_prune_customer(engine, settings, one, now_us, most_rows, apart))
+        counts.append(_prune_customer(engine, settings, one, now_us, most_rows, isolated))
     return Pruned(
         reached=reached,
         batches=sum(count[0] for count in counts),
@@ -102,7 +102,7 @@ def prune(
         results=sum(count[2] for count in counts),
         quarantined=sum(count[3] for count in counts),
         partitions=dropped,
-        failed=apart.failed,
+        failed=isolated.failed,
     )
 
 
@@ -235,7 +235,7 @@ def _prune_customer(
     customer: Customer,
     now_us: int,
     most_rows: int,
-    apart: _IsolatedWork,
+    isolated: _IsolatedWork,
 ) -> tuple[int, int, int, int]:
     """Rows of batches, windows, results and quarantine that are gone."""
     of, kept_from = customer.id, _kept_from(customer, now_us)
@@ -250,7 +250,7 @@ def _prune_customer(
                 return some(conn)
 
         while True:
-            rows = apart.do(what, customer.slug, slice_)
+            rows = isolated.do(what, customer.slug, slice_)
             total += rows or 0
             if rows is None or rows < most_rows:
                 return total
@@ -261,7 +261,7 @@ def _prune_customer(
             budget.forget(conn, of, quarantined_from)
             return remembered_from(conn, of, now_us, settings.remember_days)
 
-    batches_from = apart.do("ledger", customer.slug, fold_and_look)
+    batches_from = isolated.do("ledger", customer.slug, fold_and_look)
     gone = [0, 0, 0]
     if batches_from is not None:
         # Quarantine not before its batch id is forgotten: a receipt needs both.
