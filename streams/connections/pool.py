@@ -62,8 +62,8 @@ class ConnectionSlot:
         """No id is left; a lost connection counts as empty."""
         if self.connection is None or self.connection.lost is not None:
             return False
-        seats = self.connection.publishers if self.purpose == "publish" else self.connection.receivers
-        return seats.full
+        ids = self.connection.publishers if self.purpose == "publish" else self.connection.receivers
+        return ids.full
 
 
 class Pool:
@@ -74,7 +74,7 @@ class Pool:
         self._settings = settings
         # The node that is asked first is any one of the URL's: a crowd of processes spreads over a cluster.
         self._control = ConnectionSlot(random.choice(address.nodes), "control")  # noqa: S311 - spreads load
-        self._lines: list[ConnectionSlot] = []
+        self._slots: list[ConnectionSlot] = []
         self._backoffs: dict[Node, Backoff] = {}
         # Through which of the URL's addresses a node was last reached that advertises itself as the key.
         self._reached_through: dict[Node, Node] = {}
@@ -95,16 +95,16 @@ class Pool:
                     self._control.node = nodes[(nodes.index(tried) + 1) % len(nodes)]
         return await self._get(self._control)
 
-    async def line(self, node: Node, purpose: Purpose) -> StreamClient:
+    async def connection_for(self, node: Node, purpose: Purpose) -> StreamClient:
         """A connection to `node` that has a free id now; the caller takes it before it awaits anything."""
         while True:
-            lines = [line for line in self._lines if line.node == node and line.purpose == purpose]
-            line = next((line for line in lines if not line.full), None)
-            if line is None:
-                line = ConnectionSlot(node, purpose)
-                self._lines.append(line)
-            connection = await self._get(line)
-            if not line.full:
+            slots = [slot for slot in self._slots if slot.node == node and slot.purpose == purpose]
+            slot = next((slot for slot in slots if not slot.full), None)
+            if slot is None:
+                slot = ConnectionSlot(node, purpose)
+                self._slots.append(slot)
+            connection = await self._get(slot)
+            if not slot.full:
                 return connection
 
     async def locate(self, stream: str) -> Location:
@@ -137,50 +137,50 @@ class Pool:
         self._closed = True
         if self._revival is not None:
             self._revival.cancel()
-        open_ = [line.connection for line in (self._control, *self._lines) if line.connection is not None]
+        open_ = [slot.connection for slot in (self._control, *self._slots) if slot.connection is not None]
         await asyncio.gather(*(connection.shut(timeout_s) for connection in open_))
 
-    async def _get(self, line: ConnectionSlot) -> StreamClient:
-        if line.connection is not None and line.connection.lost is None:
-            return line.connection
-        async with line.lock:
-            if line.connection is not None and line.connection.lost is None:
-                return line.connection
+    async def _get(self, slot: ConnectionSlot) -> StreamClient:
+        if slot.connection is not None and slot.connection.lost is None:
+            return slot.connection
+        async with slot.lock:
+            if slot.connection is not None and slot.connection.lost is None:
+                return slot.connection
             if self._closed:
                 raise BrokerUnavailable("the Broker is closed")
             loop = asyncio.get_running_loop()
-            backoff = self._backoffs.setdefault(line.node, Backoff(self._settings))
+            backoff = self._backoffs.setdefault(slot.node, Backoff(self._settings))
             backoff.check(loop.time())
             try:
-                line.connection = await self._connect(line)
+                slot.connection = await self._connect(slot)
             except BrokerUnavailable as error:
                 error.retry_after_s = backoff.failed(loop.time(), error)
                 raise
             backoff.failures = 0
-            return line.connection
+            return slot.connection
 
-    async def _connect(self, line: ConnectionSlot) -> StreamClient:
+    async def _connect(self, slot: ConnectionSlot) -> StreamClient:
         """A node behind the URL is reached as the URL says (it may be a proxy or a forwarded port). Others,
         and this one when the URL leads to a load balancer that chose another, as they advertise it."""
-        named = line.node if line.purpose == "control" else self._reached_through.get(line.node)
-        connection = await self._open(line, named or line.node)
-        if line.purpose == "control":
+        named = slot.node if slot.purpose == "control" else self._reached_through.get(slot.node)
+        connection = await self._open(slot, named or slot.node)
+        if slot.purpose == "control":
             self._reached_through[connection.advertised] = Node(connection.host, connection.port)
             self.frame_max = connection.frame_max
-        elif named is not None and connection.advertised != line.node:
+        elif named is not None and connection.advertised != slot.node:
             await connection.shut(self._settings.connect_timeout_s)
-            connection = await self._open(line, line.node)
+            connection = await self._open(slot, slot.node)
         return connection
 
-    async def _open(self, line: ConnectionSlot, node: Node) -> StreamClient:
-        connection = StreamClient(self._address, node, self._settings, lambda: self._on_lost(line))
+    async def _open(self, slot: ConnectionSlot, node: Node) -> StreamClient:
+        connection = StreamClient(self._address, node, self._settings, lambda: self._on_lost(slot))
         await connection.connect()
         return connection
 
-    def _on_lost(self, line: ConnectionSlot) -> None:
+    def _on_lost(self, slot: ConnectionSlot) -> None:
         """Whoever needs a connection asks for it; the first one comes back by itself, as a scout."""
         was_up = self._control.connection is not None
-        if line is self._control and was_up and not self._closed and not line.lock.locked():
+        if slot is self._control and was_up and not self._closed and not slot.lock.locked():
             self._revival = asyncio.get_running_loop().create_task(self._revive())
 
     async def _revive(self) -> None:

@@ -144,7 +144,7 @@ class StreamPublisher:
 
     async def _declare(self) -> None:
         location = await self._pool.locate(self.stream)
-        connection = await self._pool.line(location.leader, "publish")
+        connection = await self._pool.connection_for(location.leader, "publish")
         publisher_id = connection.publishers.take(self)
         if publisher_id is None:
             raise BrokerUnavailable("no publisher id is free")

@@ -57,7 +57,7 @@ async def attach(
     A stream whose files can't be opened costs the connection on which it is subscribed to, with all that goes
     over it (tried on 3.10 and 4.3.6), so what follows streams has connections of its own: see Subscription.
     """
-    connection = await pool.line(node, purpose)
+    connection = await pool.connection_for(node, purpose)
     subscription_id = connection.receivers.take(receiver)
     if subscription_id is None:
         raise BrokerUnavailable("no subscription id is free")
