@@ -22,15 +22,15 @@ class CountingStream(io.BytesIO):
         return part
 
 
-def refusal(environ: dict[str, Any], limit: int, patience: BodyDeadline | None = None) -> ProblemType:
+def refusal(environ: dict[str, Any], limit: int, deadline: BodyDeadline | None = None) -> ProblemType:
     with pytest.raises(Problem) as refused:
-        read_body(environ, limit=limit, patience=patience or BodyDeadline(30))
+        read_body(environ, limit=limit, deadline=deadline or BodyDeadline(30))
     return refused.value.kind
 
 
 def test_a_body_with_a_length_is_read_whole() -> None:
     environ = {"wsgi.input": io.BytesIO(b"x" * 10), "CONTENT_LENGTH": "10"}
-    assert read_body(environ, limit=10, patience=BodyDeadline(30)) == b"x" * 10
+    assert read_body(environ, limit=10, deadline=BodyDeadline(30)) == b"x" * 10
 
 
 def test_not_a_byte_is_read_of_a_body_whose_length_is_above_the_limit() -> None:
@@ -47,7 +47,7 @@ def test_a_chunked_body_is_read_up_to_the_limit_and_no_further() -> None:
 
 def test_a_chunked_body_at_the_limit_is_taken() -> None:
     environ = {"wsgi.input": io.BytesIO(b"x" * 1000), "HTTP_TRANSFER_ENCODING": "chunked"}
-    assert len(read_body(environ, limit=1000, patience=BodyDeadline(30))) == 1000
+    assert len(read_body(environ, limit=1000, deadline=BodyDeadline(30))) == 1000
 
 
 def test_a_body_that_ends_early_is_incomplete() -> None:
@@ -88,16 +88,16 @@ def test_a_body_that_trickles_is_cut_at_its_deadline() -> None:
 
     agent = threading.Thread(target=trickle)
     agent.start()
-    patience = BodyDeadline(0.4)
+    deadline = BodyDeadline(0.4)
     environ = {"wsgi.input": OfSocket(ours), "CONTENT_LENGTH": "100000", "gunicorn.socket": ours}
     try:
-        assert refusal(environ, 1_000_000, patience) is BODY_TOO_SLOW
+        assert refusal(environ, 1_000_000, deadline) is BODY_TOO_SLOW
         # The writing side is still open: the agent gets to read why.
         ours.send(b"408")
         assert theirs.recv(3) == b"408"
     finally:
         done.set()
-        patience.close()
+        deadline.close()
         agent.join()
         ours.close()
         theirs.close()

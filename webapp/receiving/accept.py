@@ -88,7 +88,7 @@ class BatchAcceptor:
         self._keys = keys
         self._limits = limits
         self._broker = broker
-        self._patience = BodyDeadline(settings.body_deadline_s)
+        self._body_deadline = BodyDeadline(settings.body_deadline_s)
         self._counts = counts
         self._now_us = now_us
 
@@ -144,7 +144,7 @@ class BatchAcceptor:
         return batch_id
 
     def _body(self, environ: Environ, admitted: Admitted) -> bytes:
-        body = read_body(environ, limit=admitted.limit, patience=self._patience)
+        body = read_body(environ, limit=admitted.limit, deadline=self._body_deadline)
         # Nothing is no well-formed body in any encoding.
         if not body and (admitted.encoding or not admitted.kind.empty):
             raise Problem(problems.EMPTY_BODY, "a batch has at least one byte")
@@ -206,7 +206,7 @@ class BatchAcceptor:
 
     def close(self) -> None:
         """Stop watching bodies."""
-        self._patience.close()
+        self._body_deadline.close()
 
     def _authenticate(self, header: str) -> Customer:
         scheme, _, key = header.partition(" ")

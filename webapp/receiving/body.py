@@ -45,7 +45,7 @@ def announced_length(environ: Environ, *, limit: int) -> int | None:
     return length
 
 
-def read_body(environ: Environ, *, limit: int, patience: "BodyDeadline") -> bytes:
+def read_body(environ: Environ, *, limit: int, deadline: "BodyDeadline") -> bytes:
     """The body as sent. Reads nothing when the announced length is above `limit`, and stops at `limit`.
     A body that was read whole is marked in `environ`, so that its connection can be kept.
 
@@ -54,7 +54,7 @@ def read_body(environ: Environ, *, limit: int, patience: "BodyDeadline") -> byte
     stream: Readable = environ["wsgi.input"]
     length = announced_length(environ, limit=limit)
     if environ.get("CONTENT_LENGTH") and length is not None:
-        with patience.reading(environ.get("gunicorn.socket")) as watch:
+        with deadline.reading(environ.get("gunicorn.socket")) as watch:
             body = stream.read(length) if length else b""
         if len(body) < length:
             raise _cut_short(watch)
@@ -62,7 +62,7 @@ def read_body(environ: Environ, *, limit: int, patience: "BodyDeadline") -> byte
         return body
     if length is not None:
         return b""
-    with patience.reading(environ.get("gunicorn.socket")) as watch:
+    with deadline.reading(environ.get("gunicorn.socket")) as watch:
         try:
             body = _read_chunked(stream, limit)
         except (ParseException, OSError):
