@@ -67,7 +67,7 @@ class Admitted:
     begun: float
 
 
-Decision = Admitted | Problem
+HeadResult = Admitted | Problem
 """What a request's head was found to be."""
 
 
@@ -128,7 +128,7 @@ class BatchAcceptor:
         came, and the outcome comes with the request's `wsgi.input`.
         """
         take = getattr(environ["wsgi.input"], "take_decision", None)
-        decision: Decision | None = take() if take is not None else None
+        decision: HeadResult | None = take() if take is not None else None
         if isinstance(decision, Problem):
             raise decision
         admitted = decision or self.admit(environ, formats)

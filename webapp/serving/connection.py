@@ -19,7 +19,7 @@ from webapp.problems import Problem
 from webapp.serving.framing import ChunkedBody, SizedBody, framing
 
 if TYPE_CHECKING:
-    from webapp.receiving.accept import Decision
+    from webapp.receiving.accept import HeadResult
 
 HEAD_BYTES = 32 * 1024
 """Longest head of a request, its request line included; a longer one is answered 431."""
@@ -54,12 +54,12 @@ class Arrived(Body):  # type: ignore[misc] # Body has no types
     it was taken. `cut` is why the rest of the body is not waited for.
     """
 
-    def __init__(self, reader: object, decision: "Decision | None", cut: Problem | None) -> None:
+    def __init__(self, reader: object, decision: "HeadResult | None", cut: Problem | None) -> None:
         super().__init__(reader)
         self.decision = decision
         self._cut = cut
 
-    def take_decision(self) -> "Decision | None":
+    def take_decision(self) -> "HeadResult | None":
         """Whoever takes it accepts what was admitted."""
         decision, self.decision = self.decision, None
         return decision
@@ -120,7 +120,7 @@ class AgentConnection(TConn):  # type: ignore[misc] # TConn has no types
         self._forget()
 
     def _forget(self) -> None:
-        self.decision: Decision | None = None
+        self.decision: HeadResult | None = None
         self.begun_at = 0.0
         self._cut: Problem | None = None
         self._expects = False
@@ -144,7 +144,7 @@ class AgentConnection(TConn):  # type: ignore[misc] # TConn has no types
             self._next = self._take_body()
         return self.end() if self._next is Next.ANSWER else self._next
 
-    def admitted(self, decision: "Decision") -> Next:
+    def admitted(self, decision: "HeadResult") -> Next:
         """The head was looked at, and the body is wanted."""
         self.decision = decision
         if self._expects:
@@ -159,7 +159,7 @@ class AgentConnection(TConn):  # type: ignore[misc] # TConn has no types
         self._next = Next.DECISION
         return self._next
 
-    def end(self, decision: "Decision | None" = None, *, cut: Problem | None = None) -> Next:
+    def end(self, decision: "HeadResult | None" = None, *, cut: Problem | None = None) -> Next:
         """Wait for no more of the body: the request is as whole as it will be."""
         self.decision = decision or self.decision
         self._cut = cut
@@ -183,7 +183,7 @@ class AgentConnection(TConn):  # type: ignore[misc] # TConn has no types
         self._arrived = Arrived(body.reader, decision, self._cut)
         return self._arrived
 
-    def hand_back(self) -> "Decision | None":
+    def hand_back(self) -> "HeadResult | None":
         """Forget the body, and put what was read behind it where the next request is looked for. Returns a
         decision that nobody has taken."""
         left = self.decision or (self._arrived and self._arrived.take_decision())

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from webapp.problems import Problem, internal
-from webapp.receiving.accept import BatchAcceptor, Decision, MediaType
+from webapp.receiving.accept import BatchAcceptor, HeadResult, MediaType
 from webapp.receiving.body import Environ
 
 
@@ -14,7 +14,7 @@ class HeadCheck:
         self._reception = reception
         self._paths = paths
 
-    def decide(self, environ: Environ) -> Decision | None:
+    def decide(self, environ: Environ) -> HeadResult | None:
         """Admitted when the body is wanted, the Problem to answer, and None where the application answers
         without a body. Blocks for the deadline of the key at most."""
         formats = self._paths.get(environ["PATH_INFO"])

@@ -21,7 +21,7 @@ from gunicorn.workers.gthread import (  # type: ignore[import-untyped] # the sam
 )
 
 from webapp.problems import Problem
-from webapp.receiving.accept import Admitted, Decision
+from webapp.receiving.accept import Admitted, HeadResult
 from webapp.serving import refused_heads
 from webapp.serving.connection import AgentConnection, Next
 from webapp.serving.waiting_bodies import WaitingBodies
@@ -255,7 +255,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
         else:
             self._follow(conn, conn.admitted(decision))
 
-    def _look_at(self, request: Request, conn: AgentConnection) -> Decision | None:
+    def _look_at(self, request: Request, conn: AgentConnection) -> HeadResult | None:
         request._expected_100_continue = False
         _, environ = wsgi.create(request, conn.sock, conn.client, conn.server, self.cfg)
         return self._parts.gate.decide(environ)
