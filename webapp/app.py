@@ -71,7 +71,7 @@ def build(settings: HttpSettings | None = None, shutdown: ShutdownFlag | None = 
         counts=counts,
         limits=limits,
         reception=reception,
-        gate=HeadCheck(reception, {batches.PATH: batches.FORMATS, traces.PATH: traces.FORMATS}),
+        head_check=HeadCheck(reception, {batches.PATH: batches.FORMATS, traces.PATH: traces.FORMATS}),
         shutdown=shutdown or ShutdownFlag(),
     )
     # No static files and no session: both cost every request something.

@@ -33,7 +33,7 @@ class Anything:
 
     def __init__(self, settings: HttpSettings) -> None:
         self.settings = settings
-        self.gate = self.reception = self
+        self.head_check = self.reception = self
 
     def decide(self, environ: object) -> Admitted:
         """No head is refused."""

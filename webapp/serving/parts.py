@@ -29,7 +29,7 @@ class Parts:
     counts: CustomerCounts
     limits: Limits
     reception: BatchAcceptor
-    gate: HeadCheck
+    head_check: HeadCheck
     shutdown: ShutdownFlag
 
     def warm(self) -> None:

@@ -258,7 +258,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # the same
     def _look_at(self, request: Request, conn: AgentConnection) -> HeadResult | None:
         request._expected_100_continue = False
         _, environ = wsgi.create(request, conn.sock, conn.client, conn.server, self.cfg)
-        return self._parts.gate.decide(environ)
+        return self._parts.head_check.decide(environ)
 
     def _note(self, conn: AgentConnection) -> None:
         while (slowest := self._bodies.note(conn)) is not None:
