@@ -48,7 +48,7 @@ class Booked(NamedTuple):
 class WindowSlice:
     """The windows that hold any of some offsets, in their order. `reached`: where the next slice begins."""
 
-    spans: Sequence[WindowOffsets]
+    windows: Sequence[WindowOffsets]
     reached: int
 
 
@@ -71,7 +71,7 @@ def start(conn: Connection, customer_id: int, generation: int, offset: int) -> i
     return low
 
 
-def spans(
+def window_slice(
     conn: Connection, customer_id: int, generation: int, first: int, last: int, *, reached: int
 ) -> WindowSlice:
     """The generation's windows that hold any of the offsets first..last; a split one's parts in place of it.
@@ -84,7 +84,7 @@ def spans(
             break
         reached = row.id
         if row.state != "split" and row.last_offset >= first:
-            found.append(_span(row))
+            found.append(_window_offsets(row))
     parts = select(*_COLUMNS).where(
         windows.c.customer_id == customer_id,
         windows.c.generation == generation,
@@ -93,9 +93,9 @@ def spans(
         windows.c.last_offset >= first,
         windows.c.state != "split",
     )
-    found += map(_span, conn.execute(parts))
+    found += map(_window_offsets, conn.execute(parts))
     return WindowSlice(
-        spans=sorted(found, key=lambda one: (one.first_offset, one.window_id)), reached=reached
+        windows=sorted(found, key=lambda one: (one.first_offset, one.window_id)), reached=reached
     )
 
 
@@ -111,7 +111,7 @@ def _recorded(conn: Connection, customer_id: int, generation: int, from_id: int)
         from_id = rows[-1].id + 1
 
 
-def _span(row: Row[Any]) -> WindowOffsets:
+def _window_offsets(row: Row[Any]) -> WindowOffsets:
     return WindowOffsets(
         window_id=row.id,
         first_offset=row.first_offset,

@@ -65,27 +65,27 @@ class Covering:
         proof, first = self._proof, self._proof.reached
         if self._window_id is None:
             self._window_id = db.accounting.coverage.start(connection, customer_id, stretch.generation, first)
-        found = db.accounting.coverage.spans(
+        found = db.accounting.coverage.window_slice(
             connection, customer_id, stretch.generation, first, last, reached=self._window_id
         )
-        spans = [_within(span, stretch) for span in found.spans]
+        windows = [_within(window, stretch) for window in found.windows]
         due = first
-        for span in spans:
-            begins = max(span.first_offset, first)
+        for window in windows:
+            begins = max(window.first_offset, first)
             if begins > due:
                 self._gap(connection, customer_id, due, begins - 1)
             elif begins < due:
                 proof.differs(
-                    f"window {span.window_id} begins at {span.first_offset}, inside of the one before it"
+                    f"window {window.window_id} begins at {window.first_offset}, inside of the one before it"
                 )
-            if span.first_offset >= first or not self._begun:
-                self._count(span)
-            due = max(due, min(span.last_offset, last) + 1)
+            if window.first_offset >= first or not self._begun:
+                self._count(window)
+            due = max(due, min(window.last_offset, last) + 1)
         if due <= last:
             self._gap(connection, customer_id, due, last)
         self._window_id = found.reached
         proof.reached = last + 1
-        return spans
+        return windows
 
     def _gap(self, connection: Connection, customer_id: int, first: int, last: int) -> None:
         if not self._begun and self._has_pruned(connection, customer_id):
@@ -98,19 +98,19 @@ class Covering:
         self._pruned = self._pruned or bool(db.accounting.coverage.windows_pruned(connection, customer_id))
         return self._pruned
 
-    def _count(self, span: WindowOffsets) -> None:
+    def _count(self, window: WindowOffsets) -> None:
         self._begun = True
         self._proof.windows += 1
-        worked_on = span.last_offset - span.first_offset + 1 - len(span.skipped)
-        if span.batches is not None and worked_on != span.batches:
+        worked_on = window.last_offset - window.first_offset + 1 - len(window.skipped)
+        if window.batches is not None and worked_on != window.batches:
             self._proof.differs(
-                f"window {span.window_id} books {span.batches} batches,"
+                f"window {window.window_id} books {window.batches} batches,"
                 f" but {worked_on} of its offsets are not skipped"
             )
 
 
-def _within(span: WindowOffsets, stretch: Stretch) -> WindowOffsets:
+def _within(window: WindowOffsets, stretch: Stretch) -> WindowOffsets:
     """As much of the window as the stream still has."""
-    if span.last_offset <= stretch.last:
-        return span
-    return replace(span, last_offset=stretch.last, batches=None)
+    if window.last_offset <= stretch.last:
+        return window
+    return replace(window, last_offset=stretch.last, batches=None)

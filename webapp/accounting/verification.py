@@ -169,20 +169,20 @@ class _Check:
         if any(found is None and offset in skipped and offset not in self._held for offset, found in heads):
             # Told before it is a difference: no id is read in garbage, so its row may be under another.
             self._held |= db.accounting.coverage.quarantined_between(self._connection, of, first, last)
-        spans = iter(windows)
-        span = next(spans, None)
+        rest = iter(windows)
+        window = next(rest, None)
         for offset, found in heads:
             self._proof.read += 1
-            while span is not None and span.last_offset < offset:
-                span = next(spans, None)
-            if span is None or offset < span.first_offset:
+            while window is not None and window.last_offset < offset:
+                window = next(rest, None)
+            if window is None or offset < window.first_offset:
                 continue  # in no window, which is told already
-            if offset in span.skipped:
+            if offset in window.skipped:
                 self._skipped(offset, found)
             elif found is None:
-                self._proof.differs(f"offset {offset} is in window {span.window_id}, but is no envelope")
+                self._proof.differs(f"offset {offset} is in window {window.window_id}, but is no envelope")
             else:
-                self._worked_on(offset, found, span.window_id)
+                self._worked_on(offset, found, window.window_id)
 
     def _skipped(self, offset: int, envelope: BatchHead | None) -> None:
         proof = self._proof
