@@ -24,7 +24,7 @@ WAYS = 8
 SLOTS = GROUPS * WAYS
 """Limited customers that are remembered at once. With more, the one of its group that was quiet for longest
 is forgotten: its buckets are empty again, and its quota is what the database knows."""
-LOCK_PATIENCE_S = 0.05
+LOCK_WAIT_S = 0.05
 """A worker that was stopped while it held a group's lock holds the others up for so long, and no longer: they
 go on without the lock, and the count may be off by what is under way."""
 
@@ -149,7 +149,7 @@ class Meters:
         end = 0.0
         while not self._try_lock(place):
             now = time.monotonic()
-            end = end or now + LOCK_PATIENCE_S
+            end = end or now + LOCK_WAIT_S
             if now >= end:
                 return False
             time.sleep(0.0002)
