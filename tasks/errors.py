@@ -2,7 +2,7 @@
 
 
 class WindowTooLarge(Exception):
-    """What a window decodes or processes to passes a bound: cut it in two and go on with the halves."""
+    """What a window decodes or processes to passes a bound: split it and go on with the halves."""
 
 
 class NotWhatWasBooked(Exception):

@@ -73,13 +73,13 @@ class TaskSettings(BaseSettings):
     decoded_bytes: int = Field(
         256 * MIB,
         gt=0,
-        description="maximum decompressed bytes of a window; above it the window is cut in two",
+        description="maximum decompressed bytes of a window; above it the window is split in two",
     )
     handover_bytes: int = Field(
         8 * MIB,
         gt=0,
         description="maximum bytes that a window hands from one stage to the next; above it the "
-        "window is cut in two",
+        "window is split in two",
     )
     quarantine_daily_bytes: int = Field(
         256 * MIB,
@@ -94,7 +94,7 @@ class TaskSettings(BaseSettings):
         3,
         ge=2,
         le=100,
-        description="deliveries that may end badly before a window is cut in two; of a single "
+        description="deliveries that may end badly before a window is split in two; of a single "
         "batch: worker deaths before it is quarantined",
     )
     breaker_ratio: float = Field(

@@ -1,7 +1,7 @@
 """What is held against a window: deliveries to a worker of which no good end is known.
 
 A first delivery is not counted, so that it costs nothing. Each later one, and each of a part of a window
-that was cut for this reason, is counted before its work begins (`deliveries`) and taken back when it ends
+that was split for this reason, is counted before its work begins (`deliveries`) and taken back when it ends
 well or when the world was away. Of some the worker knows for sure that the window's own content ended them:
 these are *deaths*, with the last one's `cause`.
 """

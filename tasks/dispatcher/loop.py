@@ -230,7 +230,7 @@ class Dispatcher:
         self._doorbells.ring(customer, window_id)
 
     def _poll(self) -> None:
-        """Learn which windows were deposited since, and which were cut in two."""
+        """Learn which windows were deposited since, and which were split."""
         now = time.monotonic()
         busy = [feed for feed in self._following.feeds.values() if feed.in_flight]
         if now < self._next_poll_s or not busy:

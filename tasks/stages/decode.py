@@ -32,7 +32,7 @@ def run(
     context: Context, window_id: int, hand_on: Callable[[Handover], Handed], delivery: Delivery
 ) -> Handed | None:
     """Decode a recorded window and hand it on; None when nothing is to be handed on: it was deposited
-    meanwhile, is cut in two, or has to wait.
+    meanwhile, is split, or has to wait.
 
     `hand_on` raises `WindowTooLarge` for more than it can take. Raises `streams.errors.BrokerUnavailable` or
     `db.errors.DatabaseUnavailable` when the world is away.
@@ -42,13 +42,13 @@ def run(
     if work is None or not work.due:
         return None
     with suppress(LostRace), decided(context, work, delivery) as decision:
-        match decision.turn:
+        match decision.action:
             case DeliveryAction.WORK:
                 return _handed_on(context, work, hand_on)
             case DeliveryAction.REFUSE:
-                return hand_on(refuse(work, *grounds(decision.held), decision.held.deaths))
-            case DeliveryAction.CUT:
-                split(context, work, decision.held)
+                return hand_on(refuse(work, *grounds(decision.bad_ends), decision.bad_ends.deaths))
+            case DeliveryAction.SPLIT:
+                split(context, work, decision.bad_ends)
     return None
 
 

@@ -1,9 +1,10 @@
-"""What becomes of a window whose deliveries end badly: cut until the guilty batch is alone, then refused.
+"""What becomes of a window whose deliveries end badly: split until the guilty batch is alone, then refused.
 
-A first delivery costs nothing. Later ones, and those of parts that were cut for this reason, are counted in
-the ledger before their work begins; see `db.ledger.bad_ends`. A window of many batches that has used up its
-deliveries is cut in two, whatever ended them: that harms no innocent batch. A batch that is alone is refused
-only for *deaths*, which a worker's parent saw; for restarts it is merely left to be rung again later.
+A first delivery costs nothing. Later ones, and those of the parts of a window that was split for this reason,
+are counted in the ledger before their work begins; see `db.ledger.bad_ends`. A window of many batches that
+has used up its deliveries is split, whatever ended them: that harms no innocent batch. A batch that is alone
+is refused only for *deaths*, which a worker's parent saw; for restarts it is merely left to be rung again
+later.
 """
 
 from collections.abc import Iterator
@@ -47,16 +48,16 @@ class DeliveryAction(Enum):
     """What to do with a window that was delivered."""
 
     WORK = "work"
-    CUT = "cut"  # in two, and let the parts come one by one
+    SPLIT = "cut"  # and let the parts come one by one
     REFUSE = "refuse"  # send its only batch to quarantine
     LEAVE = "leave"  # nothing now; the dispatcher rings it again, later each time
 
 
 class Decision(NamedTuple):
-    """`held`: what is held against the window, this delivery included."""
+    """What to do, and the `bad_ends` that the ledger counts against the window, this delivery's included."""
 
-    turn: DeliveryAction
-    held: BadEnds
+    action: DeliveryAction
+    bad_ends: BadEnds
 
 
 def delivery(request: Any) -> Delivery:
@@ -68,14 +69,14 @@ def delivery(request: Any) -> Delivery:
 
 
 def suspect(window: Window) -> bool:
-    """Whether deliveries of the window, or of one that it was cut from, ended badly."""
+    """Whether deliveries of the window, or of one that it is a part of, ended badly."""
     return window.deliveries > 0 or window.deaths > 0
 
 
-def grounds(held: BadEnds) -> tuple[str, str]:
-    """Reason and detail with which a batch is refused for what is held against it."""
-    reason, _, what = (held.cause or f"{WORKER_DIED}: unknown").partition(": ")
-    return reason, f"ended {held.deaths} deliveries of its own, the last by {what}"
+def grounds(bad_ends: BadEnds) -> tuple[str, str]:
+    """Reason and detail with which a batch is refused for the bad ends of its deliveries."""
+    reason, _, what = (bad_ends.cause or f"{WORKER_DIED}: unknown").partition(": ")
+    return reason, f"ended {bad_ends.deaths} deliveries of its own, the last by {what}"
 
 
 @contextmanager
@@ -93,15 +94,15 @@ def decided(context: Context, work: Work, how: Delivery, *, alone: bool = False)
         return
     died_of, tried_by = (None, how.id) if alone else (how.died_of, None)
     with db.engine.begin(context.engine) as connection:
-        held = db.ledger.bad_ends.count(connection, window.id, died_of=died_of, tried_by=tried_by)
-    decision = Decision(_turn(context, work, how, held), held)
-    if decision.turn is not DeliveryAction.WORK:
+        bad_ends = db.ledger.bad_ends.count(connection, window.id, died_of=died_of, tried_by=tried_by)
+    decision = Decision(_action(context, work, how, bad_ends), bad_ends)
+    if decision.action is not DeliveryAction.WORK:
         log.warning(
             "window_suspected",
             customer=work.slug,
             window=window.id,
-            turn=decision.turn.value,
-            **held._asdict(),
+            turn=decision.action.value,
+            **bad_ends._asdict(),
         )
     try:
         yield decision
@@ -109,17 +110,17 @@ def decided(context: Context, work: Work, how: Delivery, *, alone: bool = False)
         if is_the_worlds(error) or isinstance(error, Tripped):
             _take_back(context, window, tried_by)
         raise
-    if decision.turn is not DeliveryAction.CUT:
+    if decision.action is not DeliveryAction.SPLIT:
         _take_back(context, window, tried_by)
 
 
-def _turn(context: Context, work: Work, how: Delivery, held: BadEnds) -> DeliveryAction:
+def _action(context: Context, work: Work, how: Delivery, bad_ends: BadEnds) -> DeliveryAction:
     bound = context.settings.deliveries
     if work.window.batches > 1:
-        return DeliveryAction.CUT if held.deliveries >= bound else DeliveryAction.WORK
-    if held.deaths >= bound:
+        return DeliveryAction.SPLIT if bad_ends.deliveries >= bound else DeliveryAction.WORK
+    if bad_ends.deaths >= bound:
         return DeliveryAction.REFUSE
-    return DeliveryAction.LEAVE if held.deliveries >= bound and how.redelivered else DeliveryAction.WORK
+    return DeliveryAction.LEAVE if bad_ends.deliveries >= bound and how.redelivered else DeliveryAction.WORK
 
 
 def _take_back(context: Context, window: Window, tried_by: str | None) -> None:

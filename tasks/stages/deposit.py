@@ -112,16 +112,16 @@ def _one_by_one(
         if work is None:
             continue
         with decided(context, work, delivery, alone=True) as decision:
-            match _turn(one.header, decision):
+            match _action(one.header, decision):
                 case DeliveryAction.WORK:
                     upto = replace(place, after=one.offset + 1)
                     book(context, upto, [ready(one, owed, quarantine_rows(context, one.header))])
                     place = replace(place, before=upto.after)
                     settled.add(window_id)
-                case DeliveryAction.CUT:
-                    split(context, work, decision.held)
+                case DeliveryAction.SPLIT:
+                    split(context, work, decision.bad_ends)
                 case DeliveryAction.REFUSE:
-                    renew(context, work, decision.held)
+                    renew(context, work, decision.bad_ends)
                 case DeliveryAction.LEAVE:
                     settled.add(window_id)
     if place.before < place.after:
@@ -129,11 +129,11 @@ def _one_by_one(
     return settled
 
 
-def _turn(header: Header, decision: Decision) -> DeliveryAction:
+def _action(header: Header, decision: Decision) -> DeliveryAction:
     """A window that was refused is written unread, unless even that has ended deliveries since."""
     if not header.refused:
-        return decision.turn
-    return DeliveryAction.WORK if decision.held.deaths <= header.deaths else DeliveryAction.LEAVE
+        return decision.action
+    return DeliveryAction.WORK if decision.bad_ends.deaths <= header.deaths else DeliveryAction.LEAVE
 
 
 def _drain(context: Context, slug: str, first: int, window_id: int) -> list[Message]:

@@ -49,7 +49,7 @@ def book(context: Context, place: CursorMove, ready: Sequence[OwedResult]) -> No
     of = place.customer_id
     with db.engine.begin(context.engine) as connection:
         db.ledger.deposits.advance(connection, of, place.before, place.after)
-        # Asked again: a window that was cut in two meanwhile is not owed any more, its halves are.
+        # Asked again: a window that was split meanwhile is not owed any more, its halves are.
         owed = db.ledger.deposits.undeposited(connection, of, [one.header.window_id for one in ready])
         tokens = {window_id: one.token for window_id, one in owed.items()}
         fresh = [one for one in ready if tokens.get(one.header.window_id) == one.header.token]

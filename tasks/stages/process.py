@@ -33,19 +33,19 @@ def run(context: Context, data: bytes, delivery: Delivery) -> bool:
     if work is None:
         return False
     with suppress(LostRace), decided(context, work, delivery) as decision:
-        match decision.turn:
+        match decision.action:
             case DeliveryAction.WORK:
                 return publish(context, Handover(header, read(tables)))
             case DeliveryAction.REFUSE:
-                return publish(context, refuse(work, *grounds(decision.held), decision.held.deaths))
-            case DeliveryAction.CUT:
-                split(context, work, decision.held)
+                return publish(context, refuse(work, *grounds(decision.bad_ends), decision.bad_ends.deaths))
+            case DeliveryAction.SPLIT:
+                split(context, work, decision.bad_ends)
     return False
 
 
 def publish(context: Context, handed: Handover) -> bool:
     """Process a decoded window and publish its results; False when the window needs no deposit from here: it
-    was cut in two, deposited meanwhile, or has to wait.
+    was split, deposited meanwhile, or has to wait.
 
     Returns after the broker's confirm. Dying after it and before Celery's ack publishes the results once
     more; the deposit takes a window's results once. Raises `streams.errors.BrokerUnavailable` when the broker

@@ -1,4 +1,4 @@
-"""Cutting a window in two: what it holds is too large to be handed over in one piece, or kills workers."""
+"""Splitting a window: what it holds is too large to be handed over in one piece, or kills workers."""
 
 from collections.abc import Sequence
 
@@ -25,34 +25,33 @@ def halves(window: Window, *, deliveries: int = 0) -> Sequence[Part]:
     """Two parts that cover the window's offsets without gap or overlap; empty when it holds a single
     batch. `deliveries` are held against each part from its beginning.
     """
-    held = offsets(window)
-    if len(held) < 2:
+    own = offsets(window)
+    if len(own) < 2:
         return ()
-    middle = held[len(held) // 2]
+    middle = own[len(own) // 2]
     bounds = ((window.first_offset, middle - 1), (middle, window.last_offset))
-    return [_part(window, first, last, held, deliveries) for first, last in bounds]
+    return [_part(window, first, last, own, deliveries) for first, last in bounds]
 
 
-def _part(window: Window, first: int, last: int, held: Sequence[int], deliveries: int) -> Part:
-    batches = sum(first <= offset <= last for offset in held)
+def _part(window: Window, first: int, last: int, own: Sequence[int], deliveries: int) -> Part:
+    batches = sum(first <= offset <= last for offset in own)
     return Part(
         first_offset=first,
         last_offset=last,
         skipped=[offset for offset in window.skipped if first <= offset <= last],
         batches=batches,
-        bytes=window.bytes * batches // len(held),
+        bytes=window.bytes * batches // len(own),
         deliveries=deliveries,
     )
 
 
-def split(context: Context, work: Work, held: BadEnds | None = None) -> bool:
-    """Replace a window by its halves and ring them; False when it holds one batch and can't be cut.
+def split(context: Context, work: Work, bad_ends: BadEnds | None = None) -> bool:
+    """Replace a window by its halves and ring them; False when it holds one batch and can't be split.
 
-    Of what is `held` against the window, or in its row, the halves inherit so much that one more bad end
-    cuts them again. Dying between the commit and the doorbells leaves two recorded windows that the
-    dispatcher rings.
+    Of the window's `bad_ends`, or those in its row, the halves inherit so many that one more splits them
+    again. Dying between the commit and the doorbells leaves two recorded windows that the dispatcher rings.
     """
-    deliveries = work.window.deliveries if held is None else held.deliveries
+    deliveries = work.window.deliveries if bad_ends is None else bad_ends.deliveries
     parts = halves(work.window, deliveries=min(deliveries, context.settings.deliveries - 2))
     if not parts:
         return False
@@ -60,9 +59,9 @@ def split(context: Context, work: Work, held: BadEnds | None = None) -> bool:
     return True
 
 
-def renew(context: Context, work: Work, held: BadEnds) -> None:
+def renew(context: Context, work: Work, bad_ends: BadEnds) -> None:
     """Replace a window by one that is the same but for its token, and ring it: results that are on their way
-    are none of the new one's. It inherits what is `held` against the old one.
+    are none of the new one's. It inherits the `bad_ends` of the old one.
     """
     window = work.window
     part = Part(
@@ -71,9 +70,9 @@ def renew(context: Context, work: Work, held: BadEnds) -> None:
         skipped=window.skipped,
         batches=window.batches,
         bytes=window.bytes,
-        deliveries=held.deliveries,
-        deaths=held.deaths,
-        cause=held.cause,
+        deliveries=bad_ends.deliveries,
+        deaths=bad_ends.deaths,
+        cause=bad_ends.cause,
     )
     _replace(context, work, [part])
 

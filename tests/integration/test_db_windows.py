@@ -66,14 +66,14 @@ def test_a_window_is_split_once_however_many_try(engine: Engine, slug: str) -> N
 def test_a_deposited_window_is_not_split_and_a_split_one_not_deposited(engine: Engine, slug: str) -> None:
     customer = add_customer(engine, slug)
     epoch = claim(engine, customer)
-    done, cut = record(engine, customer, epoch, 0, 9), record(engine, customer, epoch, 10, 19)
+    done, halved = record(engine, customer, epoch, 0, 9), record(engine, customer, epoch, 10, 19)
     deposit(engine, customer, 0, [deposited(done)])
     with pytest.raises(LostRace), begin(engine) as conn:
         windows.split(conn, done, parts(0, 3, 9))
     with begin(engine) as conn:
-        windows.split(conn, cut, parts(10, 13, 19))
+        windows.split(conn, halved, parts(10, 13, 19))
     with pytest.raises(LostRace):
-        deposit(engine, customer, 1, [deposited(cut)])
+        deposit(engine, customer, 1, [deposited(halved)])
 
 
 def test_parts_that_lose_a_batch_are_refused(engine: Engine, slug: str) -> None:

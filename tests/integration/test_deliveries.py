@@ -53,12 +53,12 @@ def ends(
     context: Context, window_id: int, how: Delivery, error: BaseException, *, alone: bool = False
 ) -> DeliveryAction:
     """Deliver the window and end with that error; returns what was to be done with it."""
-    turns = []
+    actions = []
     with suppress(type(error)), decided(context, work(context.engine, window_id), how, alone=alone) as found:
-        turns.append(found.turn)
+        actions.append(found.action)
         raise error
-    (turn,) = turns
-    return turn
+    (action,) = actions
+    return action
 
 
 def killed_at(context: Context, window_id: int, how: Delivery, *, alone: bool = False) -> DeliveryAction:
@@ -77,15 +77,15 @@ def test_a_first_delivery_is_not_counted(context: Context, customer: Customer) -
 
 
 @pytest.mark.parametrize("how", [REDELIVERED, DEAD])
-def test_a_window_of_many_batches_is_cut_after_three_bad_ends(
+def test_a_window_of_many_batches_is_split_after_three_bad_ends(
     context: Context, customer: Customer, how: Delivery
 ) -> None:
     window_id = record(context.engine, customer, claim(context.engine, customer), 0, 9)
-    turns = [killed_at(context, window_id, delivery) for delivery in (FIRST, how, how, how)]
-    assert turns == [DeliveryAction.WORK, DeliveryAction.WORK, DeliveryAction.WORK, DeliveryAction.CUT]
+    actions = [killed_at(context, window_id, delivery) for delivery in (FIRST, how, how, how)]
+    assert actions == [DeliveryAction.WORK, DeliveryAction.WORK, DeliveryAction.WORK, DeliveryAction.SPLIT]
 
 
-def test_a_half_is_cut_after_one_more_bad_end(context: Context, customer: Customer) -> None:
+def test_a_half_is_split_after_one_more_bad_end(context: Context, customer: Customer) -> None:
     engine = context.engine
     window_id = record(engine, customer, claim(engine, customer), 0, 9)
     parts = halves(work(engine, window_id).window, deliveries=context.settings.deliveries - 2)
@@ -93,25 +93,25 @@ def test_a_half_is_cut_after_one_more_bad_end(context: Context, customer: Custom
         left, right = windows.split(connection, window_id, parts)
     assert [killed_at(context, left, how) for how in (FIRST, DEAD)] == [
         DeliveryAction.WORK,
-        DeliveryAction.CUT,
+        DeliveryAction.SPLIT,
     ]
     with decided(context, work(engine, right), FIRST) as decision:
-        assert decision.turn is DeliveryAction.WORK
+        assert decision.action is DeliveryAction.WORK
     assert held(engine, right) == (context.settings.deliveries - 2, 0)
 
 
 def test_a_batch_alone_is_refused_after_three_deaths_of_its_own(context: Context, customer: Customer) -> None:
     window_id = record(context.engine, customer, claim(context.engine, customer), 0, 0)
-    turns = [killed_at(context, window_id, how) for how in (FIRST, DEAD, DEAD, DEAD)]
-    assert turns == [DeliveryAction.WORK, DeliveryAction.WORK, DeliveryAction.WORK, DeliveryAction.REFUSE]
+    actions = [killed_at(context, window_id, how) for how in (FIRST, DEAD, DEAD, DEAD)]
+    assert actions == [DeliveryAction.WORK, DeliveryAction.WORK, DeliveryAction.WORK, DeliveryAction.REFUSE]
 
 
 def test_a_batch_alone_is_never_refused_for_restarts_but_left_to_be_rung_later(
     context: Context, customer: Customer
 ) -> None:
     window_id = record(context.engine, customer, claim(context.engine, customer), 0, 0)
-    turns = [killed_at(context, window_id, REDELIVERED) for _ in range(20)]
-    assert turns == [DeliveryAction.WORK, DeliveryAction.WORK] + [DeliveryAction.LEAVE] * 18
+    actions = [killed_at(context, window_id, REDELIVERED) for _ in range(20)]
+    assert actions == [DeliveryAction.WORK, DeliveryAction.WORK] + [DeliveryAction.LEAVE] * 18
     assert killed_at(context, window_id, FIRST) is DeliveryAction.WORK
     assert held(context.engine, window_id)[1] == 0
 
@@ -122,7 +122,7 @@ def test_what_ends_well_or_by_the_worlds_doing_is_held_against_nothing(
     window_id = record(context.engine, customer, claim(context.engine, customer), 0, 9)
     for _ in range(5):
         with decided(context, work(context.engine, window_id), REDELIVERED) as decision:
-            assert decision.turn is DeliveryAction.WORK
+            assert decision.action is DeliveryAction.WORK
         assert ends(context, window_id, REDELIVERED, DatabaseUnavailable("away")) is DeliveryAction.WORK
     assert held(context.engine, window_id) == (0, 0)
 
@@ -168,6 +168,6 @@ def test_a_part_can_begin_with_what_was_held_against_its_window(context: Context
         (renewed,) = windows.split(connection, window_id, [part])
     assert held(engine, renewed) == (5, 3)
     with decided(context, work(engine, renewed), FIRST) as decision:
-        assert (decision.turn, decision.held.cause) == (DeliveryAction.REFUSE, "x: y")
+        assert (decision.action, decision.bad_ends.cause) == (DeliveryAction.REFUSE, "x: y")
     with read(engine) as connection:
         assert books.ledger(connection, customer.id).differences() == []

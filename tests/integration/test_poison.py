@@ -107,7 +107,7 @@ CLOSED = of_customer("count(*), sum(CASE WHEN t.state = 'dispatched' THEN 1 ELSE
 
 
 def closed(whole: Whole, slug: str) -> bool:
-    """Whether the customer has windows, and all of them are deposited or cut: cheaper than its books."""
+    """Whether the customer has windows, and all of them are deposited or split: cheaper than its books."""
     ((windows, still_open),) = rows(whole, CLOSED, slug=slug)
     return bool(windows > 0 and still_open == 0)
 
