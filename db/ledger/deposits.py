@@ -18,7 +18,7 @@ __all__ = [
     "advance",
     "mark",
     "position",
-    "standing",
+    "state",
     "undeposited",
 ]
 
@@ -42,7 +42,7 @@ _CLOSE = (
 
 
 _OWED = (windows.c.customer_id == customers.c.id) & (windows.c.id == bindparam("window")) & IS_OPEN
-_STANDING = (
+_STATE = (
     select(
         *(customers.c.slug, customers.c.breaker_reason, customers.c.failures_accepted_upto),
         *(deposits.c.next_offset, windows.c.id.label("owed")),
@@ -89,9 +89,9 @@ class Owed(NamedTuple):
     suspect: bool
 
 
-def standing(conn: Connection, customer_id: int, window_id: int) -> DepositState:
-    """How it stands with the customer and its window. Raises LookupError for no such customer."""
-    row = conn.execute(_STANDING, {"of": customer_id, "window": window_id}).one_or_none()
+def state(conn: Connection, customer_id: int, window_id: int) -> DepositState:
+    """What a deposit of this window has to know first. Raises LookupError for no such customer."""
+    row = conn.execute(_STATE, {"of": customer_id, "window": window_id}).one_or_none()
     if row is None:
         raise LookupError(f"there is no customer {customer_id}")
     upto = row.failures_accepted_upto

@@ -45,10 +45,10 @@ class Delivery(NamedTuple):
 
 
 class DeliveryAction(Enum):
-    """What to do with a window that was delivered."""
+    """What to do with a window that was delivered; the values are the log's, as `turn`."""
 
     WORK = "work"
-    SPLIT = "cut"  # and let the parts come one by one
+    SPLIT = "cut"  # in two, and let the parts come one by one
     REFUSE = "refuse"  # send its only batch to quarantine
     LEAVE = "leave"  # nothing now; the dispatcher rings it again, later each time
 

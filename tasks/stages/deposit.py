@@ -39,19 +39,19 @@ def run(context: Context, customer_id: int, window_id: int, delivery: Delivery) 
             db.ledger.bad_ends.died_trying(connection, customer_id, delivery.id, delivery.died_of)
     while True:
         with db.engine.look(context.engine) as connection:
-            standing = db.ledger.deposits.standing(connection, customer_id, window_id)
-        if standing.halted or not standing.owed:
+            state = db.ledger.deposits.state(connection, customer_id, window_id)
+        if state.halted or not state.owed:
             return
-        before = standing.next_offset
-        place = CursorMove(customer_id=customer_id, standing=standing, before=before, after=before)
+        before = state.next_offset
+        move = CursorMove(customer_id=customer_id, state=state, before=before, after=before)
         try:
-            messages = _drain(context, standing.slug, before, window_id)
-            if window_id in deposit(context, place, messages, delivery):
+            messages = _read_results(context, state.slug, before, window_id)
+            if window_id in deposit(context, move, messages, delivery):
                 return
         except LostRace:
             continue
         except Tripped as tripped:
-            open_breaker(context, place, tripped.reason)
+            open_breaker(context, move, tripped.reason)
             return
         except StreamEnds as error:
             if before == 0 or (error.end is not None and error.end + 1 >= before):
@@ -59,33 +59,33 @@ def run(context: Context, customer_id: int, window_id: int, delivery: Delivery) 
             _start_over(context, customer_id, before, error)
 
 
-def deposit(context: Context, place: CursorMove, messages: Sequence[Message], delivery: Delivery) -> set[int]:
+def deposit(context: Context, move: CursorMove, messages: Sequence[Message], delivery: Delivery) -> set[int]:
     """Write what the ledger still lacks of `messages` and move the cursor past them, in one transaction.
 
     When a deposit of any of them ended badly before, in a transaction for each: so that one that ends this
     one, too, is known. Returns the windows that are written or left for later. Raises `LostRace` when the
-    cursor is not at `place.before` any more and `Tripped` when too much of it failed: then nothing is
+    cursor is not at `move.before` any more and `Tripped` when too much of it failed: then nothing is
     written.
     """
-    drained = [each for message in messages if (each := unpacked(message))]
-    owed = _owed(context, place.customer_id, drained)
-    end = replace(place, after=messages[-1].offset + 1)
+    packed = [each for message in messages if (each := unpacked(message))]
+    owed = _owed(context, move.customer_id, packed)
+    end = replace(move, after=messages[-1].offset + 1)
     if delivery.again or any(one.suspect for one in owed.values()):
-        return _one_by_one(context, end, drained, delivery)
-    portion, after = _portion(context, drained, owed)
+        return _one_by_one(context, end, packed, delivery)
+    portion, after = _portion(context, packed, owed)
     book(context, replace(end, after=after or end.after), portion)
     return {one.header.window_id for one in portion}
 
 
 def _portion(
-    context: Context, drained: Sequence[PackedResult], owed: Mapping[int, Owed]
+    context: Context, packed: Sequence[PackedResult], owed: Mapping[int, Owed]
 ) -> tuple[list[OwedResult], int | None]:
     """What is owed, in the order of the windows, and the offset behind it where the bytes that go to
     quarantine end the deposit: windows of unfit batches only are small results of large batches.
     """
     taken: dict[int, OwedResult] = {}
     held_bytes = 0
-    for one in drained:
+    for one in packed:
         window_id = one.header.window_id
         # A window that was rung twice can be there twice.
         if window_id in taken or not one.fits(owed):
@@ -98,13 +98,13 @@ def _portion(
 
 
 def _one_by_one(
-    context: Context, place: CursorMove, drained: Sequence[PackedResult], delivery: Delivery
+    context: Context, move: CursorMove, packed: Sequence[PackedResult], delivery: Delivery
 ) -> set[int]:
     """As `deposit`, and a window that must not be deposited is passed over: its results are made again."""
     settled = set()
-    for one in drained:
+    for one in packed:
         window_id = one.header.window_id
-        owed = _owed(context, place.customer_id, [one])
+        owed = _owed(context, move.customer_id, [one])
         if not one.fits(owed):
             continue
         with db.engine.look(context.engine) as connection:
@@ -114,9 +114,9 @@ def _one_by_one(
         with decided(context, work, delivery, alone=True) as decision:
             match _action(one.header, decision):
                 case DeliveryAction.WORK:
-                    upto = replace(place, after=one.offset + 1)
+                    upto = replace(move, after=one.offset + 1)
                     book(context, upto, [ready(one, owed, quarantine_rows(context, one.header))])
-                    place = replace(place, before=upto.after)
+                    move = replace(move, before=upto.after)
                     settled.add(window_id)
                 case DeliveryAction.SPLIT:
                     split(context, work, decision.bad_ends)
@@ -124,8 +124,8 @@ def _one_by_one(
                     renew(context, work, decision.bad_ends)
                 case DeliveryAction.LEAVE:
                     settled.add(window_id)
-    if place.before < place.after:
-        book(context, place, [])
+    if move.before < move.after:
+        book(context, move, [])
     return settled
 
 
@@ -136,7 +136,7 @@ def _action(header: Header, decision: Decision) -> DeliveryAction:
     return DeliveryAction.WORK if decision.bad_ends.deaths <= header.deaths else DeliveryAction.LEAVE
 
 
-def _drain(context: Context, slug: str, first: int, window_id: int) -> list[Message]:
+def _read_results(context: Context, slug: str, first: int, window_id: int) -> list[Message]:
     """The results from `first` up to those of `window_id`, and what came in the same chunk.
 
     Stops at the end of a chunk after `deposit_windows` windows or two hand-overs' worth of bytes; the
@@ -154,10 +154,10 @@ def _drain(context: Context, slug: str, first: int, window_id: int) -> list[Mess
     return context.broker.read_until(processed(slug), first, enough, deadline_s=settings.read_deadline_s)
 
 
-def _owed(context: Context, customer_id: int, drained: Sequence[PackedResult]) -> dict[int, Owed]:
+def _owed(context: Context, customer_id: int, packed: Sequence[PackedResult]) -> dict[int, Owed]:
     with db.engine.look(context.engine) as connection:
         return db.ledger.deposits.undeposited(
-            connection, customer_id, [one.header.window_id for one in drained]
+            connection, customer_id, [one.header.window_id for one in packed]
         )
 
 

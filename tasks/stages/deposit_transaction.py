@@ -31,29 +31,29 @@ class CursorMove:
     """Whose deposit this is, and from where to where it moves the cursor of the processed stream."""
 
     customer_id: int
-    standing: DepositState
+    state: DepositState
     before: int
     after: int
 
 
-def book(context: Context, place: CursorMove, ready: Sequence[OwedResult]) -> None:
+def book(context: Context, move: CursorMove, ready: Sequence[OwedResult]) -> None:
     """Write these windows' results and move the cursor.
 
-    Raises `LostRace` when the cursor is not at `place.before` any more, and `Tripped` when so much failed
+    Raises `LostRace` when the cursor is not at `move.before` any more, and `Tripped` when so much failed
     that the breaker has to open: nothing is written then.
     """
     tables = [one.tables for one in ready]
     db.results.prepare(
         context.engine, [each["events"] for each in tables], [each["rollups"] for each in tables]
     )
-    of = place.customer_id
+    of = move.customer_id
     with db.engine.begin(context.engine) as connection:
-        db.ledger.deposits.advance(connection, of, place.before, place.after)
+        db.ledger.deposits.advance(connection, of, move.before, move.after)
         # Asked again: a window that was split meanwhile is not owed any more, its halves are.
         owed = db.ledger.deposits.undeposited(connection, of, [one.header.window_id for one in ready])
         tokens = {window_id: one.token for window_id, one in owed.items()}
         fresh = [one for one in ready if tokens.get(one.header.window_id) == one.header.token]
-        _check_breaker(connection, context, place, fresh)
+        _check_breaker(connection, context, move, fresh)
         _write(connection, of, fresh)
         withheld = db.quarantine.rows.add(
             connection,
@@ -64,26 +64,26 @@ def book(context: Context, place: CursorMove, ready: Sequence[OwedResult]) -> No
         db.ledger.deposits.mark(connection, [_deposited(one.header) for one in fresh], now_us(connection))
     # Dying here, before Celery's ack, rings once more: the window is found deposited and nothing happens.
     if withheld:
-        log.warning("quarantine_bytes_withheld", customer=place.standing.slug, rows=len(withheld))
+        log.warning("quarantine_bytes_withheld", customer=move.state.slug, rows=len(withheld))
 
 
-def open_breaker(context: Context, place: CursorMove, reason: str) -> None:
+def open_breaker(context: Context, move: CursorMove, reason: str) -> None:
     """Dispatch and deposits of the customer stop until an operator resumes it."""
     with db.engine.begin(context.engine) as connection:
-        opened = db.ledger.breaker.trip(connection, place.customer_id, reason, now_us(connection))
+        opened = db.ledger.breaker.trip(connection, move.customer_id, reason, now_us(connection))
     if opened:
-        log.error("breaker_opened", customer=place.standing.slug, reason=reason)
+        log.error("breaker_opened", customer=move.state.slug, reason=reason)
 
 
 def _check_breaker(
-    connection: Connection, context: Context, place: CursorMove, fresh: Sequence[OwedResult]
+    connection: Connection, context: Context, move: CursorMove, fresh: Sequence[OwedResult]
 ) -> None:
-    accepted_upto = place.standing.accepted_upto
+    accepted_upto = move.state.accepted_upto
     judged = [one.header for one in fresh if one.first_offset > accepted_upto]
     if not any(failures(header) for header in judged):
         return
     past = db.ledger.breaker.outcomes(
-        connection, place.customer_id, now_us(connection) - MINUTE_US, accepted_upto
+        connection, move.customer_id, now_us(connection) - MINUTE_US, accepted_upto
     )
     reason = tripped(past, judged, context.settings)
     if reason is not None:

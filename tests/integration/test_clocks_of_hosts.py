@@ -119,7 +119,7 @@ def failed_at(
     """Deposit the window, of whose batches so many are malformed. Raises Tripped."""
     with read(engine) as conn:
         window = windows.get(conn, window_id)
-        standing = deposits.standing(conn, customer.id, window_id)
+        state = deposits.state(conn, customer.id, window_id)
     assert window is not None
     header = Header(
         window_id=window_id,
@@ -137,9 +137,9 @@ def failed_at(
         "events": EVENTS.empty_table(),
     }
     ready = OwedResult(header=header, first_offset=window.first_offset, tables=results, quarantined=[])
-    place = CursorMove(customer_id=customer.id, standing=standing, before=before, after=before + 1)
+    move = CursorMove(customer_id=customer.id, state=state, before=before, after=before + 1)
     broker = Broker(StreamSettings())
-    book(Context(engine=engine, broker=broker, settings=TaskSettings(), app=celery), place, [ready])
+    book(Context(engine=engine, broker=broker, settings=TaskSettings(), app=celery), move, [ready])
 
 
 def test_a_pruner_whose_clock_is_a_month_fast_forgets_nothing_early(

@@ -18,8 +18,8 @@ def test_a_breaker_opens_once_and_its_customer_is_served_no_more(engine: Engine,
         assert not breaker.trip(conn, broken.id, "bad_time", NOW_US + 1)
         found = customers.get(conn, slug)
         assert [one.id for one in customers.served(conn)] == [other.id]
-        assert deposits.standing(conn, broken.id, 0).halted
-        assert not deposits.standing(conn, other.id, 0).halted
+        assert deposits.state(conn, broken.id, 0).halted
+        assert not deposits.state(conn, other.id, 0).halted
     assert found is not None
     assert (found.state, found.shown_state) == ("active", "breaker open")
     assert (found.breaker_reason, found.breaker_opened_at) == ("malformed", NOW_US)
@@ -37,7 +37,7 @@ def test_a_reset_gives_owed_windows_new_tokens_and_a_clean_sheet(engine: Engine,
         breaker.trip(conn, customer.id, "malformed", NOW_US)
         assert breaker.reset(conn, customer.id) == 1
         after = {one: windows.get(conn, one) for one in (done, owed, theirs)}
-        assert not deposits.standing(conn, customer.id, owed).halted
+        assert not deposits.state(conn, customer.id, owed).halted
     assert before[done] == after[done]
     assert before[theirs] == after[theirs]
     changed, was = after[owed], before[owed]
@@ -55,7 +55,7 @@ def test_accepting_failures_keeps_what_is_held_against_windows(engine: Engine, s
         breaker.trip(conn, customer.id, "worker_died", NOW_US)
         breaker.reset(conn, customer.id, accept_upto=0)
         window = windows.get(conn, owed)
-        assert deposits.standing(conn, customer.id, owed).accepted_upto == 0
+        assert deposits.state(conn, customer.id, owed).accepted_upto == 0
     assert window is not None
     assert (window.deliveries, window.deaths) == (1, 1)
 

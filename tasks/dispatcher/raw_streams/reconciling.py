@@ -110,12 +110,12 @@ class Reconciler:
             lost = db.ledger.generations.lost(connection, customer.id, found.kind, found.offset)
             if not lost:
                 return
-            standing = db.ledger.deposits.standing(connection, customer.id, lost[0].window_id)
+            state = db.ledger.deposits.state(connection, customer.id, lost[0].window_id)
             owed = db.ledger.deposits.undeposited(connection, customer.id, [one.window_id for one in lost])
-        if standing.halted:
+        if state.halted:
             return  # what was made before the breaker is closed counts no more
         tokens = {window_id: one.token for window_id, one in owed.items()}
-        made = self._made(customer.slug, standing.next_offset, tokens)
+        made = self._made(customer.slug, state.next_offset, tokens)
         if not made:
             return
         for window_id in sorted(made):
