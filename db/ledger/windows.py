@@ -168,8 +168,8 @@ def stale(conn: Connection, customer_id: int, before_us: int) -> list[Window]:
     return _select(conn, IS_OPEN, windows.c.customer_id == customer_id, windows.c.rung_at < before_us)
 
 
-def rung(conn: Connection, window_ids: Sequence[int], now_us: int) -> None:
-    """Their bells were rung again."""
+def note_ring(conn: Connection, window_ids: Sequence[int], now_us: int) -> None:
+    """Write down that their bells were rung again."""
     change = update(windows).where(windows.c.id.in_(window_ids))
     conn.execute(change.values(rung_at=now_us, rings=windows.c.rings + 1))
 

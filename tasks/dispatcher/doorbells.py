@@ -53,7 +53,11 @@ class Doorbells:
     def ring_stale(self, customer: Customer, feed: Feed) -> None:
         """Ring windows again whose deposit is overdue, unless their doorbells still wait in the own queue."""
         now = time.monotonic()
-        stale = [i for i, rung in feed.in_flight.items() if now - rung.at_s >= self._stale_after_s(rung)]
+        stale = [
+            i
+            for i, last_ring in feed.in_flight.items()
+            if now - last_ring.at_s >= self._stale_after_s(last_ring)
+        ]
         if stale and self._waiting(customer) < len(stale):
             self._again(customer, feed, stale)
 
@@ -71,11 +75,11 @@ class Doorbells:
         now = time.monotonic()
         for window_id in window_ids:
             self.ring(customer, window_id)
-            feed.in_flight[window_id] = LastRing(now, feed.in_flight[window_id].again + 1)
+            feed.in_flight[window_id] = LastRing(now, feed.in_flight[window_id].repeats + 1)
         with db.engine.begin(self.engine) as connection:
-            db.ledger.windows.rung(connection, window_ids, now_us(connection))
+            db.ledger.windows.note_ring(connection, window_ids, now_us(connection))
         log.warning("windows_rung_again", customer=feed.slug, windows=len(window_ids), first=window_ids[0])
 
-    def _stale_after_s(self, rung: LastRing) -> float:
+    def _stale_after_s(self, last_ring: LastRing) -> float:
         longest = max(self.settings.stale_after_s, float(self.settings.task_time_limit_s))
-        return min(self.settings.stale_after_s * 2.0 ** min(rung.again, 10), longest)
+        return min(self.settings.stale_after_s * 2.0 ** min(last_ring.repeats, 10), longest)

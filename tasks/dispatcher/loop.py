@@ -65,13 +65,13 @@ class Dispatcher:
     _attendance: Attendance = field(default_factory=Attendance)
     _doorbells: Doorbells = field(init=False)
     _following: Following = field(init=False)
-    _turns: DueWindows = field(init=False)
+    _due_windows: DueWindows = field(init=False)
     _next_tick_s: float = 0.0
     _next_poll_s: float = 0.0
 
     def __post_init__(self) -> None:
         settings = self.settings
-        self._turns = DueWindows(settings=settings)
+        self._due_windows = DueWindows(settings=settings)
         self._doorbells = Doorbells(app=self.app, engine=self.engine, queues=self.queues, settings=settings)
         reconciler = Reconciler(
             engine=self.engine, broker=self.broker, app=self.app, deadline_s=settings.read_deadline_s
@@ -84,10 +84,10 @@ class Dispatcher:
         )
 
     def run(self) -> None:
-        """Turn until `stopping` is set; then give the leases back."""
+        """Do rounds until `stopping` is set; then give the leases back."""
         while not self.stopping:
             try:
-                self.turn()
+                self.round_once()
             except db.errors.LostLease:
                 continue  # nothing of the round was kept; the customers that are still ours go on
             except AWAY as error:
@@ -96,20 +96,20 @@ class Dispatcher:
                 time.sleep(RETRY_S)
         self._close()
 
-    def turn(self) -> None:
+    def round_once(self) -> None:
         """One round: take what has come, record the windows that are due, ring them."""
         started = time.monotonic()
         if started >= self._next_tick_s:
             self._tick()
             self._next_tick_s = time.monotonic() + self.settings.tick_s
-        for subscription in self.broker.wait(self._patience()):
+        for subscription in self.broker.wait(self._wait_s()):
             if not self._following.collect(subscription):
                 self._next_tick_s = 0.0
         for feed in self._following.opened(self._customers, self.leases.held):
             feed.in_flight = self._doorbells.found(feed.found)
         self._poll()
         # In this order: a cut that is fetched now must not be made once more.
-        due = self._sorted(list(self._turns.due(self._ready())))
+        due = self._sorted(list(self._due_windows.due(self._ready())))
         self._dispatch(self._fetched() + due)
         time.sleep(max(0.0, ROUND_S - (time.monotonic() - started)))
 
@@ -118,9 +118,9 @@ class Dispatcher:
         with db.engine.begin(self.engine) as connection:
             self._customers = {customer.id: customer for customer in db.customers.rows.served(connection)}
             self.leases.tick(connection, set(self._customers))
-            self._turns.pace.learn(db.ledger.windows.yields(connection))
+            self._due_windows.pace.learn(db.ledger.windows.yields(connection))
             processes = self._attendance.processes(connection, time.monotonic())
-        self._turns.learn(self._customers, processes)
+        self._due_windows.learn(self._customers, processes)
         feeds, held = self._following.feeds, self.leases.held
         for feed in list(feeds.values()):
             if held.get(feed.customer_id) != feed.epoch:
@@ -133,11 +133,11 @@ class Dispatcher:
                 self._doorbells.ring_all(customer, feed)
             self._doorbells.ring_stale(customer, feed)
 
-    def _patience(self) -> float:
+    def _wait_s(self) -> float:
         """Seconds to wait for chunks: until the first linger ends, a poll is due, or the next tick."""
         now = time.monotonic()
         waits = [IDLE_S, self._next_tick_s - now]
-        waits += [max(POLL_S, end - now) for end in self._turns.lingers_end_s(self._ready().values())]
+        waits += [max(POLL_S, end - now) for end in self._due_windows.lingers_end_s(self._ready().values())]
         if self._following.opening or self._fetches.busy:
             waits.append(POLL_S)
         return max(0.0, min(waits))
@@ -226,7 +226,9 @@ class Dispatcher:
         if not each.fresh:
             return
         feed.in_flight[window_id] = LastRing(time.monotonic())
-        self._turns.pace.went(feed.customer_id, sum(b.size for b in each.fresh), customer.events_per_second)
+        self._due_windows.pace.went(
+            feed.customer_id, sum(b.size for b in each.fresh), customer.events_per_second
+        )
         self._doorbells.ring(customer, window_id)
 
     def _poll(self) -> None:

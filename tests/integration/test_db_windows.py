@@ -89,7 +89,7 @@ def test_a_window_is_stale_until_it_is_rung_again(engine: Engine, slug: str) -> 
     with begin(engine) as conn:
         assert windows.stale(conn, customer.id, NOW_US) == []
         assert [one.id for one in windows.stale(conn, customer.id, NOW_US + 1)] == [window_id]
-        windows.rung(conn, [window_id], NOW_US + 5)
+        windows.note_ring(conn, [window_id], NOW_US + 5)
         assert windows.stale(conn, customer.id, NOW_US + 1) == []
         rung = windows.get(conn, window_id)
     assert rung is not None

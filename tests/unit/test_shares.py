@@ -14,14 +14,14 @@ def busy(
     waits_since_s: float | None = 0.0,
     pool: str = SHARED,
     *,
-    behind: bool = False,
+    backlogged: bool = False,
 ) -> Busy:
     return Busy(
         customer_id=customer_id,
         pool=pool,
         in_flight=in_flight,
         waits_since_s=waits_since_s,
-        behind=behind,
+        backlogged=backlogged,
     )
 
 
@@ -29,7 +29,7 @@ def gone(customers: list[Busy], limit: int, *, most: int = 32, per_process: int 
     """Who goes in one round in which everybody's window is full. The pool has `limit` processes."""
     shares = Shares.of(customers, {SHARED: limit, "own": limit}, per_process=per_process, most=most)
     went = []
-    for customer_id in shares.turns():
+    for customer_id in shares.longest_waiting_first():
         if shares.may_go(customer_id):
             shares.goes(customer_id)
             went.append(customer_id)
@@ -53,21 +53,21 @@ def test_a_busy_customer_keeps_to_its_share() -> None:
     assert gone([busy(1, in_flight=3), busy(2, in_flight=0, waits_since_s=None)], 6) == []
 
 
-def test_who_keeps_up_has_no_company_in_who_is_behind() -> None:
-    flood, quiet = busy(1, in_flight=1, behind=True), [busy(2), busy(3, waits_since_s=None, in_flight=1)]
+def test_who_keeps_up_does_not_contend_with_who_is_backlogged() -> None:
+    flood, quiet = busy(1, in_flight=1, backlogged=True), [busy(2), busy(3, waits_since_s=None, in_flight=1)]
     shares = Shares.of([flood, *quiet], {SHARED: 2}, per_process=3, most=32)
-    assert [shares.company(one) for one in (1, 2, 3)] == [3, 2, 2]
+    assert [shares.contenders(one) for one in (1, 2, 3)] == [3, 2, 2]
 
 
-def test_who_is_behind_leaves_a_process_to_who_is_not() -> None:
-    flood = busy(1, in_flight=1, behind=True)
+def test_who_is_backlogged_leaves_a_process_to_who_is_not() -> None:
+    flood = busy(1, in_flight=1, backlogged=True)
     assert gone([flood, busy(2, waits_since_s=None, in_flight=1)], 2, per_process=3) == []
     assert gone([flood, busy(2)], 2, per_process=3) == [2]
     assert gone([flood, busy(2, in_flight=1)], 2, per_process=3) == [], "its own windows would wait for it"
     assert gone([flood], 2, per_process=3) == [1], "alone, it has the whole pool"
-    assert gone([flood, busy(2, behind=True)], 2, per_process=3) == [1, 2], "nobody is to be spared"
-    floods = [busy(1, behind=True), busy(2, behind=True)]
-    assert gone([*floods, busy(3)], 2, per_process=3) == [1, 3], "however many are behind"
+    assert gone([flood, busy(2, backlogged=True)], 2, per_process=3) == [1, 2], "nobody is to be spared"
+    floods = [busy(1, backlogged=True), busy(2, backlogged=True)]
+    assert gone([*floods, busy(3)], 2, per_process=3) == [1, 3], "however many are backlogged"
 
 
 def test_with_more_customers_than_windows_the_longest_waiting_go_first() -> None:

@@ -16,7 +16,7 @@ class LastRing(NamedTuple):
     """When a window's doorbell was last rung (monotonic seconds), and how often it was rung again before."""
 
     at_s: float
-    again: int = 0
+    repeats: int = 0
 
 
 @dataclass(kw_only=True)
@@ -38,7 +38,7 @@ class Feed:
     pending_bytes: int = 0  # of the bodies of `pending`, as sent
     found: Collection[int] = ()  # windows that were in flight when the customer was opened
     in_flight: dict[int, LastRing] = field(default_factory=dict)  # windows recorded and not yet deposited
-    _held: list[Chunk] = field(default_factory=list)
+    _uncredited: list[Chunk] = field(default_factory=list)
 
     @property
     def read_up_to(self) -> int:
@@ -49,7 +49,7 @@ class Feed:
         """Take what has come; give credits back while fewer than `most_pending` batches wait."""
         for chunk in self.subscription.take():
             self._unpack(chunk)
-            self._held.append(chunk._replace(messages=[]))  # the bodies are not needed here any more
+            self._uncredited.append(chunk._replace(messages=[]))  # the bodies are not needed here any more
         self._give_back()
 
     def recorded(self, count: int, next_offset: int) -> None:
@@ -63,11 +63,11 @@ class Feed:
         self.subscription.close()
         self.pending.clear()
         self.pending_bytes = 0
-        self._held.clear()
+        self._uncredited.clear()
 
     def _give_back(self) -> None:
-        while self._held and len(self.pending) < self.most_pending:
-            self.subscription.done(self._held.pop())
+        while self._uncredited and len(self.pending) < self.most_pending:
+            self.subscription.done(self._uncredited.pop())
 
     def _unpack(self, chunk: Chunk) -> None:
         seen_at = time.monotonic()

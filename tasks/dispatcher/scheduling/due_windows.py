@@ -23,7 +23,7 @@ class DueWindows:
     pace: Pace = field(default_factory=Pace)
     customers: Mapping[int, Customer] = field(default_factory=dict)
     _processes: Mapping[str, int] = field(default_factory=lambda: {SHARED: 0})
-    _company: dict[int, int] = field(default_factory=dict)
+    _contenders: dict[int, int] = field(default_factory=dict)
 
     def learn(self, customers: Mapping[int, Customer], processes: Mapping[str, int]) -> None:
         """Customers by id, and the workers' processes by pool (`db.ledger.workers.Attendance`)."""
@@ -40,8 +40,8 @@ class DueWindows:
             per_process=settings.windows_per_process,
             most=settings.windows_in_flight,
         )
-        self._company = {one.customer_id: shares.company(one.customer_id) for one in busy}
-        for customer_id in shares.turns():
+        self._contenders = {one.customer_id: shares.contenders(one.customer_id) for one in busy}
+        for customer_id in shares.longest_waiting_first():
             if shares.may_go(customer_id) and (batches := self._cut(feeds[customer_id])):
                 shares.goes(customer_id)
                 yield feeds[customer_id], batches
@@ -65,10 +65,10 @@ class DueWindows:
             pool=queue if queue in self._processes else SHARED,
             in_flight=len(feed.in_flight),
             waits_since_s=feed.pending[0].seen_at_s if self._waits(feed) else None,
-            behind=self._behind(feed),
+            backlogged=self._backlogged(feed),
         )
 
-    def _behind(self, feed: Feed) -> bool:
+    def _backlogged(self, feed: Feed) -> bool:
         """Whether more waits than a window holds."""
         settings = self.settings
         if len(feed.pending) > settings.window_batches:
@@ -91,6 +91,6 @@ class DueWindows:
         """A quiet customer's batch hardly waits. With windows in flight, or others to share the workers with,
         waiting makes the next window larger.
         """
-        company = self._company.get(feed.customer_id, 1)
-        grown = self.settings.linger_ms * (company + len(feed.in_flight))
+        contenders = self._contenders.get(feed.customer_id, 1)
+        grown = self.settings.linger_ms * (contenders + len(feed.in_flight))
         return min(grown, max(self.settings.linger_ms, self.settings.linger_max_ms)) / 1000
