@@ -1,4 +1,4 @@
-"""The dispatcher's loop: leases, feeds, cuts, windows, doorbells."""
+"""The dispatcher's loop: leases, feeds, windows, doorbells."""
 
 import time
 from contextlib import suppress
@@ -59,9 +59,8 @@ class Dispatcher:
     stopping: bool = False
     _customers: dict[int, Customer] = field(default_factory=dict)
     _fetches: Errands[tuple[SortedBatches, list[NewQuarantine]]] = field(default_factory=Errands)
-    _held_back: dict[int, SortedBatches] = field(
-        default_factory=dict
-    )  # cuts whose unfit bytes are being fetched
+    # By customer, until the bytes that go to quarantine are fetched.
+    _held_back: dict[int, SortedBatches] = field(default_factory=dict)
     _attendance: Attendance = field(default_factory=Attendance)
     _doorbells: Doorbells = field(init=False)
     _following: Following = field(init=False)
@@ -108,7 +107,7 @@ class Dispatcher:
         for feed in self._following.opened(self._customers, self.leases.held):
             feed.in_flight = self._doorbells.found(feed.found)
         self._poll()
-        # In this order: a cut that is fetched now must not be made once more.
+        # In this order: what is fetched now is not recorded yet, and its batches would be due once more.
         due = self._sorted(list(self._due_windows.due(self._ready())))
         self._dispatch(self._fetched() + due)
         time.sleep(max(0.0, ROUND_S - (time.monotonic() - started)))
@@ -143,7 +142,7 @@ class Dispatcher:
         return max(0.0, min(waits))
 
     def _ready(self) -> dict[int, Feed]:
-        """The feeds of which no cut is held back."""
+        """The feeds of which nothing is held back."""
         feeds = self._following.feeds
         if not self._held_back:
             return feeds
@@ -152,39 +151,37 @@ class Dispatcher:
     def _sorted(
         self, due: list[tuple[Feed, list[Pending]]]
     ) -> list[tuple[SortedBatches, list[NewQuarantine]]]:
-        """The cuts that can be recorded now; others are held back until the bytes that they put into
-        quarantine are there.
-        """
+        """What can be recorded now; the rest is held back until the bytes that go to quarantine are there."""
         if not due:
             return []
         with db.engine.look(self.engine) as connection:
-            cuts = [sort(feed, batches, _known(connection, feed, batches)) for feed, batches in due]
-        for each in cuts:
+            sorted_batches = [sort(feed, batches, _known(connection, feed, batches)) for feed, batches in due]
+        for each in sorted_batches:
             if each.quarantined:
                 self._held_back[each.feed.customer_id] = each
                 self._fetches.go(each.feed.customer_id, partial(self._fetch, each))
-        return [(each, []) for each in cuts if not each.quarantined]
+        return [(each, []) for each in sorted_batches if not each.quarantined]
 
-    def _fetch(self, cut: SortedBatches) -> tuple[SortedBatches, list[NewQuarantine]]:
-        """The errand: the bytes of what the cut puts into quarantine."""
+    def _fetch(self, each: SortedBatches) -> tuple[SortedBatches, list[NewQuarantine]]:
+        """The errand: the bytes of what goes to quarantine."""
         at_us, deadline_s = now_us(self.engine), self.settings.read_deadline_s
-        return cut, quarantine_rows(self.broker, cut, now_us=at_us, deadline_s=deadline_s)
+        return each, quarantine_rows(self.broker, each, now_us=at_us, deadline_s=deadline_s)
 
     def _fetched(self) -> list[tuple[SortedBatches, list[NewQuarantine]]]:
-        """The cuts that were held back and can be recorded now."""
+        """What was held back and can be recorded now."""
         ready = []
         for of, fetched, error in self._fetches.done():
-            cut = self._held_back.get(of)
-            if cut is None or (fetched is not None and fetched[0] is not cut):
-                continue  # of a cut that was given up
+            each = self._held_back.get(of)
+            if each is None or (fetched is not None and fetched[0] is not each):
+                continue  # it was given up meanwhile
             del self._held_back[of]
-            if self._following.feeds.get(of) is not cut.feed:
+            if self._following.feeds.get(of) is not each.feed:
                 continue
             if fetched is not None:
                 ready.append(fetched)
                 continue
-            log.warning("unfit_bytes_not_fetched", customer=cut.feed.slug, reason=type(error).__name__)
-            self._following.give_up(cut.feed)
+            log.warning("unfit_bytes_not_fetched", customer=each.feed.slug, reason=type(error).__name__)
+            self._following.give_up(each.feed)
         return ready
 
     def _dispatch(self, due: list[tuple[SortedBatches, list[NewQuarantine]]]) -> None:

@@ -77,15 +77,15 @@ def _first(batch: Pending, seen: Mapping[str, Known]) -> Known | None:
 
 
 def quarantine_rows(
-    broker: Broker, cut: SortedBatches, *, now_us: int, deadline_s: float
+    broker: Broker, sorted_batches: SortedBatches, *, now_us: int, deadline_s: float
 ) -> list[NewQuarantine]:
-    """The cut's unfit batches with their bytes, fetched from the stream again: the feed did not keep them."""
-    if not cut.quarantined:
+    """What goes to quarantine, with its bytes: they are fetched again, the feed did not keep them."""
+    if not sorted_batches.quarantined:
         return []
-    offsets = [batch.offset for batch in cut.quarantined]
-    messages = broker.read(raw(cut.feed.slug), offsets[0], offsets[-1], deadline_s=deadline_s)
+    offsets = [batch.offset for batch in sorted_batches.quarantined]
+    messages = broker.read(raw(sorted_batches.feed.slug), offsets[0], offsets[-1], deadline_s=deadline_s)
     # Since the feed read it, the stream may have been replaced: other bytes are not this batch's.
-    due = {batch.offset: batch.fingerprint for batch in cut.quarantined}
+    due = {batch.offset: batch.fingerprint for batch in sorted_batches.quarantined}
     found = {
         message.offset: message.data
         for message in messages
@@ -93,7 +93,7 @@ def quarantine_rows(
     }
     return [
         _quarantine_row(batch, reason, found.get(batch.offset, memoryview(b"")), now_us)
-        for batch, reason in cut.quarantined.items()
+        for batch, reason in sorted_batches.quarantined.items()
     ]
 
 
@@ -116,24 +116,24 @@ def _quarantine_row(batch: Pending, reason: str, message: memoryview, now_us: in
 
 def record(
     connection: Connection,
-    cut: SortedBatches,
+    sorted_batches: SortedBatches,
     quarantined: list[NewQuarantine],
     *,
     pipeline_version: int,
     quarantine_daily_bytes: int,
     now_us: int,
 ) -> int:
-    """Book a cut and return its window's id; a window without fresh batches is recorded as deposited.
+    """Book a feed's next batches and return their window's id.
 
-    Offsets that retention removed before they were read (a gap below the first batch) are booked as
-    *expired*. Raises `db.ledger.dispatch.LostLease` when another dispatcher moved the cursor: nothing of the
-    transaction may be kept.
+    A window without fresh batches is recorded as deposited. Offsets that retention removed before they were
+    read (a gap below the first batch) are booked as *expired*. Raises `db.ledger.dispatch.LostLease` when
+    another dispatcher moved the cursor: nothing of the transaction may be kept.
     """
-    feed, batches = cut.feed, cut.batches
+    feed, batches = sorted_batches.feed, sorted_batches.batches
     first, last = batches[0].offset, batches[-1].offset
-    fresh = {batch.offset for batch in cut.fresh}
-    kept_ids = {batch.batch_id for batch in cut.fresh}
-    remembered = [batch for batch in cut.discarded if batch.batch_id not in kept_ids]
+    fresh = {batch.offset for batch in sorted_batches.fresh}
+    kept_ids = {batch.batch_id for batch in sorted_batches.fresh}
+    remembered = [batch for batch in sorted_batches.discarded if batch.batch_id not in kept_ids]
     accepted = [batch.accepted_at_us for batch in batches if batch.accepted_at_us] or [now_us]
     window_id = db.ledger.dispatch.record(
         connection,
@@ -145,8 +145,8 @@ def record(
             first_offset=first,
             last_offset=last,
             skipped=[batch.offset for batch in batches if batch.offset not in fresh],
-            batches=len(cut.fresh),
-            bytes=sum(batch.size for batch in cut.fresh),
+            batches=len(sorted_batches.fresh),
+            bytes=sum(batch.size for batch in sorted_batches.fresh),
             pipeline_version=pipeline_version,
             first_accepted_at=min(accepted),
             last_accepted_at=max(accepted),
@@ -162,14 +162,14 @@ def record(
                 accepted_at=batch.accepted_at_us,
                 discarded=batch.discarded,
             )
-            for batch in (*cut.fresh, *remembered)
+            for batch in (*sorted_batches.fresh, *remembered)
         ],
-        duplicates=cut.duplicates,
+        duplicates=sorted_batches.duplicates,
         reused=quarantined,
-        discarded=len(cut.discarded),
-        expired=cut.expired,
+        discarded=len(sorted_batches.discarded),
+        expired=sorted_batches.expired,
         edge=batches[-1].fingerprint,
-        regained=cut.regained,
+        regained=sorted_batches.regained,
         quarantine_daily_bytes=quarantine_daily_bytes,
     )
     assert window_id is not None

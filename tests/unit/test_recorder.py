@@ -75,13 +75,13 @@ def test_a_retry_under_the_id_of_another_release_is_the_same_batch(
 ) -> None:
     tries = [pending(0, first, discarded=dropped[0]), pending(1, second, discarded=dropped[1])]
     known = {first: Known(DIGEST, dropped[0])} if remembered else {}
-    cut = sort(FEED, tries[remembered:], known)
-    found = (len(cut.fresh), len(cut.discarded), cut.duplicates)
+    sorted_batches = sort(FEED, tries[remembered:], known)
+    found = (len(sorted_batches.fresh), len(sorted_batches.discarded), sorted_batches.duplicates)
     before = (int(not dropped[0]), int(dropped[0]), 0) if remembered else (0, 0, 0)
     assert tuple(map(sum, zip(found, before, strict=True))) == booked
-    assert not cut.quarantined
+    assert not sorted_batches.quarantined
 
 
 def test_an_agents_own_id_that_looks_like_one_of_another_release_is_another_batch() -> None:
-    cut = sort(FEED, [pending(0, MADE)], {FORMER: Known(bytes(32), False)})
-    assert (len(cut.fresh), cut.duplicates, cut.quarantined) == (1, 0, {})
+    sorted_batches = sort(FEED, [pending(0, MADE)], {FORMER: Known(bytes(32), False)})
+    assert (len(sorted_batches.fresh), sorted_batches.duplicates, sorted_batches.quarantined) == (1, 0, {})
