@@ -2,8 +2,8 @@
 
 A first delivery is not counted, so that it costs nothing. Each later one, and each of a part of a window
 that was split for this reason, is counted before its work begins (`deliveries`) and taken back when it ends
-well or when the world was away. Of some the worker knows for sure that the window's own content ended them:
-these are *deaths*, with the last one's `cause`.
+well or for an external reason, such as a database that is away. Of some the worker knows for sure that the
+window's own content ended them: these are *deaths*, with the last one's `cause`.
 """
 
 from typing import Any, NamedTuple
@@ -43,7 +43,7 @@ def count(conn: Connection, window_id: int, *, died_of: str | None, tried_by: st
 
 
 def take_back(conn: Connection, window_id: int, tried_by: str | None = None) -> None:
-    """A delivery that was counted ended well, or the world ended it: it is not held against the window."""
+    """A counted delivery ended well, or for an external reason: it is not held against the window."""
     changes: dict[str, Any] = {"deliveries": windows.c.deliveries - 1}
     if tried_by is not None:
         changes["tried_by"] = func.replace(windows.c.tried_by, _name(tried_by), "")

@@ -35,7 +35,7 @@ def run(
     meanwhile, is split, or has to wait.
 
     `hand_on` raises `WindowTooLarge` for more than it can take. Raises `streams.errors.BrokerUnavailable` or
-    `db.errors.DatabaseUnavailable` when the world is away.
+    `db.errors.DatabaseUnavailable` when the broker or the database is away.
     """
     with db.engine.look(context.engine) as connection:
         work = db.ledger.windows.work(connection, window_id)

@@ -21,7 +21,7 @@ from db.ledger.bad_ends import BadEnds
 from db.ledger.windows import Window, Work
 from tasks.errors import Tripped
 from tasks.stages.context import Context
-from tasks.worker.failures import is_the_worlds
+from tasks.worker.failures import is_external
 from tasks.worker.requests import CAUSE, WORKER_DIED
 
 log = structlog.get_logger("worker")
@@ -83,10 +83,10 @@ def grounds(bad_ends: BadEnds) -> tuple[str, str]:
 def decided(context: Context, work: Work, how: Delivery, *, alone: bool = False) -> Iterator[Decision]:
     """What to do with an open window that was delivered; wrap the work in it.
 
-    When the work ends well, or the world ends it, nothing of this delivery is held against the window. When
-    this process dies or meets another error, the count stays. With `alone`, this is a deposit, which takes
-    one window after the other: a death before it is that of the window which it was at. Raises LostRace for
-    a window that is not open any more, `db.errors.DatabaseUnavailable`.
+    When the work ends well, or for an external reason, nothing of this delivery is held against the window.
+    When this process dies or meets another error, the count stays. With `alone`, this is a deposit, which
+    takes one window after the other: a death before it is that of the window which it was at. Raises LostRace
+    for a window that is not open any more, `db.errors.DatabaseUnavailable`.
     """
     window = work.window
     if not (how.again or window.rings > 1 or suspect(window)):
@@ -107,7 +107,7 @@ def decided(context: Context, work: Work, how: Delivery, *, alone: bool = False)
     try:
         yield decision
     except Exception as error:
-        if is_the_worlds(error) or isinstance(error, Tripped):
+        if is_external(error) or isinstance(error, Tripped):
             _take_back(context, window, tried_by)
         raise
     if decision.action is not DeliveryAction.SPLIT:

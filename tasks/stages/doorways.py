@@ -1,11 +1,11 @@
-"""The Celery tasks: doorways without logic. Each calls plain functions and hands their result on.
+"""The Celery tasks. They have no logic: each calls plain functions and hands their result on.
 
 A chain is decode → process → deposit, or decode_process → deposit where one queue serves both stages
 (`tasks.chains`).
 
-A task that fails because the world is away is acknowledged all the same: its window is still recorded, and
-the dispatcher rings it again. Nothing is retried here. One that dies, or meets an error that nobody foresaw,
-is sent again by the worker's parent (`tasks.worker.requests`).
+A task that fails because broker, database or host is away is acknowledged all the same: its window is
+still recorded, and the dispatcher rings it again. Nothing is retried here. One that dies, or meets an error
+that nobody foresaw, is sent again by the worker's parent (`tasks.worker.requests`).
 """
 
 import signal
@@ -26,7 +26,7 @@ from tasks.celery import app
 from tasks.logs import configure
 from tasks.stages.context import context
 from tasks.stages.deliveries import delivery
-from tasks.worker.failures import told_apart
+from tasks.worker.failures import unforeseen_as_failed
 
 log = structlog.get_logger("worker")
 
@@ -104,13 +104,13 @@ def deposit(self: "Task[Any, Any]", customer_id: int, window_id: int) -> None:
 
 @contextmanager
 def _watched(task: "Task[Any, Any]") -> Iterator[None]:
-    """Name whose doing an error is, and end this process (SIGPROF) when it computes for too long.
+    """Say where an error comes from, and end this process (SIGPROF) when it computes for too long.
 
     Waiting does not count, so that a slow database or broker is never taken for an endless loop.
     """
     signal.setitimer(signal.ITIMER_PROF, context().settings.processor_limit_s)
     try:
-        with told_apart(task.name, task.request.argsrepr):
+        with unforeseen_as_failed(task.name, task.request.argsrepr):
             yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)

@@ -1,4 +1,4 @@
-"""Whose doing an error is: the world's, or perhaps that of the window's content."""
+"""Where an error comes from: from outside, or perhaps from the window's content."""
 
 import traceback
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tasks.errors import NotWhatWasBooked
 log = structlog.get_logger("worker")
 
 # What a later delivery of the same window may not meet. Nothing is held against a window for these.
-WORLDS = (
+EXTERNAL_ERRORS = (
     *(db.errors.DatabaseUnavailable, db.errors.DatabaseMisconfigured, db.errors.Lost),
     *(streams.errors.BrokerUnavailable, streams.errors.BrokerMisconfigured, streams.errors.ForeignProcess),
     *(streams.errors.StreamEnds, OperationalError, AMQPError, NotWhatWasBooked),
@@ -34,15 +34,15 @@ class Failed(Exception):
 
 
 @contextmanager
-def told_apart(task: str, work: str) -> Iterator[None]:
-    """Let the world's errors through and raise `Failed` in place of all others.
+def unforeseen_as_failed(task: str, work: str) -> Iterator[None]:
+    """Let external errors through and raise `Failed` in place of all others.
 
     `MemoryError` too: Celery would hand it on to the worker's parent, which would end of it.
     """
     try:
         yield
     except Exception as error:
-        if is_the_worlds(error):
+        if is_external(error):
             raise
         # Where, and not with what: values belong to agents.
         frames = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-6:]]
@@ -50,7 +50,7 @@ def told_apart(task: str, work: str) -> Iterator[None]:
         raise Failed(type(error).__name__) from None
 
 
-def is_the_worlds(error: Exception) -> bool:
-    """Whether a later delivery may not meet it."""
+def is_external(error: Exception) -> bool:
+    """Whether it is no fault of the window's content: a later delivery may not meet it."""
     # An operating system's error has a number; Arrow calls some of what it can't read an OSError, without.
-    return isinstance(error, WORLDS) or (isinstance(error, OSError) and error.errno is not None)
+    return isinstance(error, EXTERNAL_ERRORS) or (isinstance(error, OSError) and error.errno is not None)

@@ -116,7 +116,7 @@ def test_a_batch_alone_is_never_refused_for_restarts_but_left_to_be_rung_later(
     assert held(context.engine, window_id)[1] == 0
 
 
-def test_what_ends_well_or_by_the_worlds_doing_is_held_against_nothing(
+def test_what_ends_well_or_for_an_external_reason_is_held_against_nothing(
     context: Context, customer: Customer
 ) -> None:
     window_id = record(context.engine, customer, claim(context.engine, customer), 0, 9)

@@ -4,7 +4,7 @@ import pytest
 from celery.exceptions import TimeLimitExceeded, WorkerLostError
 
 import db.errors
-from tasks.worker.failures import Failed, told_apart
+from tasks.worker.failures import Failed, unforeseen_as_failed
 from tasks.worker.requests import cause
 
 
@@ -34,14 +34,14 @@ def test_a_death_is_what_the_content_may_have_done(error: BaseException, found: 
     "error",
     [db.errors.DatabaseUnavailable("away"), db.errors.LostRace("another"), OSError(28, "no space left")],
 )
-def test_the_worlds_errors_pass_as_they_are(error: Exception) -> None:
-    with pytest.raises(type(error)), told_apart("decode", "(acme, window 1)"):
+def test_external_errors_pass_as_they_are(error: Exception) -> None:
+    with pytest.raises(type(error)), unforeseen_as_failed("decode", "(acme, window 1)"):
         raise error
 
 
 @pytest.mark.parametrize("error", [KeyError("secret"), MemoryError("secret"), OSError("secret")])
 def test_of_another_error_only_the_type_is_told(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(Failed) as failed, told_apart("decode", "(acme, window 1)"):
+    with pytest.raises(Failed) as failed, unforeseen_as_failed("decode", "(acme, window 1)"):
         raise error
     assert failed.value.kind == type(error).__name__
     assert failed.value.__cause__ is None
