@@ -9,7 +9,7 @@ from tasks.worker.shared_queues import SharedQueues
 transport.use()
 app = Celery(
     "tasks",
-    include=["tasks.stages.doorways"],
+    include=["tasks.stages.celery_tasks"],
     control="tasks.worker.monitoring:Control",
     events="tasks.worker.monitoring:Events",
 )

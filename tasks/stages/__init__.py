@@ -1,1 +1,1 @@
-"""The three stages, their doorways (the Celery tasks), and what only they use."""
+"""The three stages, their Celery tasks, and what only they use."""

@@ -242,7 +242,7 @@ NAMES = {
         "lost.Pool.mark_as_worker_lost['prematurely: ']": "how the child ended stands behind it",
         "status.human_status['exitcode']": "the child was not ended by a signal",
     },
-    "tasks/stages/doorways.py": {
+    "tasks/stages/celery_tasks.py": {
         "queues.AMQP.as_task_v2['argsrepr']": "a header, and so in a task's request"
     },
     "tasks/stages/deliveries.py": {"task.Context": "has a message's headers: the mark of a death"},

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from tasks.decoders.arrow import columns, message_bounds
-from tasks.decoders.arrow.apart import Apart, runs_between
 from tasks.decoders.arrow.layouts import Unfitting, plain, single
+from tasks.decoders.arrow.row_by_row import StreamRows, runs_between
 from tasks.decoders.contract import DecodeLimits, Read, UnfitBatch
 from tasks.decoders.ids import Mask
 from tasks.decoders.reasons import RejectReason, UnfitReason
@@ -59,8 +59,8 @@ def _read_whole(data: bytes, limits: DecodeLimits) -> Read:
 
 def pick(data: bytes, rows: Sequence[int]) -> Iterator[bytes]:
     """As `Format.pick`: streams of one row, of the columns that are read: nobody has checked the others."""
-    apart = _apart(data)
-    return (apart.written([(row, row + 1)]) for row in rows if row < apart.rows)
+    stream = _stream_rows(data)
+    return (stream.written([(row, row + 1)]) for row in rows if row < stream.rows)
 
 
 def _read_apart(data: bytes, limits: DecodeLimits) -> Read:
@@ -69,13 +69,13 @@ def _read_apart(data: bytes, limits: DecodeLimits) -> Read:
     Raises `UnfitBatch`, and `Corrupt` when it is not that.
     """
     try:
-        apart = _apart(data)
-        bad = apart.bad(limits)
+        stream = _stream_rows(data)
+        bad = stream.bad(limits)
         rows = [row.row for row in bad]
-        good = apart.written(runs_between(rows, apart.rows), limits.window_bytes)
+        good = stream.written(runs_between(rows, stream.rows), limits.window_bytes)
     except Unfitting as error:
         raise UnfitBatch(UnfitReason.BAD_SCHEMA, str(error)) from None
-    places = np.delete(np.arange(apart.rows), rows)
+    places = np.delete(np.arange(stream.rows), rows)
     return _read_whole(good, limits).moved(places.tolist(), bad)
 
 
@@ -100,9 +100,9 @@ def _columns(names: Sequence[str]) -> list[int]:
     return known
 
 
-def _apart(data: bytes) -> Apart:
+def _stream_rows(data: bytes) -> StreamRows:
     schema = pyarrow.ipc.open_stream(data).schema
-    return Apart(data, _columns(schema.names), schema)
+    return StreamRows(data, _columns(schema.names), schema)
 
 
 def _cast(table: pa.Table, limits: DecodeLimits) -> Read:

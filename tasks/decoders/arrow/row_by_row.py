@@ -1,4 +1,4 @@
-"""An Arrow IPC stream told apart: by its rows, where pyarrow refuses it as a whole."""
+"""An Arrow IPC stream row by row: where pyarrow refuses it as a whole."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -20,8 +20,8 @@ from tasks.decoders.rows import bad_rows
 ANY_SIZE: Final = 2**62
 
 
-class Apart:
-    """A stream whose rows are written as their sender wrote them, also those that no array can hold."""
+class StreamRows:
+    """The rows of a stream, as their sender wrote them, also those that no array can hold."""
 
     def __init__(self, stream: bytes, columns: Sequence[int], schema: Any) -> None:
         """`columns` are those of `schema` that are read.
