@@ -73,7 +73,7 @@ class Stack:
         try:
             self._start()
             while True:
-                self._turn(0.25)
+                self._poll(0.25)
         except Interrupted:
             pass
         finally:
@@ -155,8 +155,8 @@ class Stack:
         for future in (*adding, *answering):
             self._wait(future)
         self._supervisor.start(*(one.name for one in programs if one.name in LATE))
-        while not all(standing.settled for standing in self._supervisor.standings.values()):
-            self._turn(0.05)
+        while not all(state.settled for state in self._supervisor.states.values()):
+            self._poll(0.05)
             self._give_up_when_hopeless()
         self._write_run(ready=True)
         self._view.note = "Ctrl-C stops everything"
@@ -180,7 +180,7 @@ class Stack:
     def _wait(self, future: "Future[Any]") -> Any:
         """The future's result; the table lives on meanwhile. Raises StartFailed, Interrupted."""
         while not future.done():
-            self._turn(0.05)
+            self._poll(0.05)
             self._give_up_when_hopeless()
         try:
             return future.result()
@@ -190,18 +190,18 @@ class Stack:
     def _give_up_when_hopeless(self) -> None:
         if time.monotonic() - self._began > START_WITHIN_S:
             raise StartFailed(f"not up after {START_WITHIN_S:.0f} s; the logs in {self._where.logs} say why")
-        for name, standing in (self._supervisor.standings if self._supervisor else {}).items():
-            if standing.restarts >= DEATHS_WHILE_STARTING:
+        for name, state in (self._supervisor.states if self._supervisor else {}).items():
+            if state.restarts >= DEATHS_WHILE_STARTING:
                 said = " / ".join(self._logs.last(name, 3))
                 raise StartFailed(f"{name} does not start ({self._logs.path(name)}): {said}")
 
-    def _turn(self, timeout_s: float) -> None:
+    def _poll(self, timeout_s: float) -> None:
         if self._asked:
             raise Interrupted
         if self._supervisor is None:
             time.sleep(timeout_s)
         else:
-            self._supervisor.turn(timeout_s)
+            self._supervisor.poll(timeout_s)
             self._check_node()
         self._write_run()
         self._draw()
@@ -251,8 +251,8 @@ class Stack:
             return
         self._drawn_at = time.monotonic()
         rows = [self._node.row()] if self._node else []
-        for name, standing in (self._supervisor.standings if self._supervisor else {}).items():
-            rows.append(ProcessRow(name, standing.pid, standing.words, standing.well))
+        for name, state in (self._supervisor.states if self._supervisor else {}).items():
+            rows.append(ProcessRow(name, state.pid, state.words, state.well))
         self._view.rows = rows
         self._screen.show(self._view)
 

@@ -36,7 +36,7 @@ class Program:
 
 @dataclass(slots=True)
 class ProcessState:
-    """How a process stands; `restart_at` is a time of the monotonic clock."""
+    """The state of a process; `restart_at` is a time of the monotonic clock."""
 
     program: Program
     process: "_Held | None" = None
@@ -84,7 +84,7 @@ class Supervisor:
         on_line: Callable[[str, bytes], None],
         tell: Callable[[str], None],
     ) -> None:
-        self.standings = {program.name: ProcessState(program) for program in programs}
+        self.states = {program.name: ProcessState(program) for program in programs}
         self._environment = environment
         self._folder = folder
         self._on_line = on_line
@@ -96,25 +96,21 @@ class Supervisor:
     def start(self, *names: str) -> None:
         """Start the programs of these names; returns as soon as the threads that hold them run."""
         for name in names:
-            self._start(self.standings[name])
+            self._start(self.states[name])
 
-    def turn(self, timeout_s: float) -> None:
+    def poll(self, timeout_s: float) -> None:
         """Take in what happened to the processes, for at most `timeout_s`, and restart what is due."""
         with suppress(queue.Empty):
             self._take(self._news.get(timeout=timeout_s))
             while True:
                 self._take(self._news.get_nowait())
-        for standing in self.standings.values():
-            if standing.child is not None and standing.child.poll() is not None:
+        for state in self.states.values():
+            if state.child is not None and state.child.poll() is not None:
                 # Its children hold its output open and would keep the end from being seen.
-                _kill_group(standing.child.pid)
-            if (
-                standing.restart_at is not None
-                and standing.restart_at <= time.monotonic()
-                and not self._stopping
-            ):
-                standing.restarts += 1
-                self._start(standing)
+                _kill_group(state.child.pid)
+            if state.restart_at is not None and state.restart_at <= time.monotonic() and not self._stopping:
+                state.restarts += 1
+                self._start(state)
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> list[str]:
         """Stop the programs one after the other, each within its own time before its group is killed.
@@ -122,26 +118,24 @@ class Supervisor:
         `hurry` is asked all the while: once true, nothing is waited for. Returns the names of those killed.
         """
         self._stopping = True
-        return [s.program.name for s in self.standings.values() if self._stop(s, hurry)]
+        return [s.program.name for s in self.states.values() if self._stop(s, hurry)]
 
     def pids(self) -> dict[str, int]:
-        return {name: s.child.pid for name, s in self.standings.items() if s.child is not None}
+        return {name: s.child.pid for name, s in self.states.items() if s.child is not None}
 
-    def _start(self, standing: ProcessState) -> None:
-        program = standing.program
-        standing.restart_at, standing.started_at = None, time.monotonic()
+    def _start(self, state: ProcessState) -> None:
+        program = state.program
+        state.restart_at, state.started_at = None, time.monotonic()
         environment = {**self._environment, **(program.environment or {})}
         # exec: the pid that gets the signals is the program's own, not a shell's.
-        standing.process = _Held(
-            f"exec {program.command}", name=program.name, env=environment, cwd=self._folder
-        )
-        standing.thread = threading.Thread(
+        state.process = _Held(f"exec {program.command}", name=program.name, env=environment, cwd=self._folder)
+        state.thread = threading.Thread(
             target=self._hold,
-            args=(program.name, standing.process),
+            args=(program.name, state.process),
             name=f"holds-{program.name}",
             daemon=True,
         )
-        standing.thread.start()
+        state.thread.start()
 
     def _hold(self, name: str, process: "_Held") -> None:
         try:
@@ -152,45 +146,45 @@ class Supervisor:
             self._news.put(Message("stop", {"returncode": None}, None, name, None))
 
     def _take(self, message: Message) -> None:
-        standing = self.standings[message.name]
+        state = self.states[message.name]
         if message.type == "start":
-            standing.child = standing.process.popen if standing.process else None
+            state.child = state.process.popen if state.process else None
             return
-        standing.child = None
+        state.child = None
         if self._stopping:
-            standing.ended = STOPPED
+            state.ended = STOPPED
             return
-        standing.ended = _ended(message.data["returncode"])
-        lived_s = time.monotonic() - standing.started_at
+        state.ended = _ended(message.data["returncode"])
+        lived_s = time.monotonic() - state.started_at
         if lived_s > STEADY_AFTER_S:
-            standing.pause_s = FIRST_PAUSE_S
-        standing.restart_at = time.monotonic() + standing.pause_s
+            state.pause_s = FIRST_PAUSE_S
+        state.restart_at = time.monotonic() + state.pause_s
         self._tell(
-            f"{message.name} died ({standing.ended}) after {lived_s:.0f} s; "
-            f"restart {standing.restarts + 1} follows in {standing.pause_s:.1f} s"
+            f"{message.name} died ({state.ended}) after {lived_s:.0f} s; "
+            f"restart {state.restarts + 1} follows in {state.pause_s:.1f} s"
         )
-        standing.pause_s = min(standing.pause_s * 2, LONGEST_PAUSE_S)
+        state.pause_s = min(state.pause_s * 2, LONGEST_PAUSE_S)
 
-    def _stop(self, standing: ProcessState, hurry: Callable[[], bool]) -> bool:
-        until = time.monotonic() + standing.program.stop_within_s
+    def _stop(self, state: ProcessState, hurry: Callable[[], bool]) -> bool:
+        until = time.monotonic() + state.program.stop_within_s
         asked: int | None = None
-        while standing.thread is not None and (standing.thread.is_alive() or standing.child is not None):
-            if standing.child is not None and asked != standing.child.pid:
-                asked = standing.child.pid
-                standing.child.send_signal(signal.SIGTERM)
+        while state.thread is not None and (state.thread.is_alive() or state.child is not None):
+            if state.child is not None and asked != state.child.pid:
+                asked = state.child.pid
+                state.child.send_signal(signal.SIGTERM)
             if time.monotonic() > until or hurry():
-                self._kill(standing)
+                self._kill(state)
                 return True
-            self.turn(0.05)
-        standing.restart_at = None
+            self.poll(0.05)
+        state.restart_at = None
         return False
 
-    def _kill(self, standing: ProcessState) -> None:
-        self._tell(f"{standing.program.name} has not stopped by itself; killed")
+    def _kill(self, state: ProcessState) -> None:
+        self._tell(f"{state.program.name} has not stopped by itself; killed")
         until = time.monotonic() + 5.0
-        while standing.child is not None and time.monotonic() < until:
-            _kill_group(standing.child.pid)
-            self.turn(0.05)
+        while state.child is not None and time.monotonic() < until:
+            _kill_group(state.child.pid)
+            self.poll(0.05)
 
 
 class _Held(Process):  # type: ignore[misc]

@@ -46,7 +46,7 @@ def until(supervisor: Supervisor, condition: Callable[[], object]) -> None:
     end = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < end, f"not within {DEADLINE_S} s"
-        supervisor.turn(0.02)
+        supervisor.poll(0.02)
 
 
 def alive(pid: int) -> bool:
@@ -62,7 +62,7 @@ def test_a_process_that_dies_is_started_again_and_the_user_is_told(tmp_path: Pat
         first = supervisor.pids()["one"]
         os.kill(first, signal.SIGKILL)
         until(supervisor, lambda: supervisor.pids().get("one", first) != first)
-        assert supervisor.standings["one"].words == "up, restarted 1×"
+        assert supervisor.states["one"].words == "up, restarted 1×"
     assert any("one died (killed by SIGKILL)" in text and "restart 1 follows" in text for text in heard.told)
 
 
@@ -126,10 +126,10 @@ def test_stopping_restarts_nothing(tmp_path: Path) -> None:
         until(supervisor, lambda: heard.told)  # its restart is due while the slow one is still waited for
         supervisor.stop()
         assert supervisor.pids() == {}
-        assert supervisor.standings["fast"].restarts == 0
+        assert supervisor.states["fast"].restarts == 0
 
 
-def test_a_turn_ends_although_signals_come_all_the_while(tmp_path: Path) -> None:
+def test_a_poll_ends_although_signals_come_all_the_while(tmp_path: Path) -> None:
     heard, over, main = Heard(), threading.Event(), threading.get_ident()
 
     def poke() -> None:
@@ -142,7 +142,7 @@ def test_a_turn_ends_although_signals_come_all_the_while(tmp_path: Path) -> None
         with supervised(tmp_path, heard, Program(name="one", command="sleep 1000")) as supervisor:
             poking.start()
             for _ in range(2_000):
-                supervisor.turn(0.001)
+                supervisor.poll(0.001)
     finally:
         over.set()
         poking.join()
