@@ -32,9 +32,9 @@ from bench.spans.generate import SCHEMA
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowRange:
-    """Rows first:last of the file, sent for the time `turn` (from 0)."""
+    """Rows first:last of the file, sent in the repetition `repetition` of the file (from 0)."""
 
-    turn: int
+    repetition: int
     first: int
     last: int
 
@@ -81,18 +81,18 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
-def slices(rows: int, size: int, turns: int) -> Iterator[RowRange]:
-    """The file cut into batches of `size` rows, `turns` times over."""
-    for turn in range(turns):
+def row_ranges(rows: int, size: int, repetitions: int) -> Iterator[RowRange]:
+    """The file cut into batches of `size` rows, `repetitions` times over."""
+    for repetition in range(repetitions):
         for first in range(0, rows, size):
-            yield RowRange(turn=turn, first=first, last=min(first + size, rows))
+            yield RowRange(repetition=repetition, first=first, last=min(first + size, rows))
 
 
 def batch_of(spans: pa.Table, digest: str, rows: RowRange, form: str, encoding: str) -> Batch:
     """The batch of these rows. Its id follows from file, rows and representation, so that it names the same
     bytes in every run, and a second run changes nothing."""
     part = spans.slice(rows.first, rows.last - rows.first)
-    batch_id = f"{digest}-{form}-{encoding}-{rows.turn}-{rows.first}-{rows.last}"
+    batch_id = f"{digest}-{form}-{encoding}-{rows.repetition}-{rows.first}-{rows.last}"
     return Batch(batch_id=batch_id, body=encode(part, form, encoding), events=part.num_rows)
 
 
@@ -104,7 +104,7 @@ def _replay(spans: pa.Table, digest: str, options: argparse.Namespace) -> Tally:
     try:
         with tqdm(total=total, unit=" events", unit_scale=True, smoothing=0.1, mininterval=0.2) as bar:
             return post_all(
-                slices(spans.num_rows, options.batch, options.repeat),
+                row_ranges(spans.num_rows, options.batch, options.repeat),
                 lambda rows: batch_of(spans, digest, rows, options.format, options.encoding),
                 url=options.url,
                 key=key,

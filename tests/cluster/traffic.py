@@ -85,7 +85,7 @@ class CustomerTraffic:
                 with self._lock:
                     first, self._begun = self._begun, self._begun + BATCH
                 assert self._begun <= SPANS, "more was posted than there are spans"
-                rows = RowRange(turn=0, first=first, last=first + BATCH)
+                rows = RowRange(repetition=0, first=first, last=first + BATCH)
                 self.sent.append(agent.send(batch_of(self._spans, self._run, rows, "arrow", "zstd")))
         finally:
             agent.close()

@@ -104,6 +104,6 @@ class Traffic:
         for first in range(0, SPANS, BATCH):
             if self._stopping.is_set():
                 return
-            rows = RowRange(turn=0, first=first, last=first + BATCH)
+            rows = RowRange(repetition=0, first=first, last=first + BATCH)
             stream.taken.append(rows)
             yield rows
