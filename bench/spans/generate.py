@@ -50,8 +50,8 @@ def generate(
     The last trace is cut off where the count is reached.
     """
     rng = np.random.default_rng(seed)
-    world = oddities.with_health_checks(shop(), odd.health_checks) if odd else shop()
-    spans = _traces(count, world, rng, first_start_us, spans_per_s)
+    model = oddities.with_health_checks(shop(), odd.health_checks) if odd else shop()
+    spans = _traces(count, model, rng, first_start_us, spans_per_s)
     secret = np.zeros(count, dtype=np.bool_)
     rows = np.arange(count)
     if odd:
@@ -63,18 +63,18 @@ def generate(
 
 
 def _traces(
-    count: int, world: Shop, rng: np.random.Generator, first_us: int, spans_per_s: float
+    count: int, model: Shop, rng: np.random.Generator, first_us: int, spans_per_s: float
 ) -> GeneratedSpans:
-    lengths = np.array([len(tree.parent) for tree in world.trees])
-    kinds = _kinds_for(count, lengths, world.shares, rng)
+    lengths = np.array([len(tree.parent) for tree in model.trees])
+    kinds = _kinds_for(count, lengths, model.shares, rng)
     offsets = np.concatenate([[0], np.cumsum(lengths[kinds])])
     total = int(offsets[-1])
-    mean_gap_us = 1e6 / spans_per_s * float(np.sum(lengths * world.shares))
+    mean_gap_us = 1e6 / spans_per_s * float(np.sum(lengths * model.shares))
     starts = first_us + np.cumsum(rng.exponential(mean_gap_us, len(kinds))).astype(np.int64)
     starts -= starts[0] - first_us
     trace = np.repeat(np.arange(len(kinds)), lengths[kinds])
     parent, service, operation, start, duration = (np.empty(total, dtype=np.int64) for _ in range(5))
-    for kind, tree in enumerate(world.trees):
+    for kind, tree in enumerate(model.trees):
         mine = np.flatnonzero(kinds == kind)
         if not len(mine):
             continue
@@ -89,7 +89,7 @@ def _traces(
         parent=parent[:count],
         service=service[:count],
         operation=operation[:count],
-        operations=list(world.operations),
+        operations=list(model.operations),
         start_us=start[:count],
         duration_us=duration[:count],
         error=rng.random(count) < ERROR_SHARE,

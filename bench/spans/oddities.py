@@ -25,11 +25,11 @@ class Oddities:
     secrets: float = 0.002  # of spans with a credential in an attribute
 
 
-def with_health_checks(world: Shop, share: float) -> Shop:
+def with_health_checks(shop: Shop, share: float) -> Shop:
     """The shop with one more kind of trace for each health check; together they are `share` of the traces."""
     if not share:
-        return world
-    first = len(world.operations)
+        return shop
+    first = len(shop.operations)
     probes = tuple(
         Tree(parent=np.array([-1]), depth=np.array([1]), service=np.array([1 + at]),
              operation=np.array([first + at]), self_us=np.array([900.0]))
@@ -37,10 +37,10 @@ def with_health_checks(world: Shop, share: float) -> Shop:
     )  # fmt: skip
     each = np.full(len(probes), share / len(probes))
     return replace(
-        world,
-        operations=world.operations + HEALTH_CHECKS,
-        trees=world.trees + probes,
-        shares=np.concatenate([world.shares * (1 - share), each]),
+        shop,
+        operations=shop.operations + HEALTH_CHECKS,
+        trees=shop.trees + probes,
+        shares=np.concatenate([shop.shares * (1 - share), each]),
     )
 
 
