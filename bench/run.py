@@ -97,10 +97,10 @@ def _ours(running: Servers, load: Generator, sizes: Sizes, say: Callable[[str], 
         ours = Ours(sluice=installed, generator=load, sizes=sizes, say=say)
         say(f"reception alone: {sizes.backlog:,} events")
         reception = ours.receive()
-        say(f"  {reception.requests_per_s:,.0f} requests/s; draining them")
-        drain = ours.drain()
-        say(f"  {drain.events_per_s:,.0f} events/s; sustained for {sizes.sustained_s:.0f} s")
-        sustained = ours.sustain(drain.events_per_s)
+        say(f"  {reception.requests_per_s:,.0f} requests/s; working them off")
+        backlog = ours.work_off()
+        say(f"  {backlog.events_per_s:,.0f} events/s; sustained for {sizes.sustained_s:.0f} s")
+        sustained = ours.sustain(backlog.events_per_s)
         say("latency at half and at four fifths of that")
         rate = sustained.events_per_s
         half = ours.pace("at 50 %", 0.5 * rate, sizes.latency_s)
@@ -109,11 +109,11 @@ def _ours(running: Servers, load: Generator, sizes: Sizes, say: Callable[[str], 
         say("formats and batch sizes")
         sides = ours.sides()
         say("customers")
-        customers = ours.customers(drain.events_per_s, 0.5 * rate)
-        one_worker = ours.one_worker(drain.events_per_s) if sizes.one_worker_s else None
+        customers = ours.customers(backlog.events_per_s, 0.5 * rate)
+        one_worker = ours.one_worker(backlog.events_per_s) if sizes.one_worker_s else None
     return {
         "reception": _figures(reception),
-        "drain": _figures(drain),
+        "drain": _figures(backlog),
         "sustained": _figures(sustained),
         "at_50_percent": _figures(half),
         "at_80_percent": _figures(most),

@@ -56,7 +56,7 @@ class Load:
         """Post until the batches or the seconds are over, or stop is said; then wait for the last answers."""
         targets = [Target(**one) for one in command["targets"]]
         bodies = self._ready[self._kind]
-        endless = cycle(bodies) if command["repeat"] else _drained(bodies)
+        endless = cycle(bodies) if command["repeat"] else _each_once(bodies)
         posting = Posting(targets, islice(endless, command["batches"]), self._kind.events, command)
         before = time.process_time()
         series = posting.run()
@@ -139,7 +139,7 @@ class Posting:
             self._stopped = self._stopped or said.get("do") == "stop"
 
 
-def _drained(bodies: deque[Body]) -> Iterator[Body]:
+def _each_once(bodies: deque[Body]) -> Iterator[Body]:
     while bodies:
         yield bodies.popleft()
 

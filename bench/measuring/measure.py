@@ -77,7 +77,7 @@ class Measurement:
         before = self._used()
         self.generator.post(self.subject.targets(), connections=self.connections, batches=batches)
         self._watch(lambda: self._answer is not None)
-        answer = self._drain()
+        answer = self._until_committed()
         events = answer["events"]
         return self._run(answer, before, self._elapsed(), events)
 
@@ -85,7 +85,7 @@ class Measurement:
         """So many batches until they are committed: after it every process knows every customer."""
         self.subject.begin()
         self.generator.post(self.subject.targets(), connections=self.connections, batches=batches)
-        self._drain(booked=False)
+        self._until_committed(booked=False)
 
     def _measured(self, seconds: float) -> Run:
         before, began, first = self._used(), time.monotonic(), self._commits[-1]
@@ -93,7 +93,7 @@ class Measurement:
         used, last = account.since(before, self._used()), self._commits[-1]
         self.generator.stop()
         ran_out = self._answer is not None and self._answer["ran_out"]
-        answer = self._drain()
+        answer = self._until_committed()
         if ran_out:
             raise RanOut(f"{self.name}: the prepared batches were used up before the time was")
         run = self._run(answer, before, last[0] - first[0], last[1] - first[1])
@@ -135,7 +135,7 @@ class Measurement:
                 time.sleep(POLL_S)
         self._poll()
 
-    def _drain(self, *, booked: bool = True) -> dict[str, Any]:
+    def _until_committed(self, *, booked: bool = True) -> dict[str, Any]:
         """Wait until all that was accepted is committed; then the books."""
         self._watch(lambda: self._answer is not None)
         answer = self._answer

@@ -15,7 +15,7 @@ from bench.suite.sizes import Sizes
 
 CONNECTIONS = 32
 _STALLED_S = 60.0
-_HEADROOM_S = 1.5  # of the drain's rate: what may wait while a sustained rate is measured
+_HEADROOM_S = 1.5  # of the rate of the backlog: what may wait while a sustained rate is measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class Ours:
             retried=answer["retried"],
         )
 
-    def drain(self) -> BacklogRun:
+    def work_off(self) -> BacklogRun:
         """Work the backlog off, then check the books."""
         sluice, wanted = self.sluice, self.sizes.backlog
         began = time.monotonic()
@@ -98,10 +98,12 @@ class Ours:
             windows=sluice.ledger.window_shape(sluice.since),
         )
 
-    def sustain(self, drained: float) -> Run:
-        """What goes from HTTP to commit for a minute, given the rate at which the backlog was drained."""
+    def sustain(self, backlog_rate: float) -> Run:
+        """What goes from HTTP to commit for a minute, given the events a second of `work_off`."""
         sizes = self.sizes
-        return self._steady("sustained", drained, warm_s=sizes.sustained_warm_s, seconds=sizes.sustained_s)
+        return self._steady(
+            "sustained", backlog_rate, warm_s=sizes.sustained_warm_s, seconds=sizes.sustained_s
+        )
 
     def pace(self, name: str, events_per_s: float, seconds: float) -> Run:
         """Cost and latency at a rate, over the customers that are served."""
@@ -126,7 +128,7 @@ class Ours:
         used = account.since(before, account.by_role(roles))
         return {role: one.cpu_s / (time.monotonic() - began) for role, one in used.items()}
 
-    def customers(self, drained: float, events_per_s: float) -> dict[int, dict[str, Run]]:
+    def customers(self, backlog_rate: float, events_per_s: float) -> dict[int, dict[str, Run]]:
         """At full speed and at the given rate, by number of customers."""
         found: dict[int, dict[str, Run]] = {}
         sizes = self.sizes
@@ -138,7 +140,7 @@ class Ours:
             name = f"{count} customers"
             if sizes.customers_full_s:
                 found[count]["full"] = self._steady(
-                    name, drained, warm_s=sizes.paced_warm_s, seconds=sizes.customers_full_s
+                    name, backlog_rate, warm_s=sizes.paced_warm_s, seconds=sizes.customers_full_s
                 )
             paced = self.pace(f"{name}, paced", events_per_s, sizes.customers_paced_s)
             self.say(f"  {name} at half the rate: {paced.cost.stack_cpu_s:.1f} CPU s per million events")
@@ -158,12 +160,15 @@ class Ours:
             runs.append(run)
         return runs
 
-    def one_worker(self, drained: float) -> Run:
+    def one_worker(self, backlog_rate: float) -> Run:
         """Full speed with one worker process in place of two."""
         self.sluice.started.stop("worker")
         self.sluice.start_worker(1)
         return self._steady(
-            "1 worker process", drained, warm_s=2 * self.sizes.paced_warm_s, seconds=self.sizes.one_worker_s
+            "1 worker process",
+            backlog_rate,
+            warm_s=2 * self.sizes.paced_warm_s,
+            seconds=self.sizes.one_worker_s,
         )
 
     def alone(self, seconds: float) -> Run:
@@ -174,11 +179,11 @@ class Ours:
         self.sluice.start_dispatcher()
         return self._steady("sustained, SQLite", 400_000, warm_s=5.0, seconds=seconds)
 
-    def _steady(self, name: str, drained: float, *, warm_s: float, seconds: float) -> Run:
-        # A backlog is drained faster than anything can be sustained, unless the drain was short and unlucky.
-        headroom = max(100_000, int(_HEADROOM_S * drained))
+    def _steady(self, name: str, backlog_rate: float, *, warm_s: float, seconds: float) -> Run:
+        # A backlog is worked off faster than anything can be sustained, unless it was small and unlucky.
+        headroom = max(100_000, int(_HEADROOM_S * backlog_rate))
         for factor in (1.1, 2.5):
-            self._prepare(factor * drained, warm_s + seconds + _HEADROOM_S)
+            self._prepare(factor * backlog_rate, warm_s + seconds + _HEADROOM_S)
             try:
                 run = self._measurement(name).steady(headroom=headroom, warm_s=warm_s, seconds=seconds)
                 break

@@ -9,7 +9,7 @@ class Sizes:
 
     floor_s: float  # of each floor
     empty_s: float  # of the empty handler
-    backlog: int  # posted with reception alone, then drained
+    backlog: int  # posted with reception alone, then worked off
     sustained_warm_s: float
     sustained_s: float
     paced_warm_s: float
