@@ -100,11 +100,11 @@ class Poster:
         while self._later and self._later[0][0] <= now:
             self.waiting.append(heapq.heappop(self._later)[2])
         while self.waiting and self._idle:
-            line, request = self._idle.pop(), self.waiting.popleft()
+            connection, request = self._idle.pop(), self.waiting.popleft()
             if request.due_s:
                 self.tally.latest_s = max(self.tally.latest_s, now - request.due_s)
-            self._busy.add(line)
-            line.send(request)
+            self._busy.add(connection)
+            connection.send(request)
         others = []
         for key, _ in self.selector.select(timeout_s):
             if isinstance(key.data, _PostConnection):
@@ -113,33 +113,33 @@ class Poster:
                 others.append(key)
         return others
 
-    def answered(self, line: "_PostConnection", status: int, retry_after_s: float) -> None:
-        request = line.request
+    def answered(self, connection: "_PostConnection", status: int, retry_after_s: float) -> None:
+        request = connection.request
         assert request is not None
         if 200 <= status < 300:
             self.tally.accepted += 1
             self.tally.events += request.events
             self.tally.size += len(request.body)
-            self.tally.latencies_s.append(time.perf_counter() - line.began_s)
+            self.tally.latencies_s.append(time.perf_counter() - connection.began_s)
         elif status in (429, 503) and not self._honours:
             self.tally.refused += 1
         elif status in (429, 503):
             self.again(request, retry_after_s or _RETRY_S)
         elif len(self.tally.problems) < _LISTED_PROBLEMS:
             self.tally.problems.append(f"answered with {status}")
-        self._rest(line)
+        self._rest(connection)
 
-    def broken(self, line: "_PostConnection", problem: OSError | None) -> None:
+    def broken(self, connection: "_PostConnection", problem: OSError | None) -> None:
         """The outcome is unknown; the batch id makes a repeat harmless. None: it was closed while kept."""
-        assert line.request is not None
+        assert connection.request is not None
         if not self._honours:
             self.tally.broken += 1
-            self._rest(line)
+            self._rest(connection)
             return
-        self.again(line.request, 0.1 if problem else 0.0)
+        self.again(connection.request, 0.1 if problem else 0.0)
         if problem is not None and len(self.tally.problems) < _LISTED_PROBLEMS:
             self.tally.problems.append(f"{type(problem).__name__}: {problem}")
-        self._rest(line)
+        self._rest(connection)
 
     def again(self, request: ReadyRequest, pause_s: float) -> None:
         self.tally.retried += 1
@@ -148,15 +148,15 @@ class Poster:
         heapq.heappush(self._later, (time.monotonic() + pause_s, self._count, request))
 
     def close(self) -> None:
-        for line in (*self._idle, *self._busy):
-            line.close()
+        for connection in (*self._idle, *self._busy):
+            connection.close()
         self._idle.clear()
         self._busy.clear()
 
-    def _rest(self, line: "_PostConnection") -> None:
-        line.request = None
-        self._busy.discard(line)
-        self._idle.append(line)
+    def _rest(self, connection: "_PostConnection") -> None:
+        connection.request = None
+        self._busy.discard(connection)
+        self._idle.append(connection)
 
 
 class _PostConnection:
