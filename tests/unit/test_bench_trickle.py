@@ -110,7 +110,7 @@ def test_a_member_that_comes_again_does_not_stand_for_one_that_never_came(
 def test_a_crowd_that_cannot_be_opened_ends_without_a_word() -> None:
     [closed] = ports.free(1)
     words = (
-        "import asyncio; from bench import trickle; trickle.OPEN_WITHIN_S = 0.5;"
+        "import asyncio; from bench.load import trickle; trickle.OPEN_WITHIN_S = 0.5;"
         f"asyncio.run(trickle.main('127.0.0.1', {closed}, 'key', 1))"
     )
     done = subprocess.run(
