@@ -39,6 +39,12 @@ down: $(RUN_STAMP) ## stop what `make up` started
 test: $(DEV_STAMP) nodes ## run all tests against private servers (PYTEST='-k words' picks some, BROKER=4: on RabbitMQ 4.x)
 	@$(PRIVATE) $(BIN)/python -m pytest -n 3 --dist worksteal $(PYTEST)
 
+# The floor is that of all tests: a selection has none.
+.PHONY: coverage
+coverage: $(DEV_STAMP) nodes ## run all tests and say which branches they miss; fails below the floor in pyproject.toml
+	@$(PRIVATE) $(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report=term-missing:skip-covered \
+	  $(if $(PYTEST),--cov-fail-under=0) $(PYTEST)
+
 .PHONY: fuzz
 fuzz: $(DEV_STAMP) nodes ## try the properties of bad input with 50 times as many, new examples (FUZZ_TIMES=…)
 	@$(PRIVATE) FUZZ_TIMES=$${FUZZ_TIMES:-50} $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 7200 $(PYTEST) \

@@ -19,6 +19,7 @@ COMMANDS = {
     "msgpack": "kombu finds it by the serializer's name in celeryconfig.py",
     "mypy": "make check",
     "pip-tools": "make lock",
+    "pytest-cov": "Makefile",
     "pytest-timeout": "pyproject.toml",
     "pytest-xdist": "Makefile",
     "ruff": "make check",
