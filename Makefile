@@ -5,13 +5,17 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules
 
 PYTHON ?= python3
-BIN := .venv/bin
+# Which Python works here: empty is .venv's, made from $(PYTHON).
+PYTHON_RELEASE ?=
+VENV := $(if $(PYTHON_RELEASE),var/python-$(PYTHON_RELEASE),.venv)
+BIN := $(VENV)/bin
 # A stamp carries the checksum of what it was made from: another lock file, another stamp.
 checksum = $(shell cat $(1) | sha256sum | cut -c1-16)
-RUN_STAMP := .venv/run-$(call checksum,requirements.txt)
-DEV_STAMP := .venv/dev-$(call checksum,requirements.txt requirements-dev.txt)
+RUN_STAMP := $(VENV)/run-$(call checksum,requirements.txt)
+DEV_STAMP := $(VENV)/dev-$(call checksum,requirements.txt requirements-dev.txt)
 PEERS_STAMP := var/peers/made-$(call checksum,bench/peers/requirements.txt)
-PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes
+# A newer Python comes without a pip.
+PIP_INSTALL := .venv/bin/python -m pip --python $(BIN)/python --disable-pip-version-check --quiet install --require-hashes
 # Tests start servers of their own and must not reach those that the shell points to.
 PRIVATE := env -u DATABASE_URL -u BROKER_URL -u STREAM_URL -u MANAGEMENT_URL
 PYTEST ?=
@@ -36,7 +40,7 @@ down: $(RUN_STAMP) ## stop what `make up` started
 	@exec $(BIN)/python -m deploy.local.run down
 
 .PHONY: test
-test: $(DEV_STAMP) nodes ## run all tests against private servers (PYTEST='-k words' picks some, BROKER=4: on RabbitMQ 4.x)
+test: $(DEV_STAMP) nodes ## run all tests against private servers (PYTEST='-k words' picks some, BROKER=4: on RabbitMQ 4.x, PYTHON_RELEASE=3.13: on Python 3.13)
 	@$(PRIVATE) $(BIN)/python -m pytest -n 3 --dist worksteal $(PYTEST)
 
 # The floor is that of all tests: a selection has none.
@@ -130,15 +134,15 @@ clean: ## stop what runs and delete .venv, var and caches: all data of this clon
 	@rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(RUN_STAMP): | .venv/pyvenv.cfg
-	@echo 'installing what it needs to run into .venv'
+$(RUN_STAMP): | $(VENV)/pyvenv.cfg
+	@echo 'installing what it needs to run into $(VENV)'
 	@$(PIP_INSTALL) -r requirements.txt
-	@rm -f .venv/run-* && touch $@
+	@rm -f $(VENV)/run-* && touch $@
 
 $(DEV_STAMP): $(RUN_STAMP)
-	@echo 'installing what tests and checks need into .venv'
+	@echo 'installing what tests and checks need into $(VENV)'
 	@$(PIP_INSTALL) -r requirements.txt -r requirements-dev.txt
-	@rm -f .venv/dev-* && touch $@
+	@rm -f $(VENV)/dev-* && touch $@
 
 $(PEERS_STAMP): | .venv/pyvenv.cfg
 	@echo 'installing a peer for the benchmark into var/peers'
@@ -151,3 +155,6 @@ $(PEERS_STAMP): | .venv/pyvenv.cfg
 	  || { echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11' >&2; exit 1; }
 	@$(PYTHON) -m deploy.local.install python3-venv
 	@$(PYTHON) -m venv .venv
+
+var/python-%/pyvenv.cfg: | .venv/pyvenv.cfg
+	@newer=$$($(PYTHON) -m deploy.local.pythons $*) && "$$newer" -m venv --without-pip $(@D)

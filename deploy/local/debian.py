@@ -36,30 +36,32 @@ def inside(root: Path, folder: Path, *command: str) -> list[str]:
     return [*_OWN_MOUNTS, "/bin/sh", "-c", _ENTER, "sh", str(root), str(folder), *command]
 
 
-def build(suite: str, package: str) -> Path:
-    """Make sure that `root(suite)` holds the package: takes a minute and 400 MB at the first time.
+def build(suite: str, packages: str, asked: str) -> Path:
+    """Make sure that `root(suite)` holds the packages (`a,b`): takes a minute and 400 MB at the first time.
 
-    Only one process builds, others wait for it. Raises PackageMissing.
+    `asked` is what the environment says to get them. One process builds, the others wait.
+    Raises PackageMissing.
     """
     target = root(suite)
     if target.is_dir():
         return target
     if os.geteuid() != 0:
         raise PackageMissing(
-            f"only root can unpack Debian {suite} into a folder: run as root, or without BROKER=4"
+            f"only root can unpack Debian {suite} into a folder: run as root, or without {asked}"
         )
-    install.ensure("debootstrap")
+    with _alone(VAR / "debootstrap"):
+        install.ensure("debootstrap")
     with _alone(target):
         if not target.is_dir():
-            _build(suite, package, target)
+            _build(suite, packages, target)
     return target
 
 
-def _build(suite: str, package: str, target: Path) -> None:
-    print(f"unpacking Debian {suite} with {package} into {target}", file=sys.stderr, flush=True)
+def _build(suite: str, packages: str, target: Path) -> None:
+    print(f"unpacking Debian {suite} with {packages} into {target}", file=sys.stderr, flush=True)
     unfinished = target.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    command = [*_OWN_MOUNTS, "debootstrap", "--variant=minbase", f"--include={package}"]
+    command = [*_OWN_MOUNTS, "debootstrap", "--variant=minbase", f"--include={packages}"]
     try:
         done = subprocess.run(
             [*command, suite, str(unfinished), mirror(), _SCRIPT],

@@ -41,7 +41,7 @@ def chosen() -> Release:
     """What the environment asks for: BROKER=4, or this machine's own. Raises PackageMissing."""
     match os.environ.get("BROKER", ""):
         case "4":
-            return Release(_IN_DEBIAN, debian.build(SUITE, PACKAGE))
+            return Release(_IN_DEBIAN, debian.build(SUITE, PACKAGE, "BROKER=4"))
         case "" | "3":
             install.ensure(PACKAGE)
             found = install.rabbitmq_server()
