@@ -1,4 +1,7 @@
-"""The dispatch transaction: cursor, window and batch ids of one customer, together or not at all."""
+"""The dispatch transaction: cursor, window and batch ids of one customer, together or not at all.
+
+What becomes of each batch is decided here: new, duplicate, discarded, or unfit.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

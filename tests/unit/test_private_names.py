@@ -17,6 +17,7 @@ import pytest
 from celery.app.task import Context
 
 from tasks.stages.deliveries import delivery
+from tasks.worker import transport
 from tasks.worker.requests import CAUSE
 from tests.unit import private_lookup
 from tests.unit.private_lookup import ANY_NUMBER, Use
@@ -171,3 +172,9 @@ def test_nothing_is_excepted_that_nobody_uses() -> None:
 def test_a_header_of_a_message_is_an_attribute_of_its_tasks_request() -> None:
     request = Context({"id": "1", CAUSE: "worker_died: signal 9 (SIGKILL)"})
     assert delivery(request).died_of == "worker_died: signal 9 (SIGKILL)"
+
+
+def test_the_transports_and_their_connections_are_made_of_our_classes() -> None:
+    assert transport.Transport.Connection is transport.TimedConnection
+    assert transport.SSLTransport.Connection is transport.TimedConnection
+    assert transport.TimedConnection.Channel is transport.Channel

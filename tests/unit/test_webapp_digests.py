@@ -1,4 +1,4 @@
-"""Content-Digest and the fingerprint of a body."""
+"""Content-Digest and the digest of a body."""
 
 import base64
 import gzip
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from webapp.problems import BAD_DIGEST, DIGEST_MISMATCH, Problem
-from webapp.receiving.digests import ALGORITHMS, fingerprint, parse, verify
+from webapp.receiving.digests import ALGORITHMS, body_digest, parse, verify
 
 BODY = b'{"event": 1}'
 
@@ -93,20 +93,20 @@ def gzipped(body: bytes, second: int) -> bytes:
 
 def test_the_same_events_compressed_a_second_later_are_the_same_batch() -> None:
     assert gzipped(BODY, 1_700_000_000) != gzipped(BODY, 1_700_000_001)
-    assert fingerprint(gzipped(BODY, 1_700_000_000), "gzip") == fingerprint(
+    assert body_digest(gzipped(BODY, 1_700_000_000), "gzip") == body_digest(
         gzipped(BODY, 1_700_000_001), "gzip"
     )
 
 
 def test_other_events_compressed_in_the_same_second_are_another_batch() -> None:
-    assert fingerprint(gzipped(BODY, 1), "gzip") != fingerprint(gzipped(BODY + b"\n", 1), "gzip")
+    assert body_digest(gzipped(BODY, 1), "gzip") != body_digest(gzipped(BODY + b"\n", 1), "gzip")
 
 
 def test_a_gzip_without_a_time_has_its_plain_sha_256() -> None:
     body = gzipped(BODY, 0)
-    assert fingerprint(body, "gzip") == hashlib.sha256(body).digest()
+    assert body_digest(body, "gzip") == hashlib.sha256(body).digest()
 
 
 @given(st.binary(max_size=40), st.sampled_from(["", "zstd", "br", "deflate"]))
 def test_other_encodings_have_their_plain_sha_256(body: bytes, encoding: str) -> None:
-    assert fingerprint(body, encoding) == hashlib.sha256(body).digest()
+    assert body_digest(body, encoding) == hashlib.sha256(body).digest()

@@ -21,7 +21,7 @@ from webapp.quarantine.portions import Progress, slices
 from webapp.quarantine.withheld import Withheld
 from webapp.receiving import batches, traces
 from webapp.receiving.accept import ENVELOPE_OVERHEAD
-from webapp.receiving.digests import fingerprint
+from webapp.receiving.digests import body_digest
 
 AGENT = "flask quarantine replay"
 CONTENT_TYPES = {
@@ -138,7 +138,7 @@ def _envelope(customer: Customer, row: Quarantined, data: bytes, said: Said, at_
     if not row.format:
         raise ValueError("it never was a batch: its format is not known")
     form, encoding = said.of(row)
-    digest = fingerprint(data, row.content_encoding)
+    digest = body_digest(data, row.content_encoding)
     return Envelope(
         batch_id=replay_id(row.id, digest),
         customer=customer.slug,

@@ -16,7 +16,7 @@ from webapp.limits.decision import Admission, Limits
 from webapp.metrics import ANSWER_SECONDS, CONFIRM_SECONDS, CustomerCounts, Outcome
 from webapp.problems import Problem
 from webapp.receiving.body import BodyDeadline, Environ, announced_length, read_body
-from webapp.receiving.digests import fingerprint, verify
+from webapp.receiving.digests import body_digest, verify
 from webapp.receiving.keys import KeyCache
 from webapp.settings import HttpSettings
 
@@ -160,7 +160,7 @@ class BatchAcceptor:
         and dispatch drops the repeat.
         """
         customer, kind, encoding = admitted.customer, admitted.kind, admitted.encoding
-        digest = fingerprint(body, encoding)
+        digest = body_digest(body, encoding)
         discarded = customer.state == "dropping"
         batch_id = admitted.batch_id or made_id(digest, kind.name, encoding)
         self._publish(

@@ -70,7 +70,7 @@ def verify(header: str, body: bytes) -> None:
             )
 
 
-def fingerprint(body: bytes, content_encoding: str) -> bytes:
+def body_digest(body: bytes, content_encoding: str) -> bytes:
     """SHA-256 (32 bytes) of what makes two bodies the same batch: all bytes but gzip's time stamp.
 
     Agents that compress anew for each try (the Python OpenTelemetry SDK does in 1.39 and before) write the
