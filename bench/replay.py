@@ -90,7 +90,8 @@ def row_ranges(rows: int, size: int, repetitions: int) -> Iterator[RowRange]:
 
 def batch_of(spans: pa.Table, digest: str, rows: RowRange, form: str, encoding: str) -> Batch:
     """The batch of these rows. Its id follows from file, rows and representation, so that it names the same
-    bytes in every run, and a second run changes nothing."""
+    bytes in every run, and a second run changes nothing.
+    """
     part = spans.slice(rows.first, rows.last - rows.first)
     batch_id = f"{digest}-{form}-{encoding}-{rows.repetition}-{rows.first}-{rows.last}"
     return Batch(batch_id=batch_id, body=encode(part, form, encoding), events=part.num_rows)

@@ -1,0 +1,1 @@
+"""Where Sluice runs: private servers for a clone, and configurations of other programs."""

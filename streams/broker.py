@@ -15,7 +15,7 @@ from streams.connections.pool import Pool
 from streams.errors import BrokerUnavailable, ForeignProcess, Leaderless, Refused, StreamMissing
 from streams.messages.chunk import Message
 from streams.publishing.publisher import Publisher
-from streams.reading import offset_range, stream_bounds, until_enough
+from streams.reading import read_range, read_until, stream_bounds
 from streams.reading.ready_set import ReadySet
 from streams.reading.subscription import Subscription
 from streams.settings import StreamSettings
@@ -62,7 +62,8 @@ class Broker:
 
     def declare(self, stream: str, *, max_bytes: int, max_age_s: int, segment_bytes: int) -> None:
         """Creates the stream with this retention (bytes and age in seconds, by whole segments), or makes sure
-        that the existing one has it; see declaring.verify. Raises BrokerMisconfigured when it has another."""
+        that the existing one has it; see declaring.verify. Raises BrokerMisconfigured when it has another.
+        """
         timeout_s = self._settings.connect_timeout_s
         pool = self._run().pool
         wanted = {"max_bytes": max_bytes, "max_age_s": max_age_s, "segment_bytes": segment_bytes}
@@ -129,7 +130,7 @@ class Broker:
         """
         pool = self._run().pool
         what = f"reading {stream} {first}..{last}"
-        return self._retrying(lambda: offset_range.read(pool, stream, first, last), deadline_s, what)
+        return self._retrying(lambda: read_range.read(pool, stream, first, last), deadline_s, what)
 
     def read_until(
         self, stream: str, first: int, enough: Callable[[Message], bool], *, deadline_s: float
@@ -142,7 +143,7 @@ class Broker:
         """
         pool = self._run().pool
         what = f"reading {stream} from {first}"
-        return self._retrying(lambda: until_enough.read_until(pool, stream, first, enough), deadline_s, what)
+        return self._retrying(lambda: read_until.read_until(pool, stream, first, enough), deadline_s, what)
 
     def last_offset(self, stream: str, *, deadline_s: float) -> int | None:
         """Offset of the newest message, None when there is none; the newest chunk is transferred for it."""
@@ -171,7 +172,8 @@ class Broker:
 
     def wait(self, timeout_s: float) -> list[Subscription]:
         """Returns as soon as subscriptions have got chunks, have counted a loss, or have turned `missing`:
-        those that did since the last call; none of them after `timeout_s`. For one thread at a time."""
+        those that did since the last call; none of them after `timeout_s`. For one thread at a time.
+        """
         return self._run().arrivals.wait(timeout_s)
 
     def _run(self) -> "_Running":
@@ -188,7 +190,8 @@ class Broker:
     def _retrying(self, attempt: Callable[[], Awaitable[T]], deadline_s: float, what: str) -> T:
         """For what may be repeated: tries again after BrokerUnavailable for as long as the deadline allows,
         and for
-        `_ELECTION_S` at most while the stream has no leader."""
+        `_ELECTION_S` at most while the stream has no leader.
+        """
         return self._run().thread.call(_retry(attempt, time.monotonic() + deadline_s), deadline_s, what)
 
 

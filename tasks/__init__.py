@@ -1,0 +1,1 @@
+"""The Celery application, the dispatcher, and the three stages of a window."""

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.installation.front import configuration
+from bench.installation.nginx import configuration
 from deploy.local import ports
 from tests.receiver import stop, until
 

@@ -54,7 +54,7 @@ class Home:
         assert key is not None
         return key
 
-    def state(self, slug: str, state: db.customers.rows.State) -> None:
+    def state(self, slug: str, state: db.customers.rows.CustomerState) -> None:
         with begin(self.engine) as connection:
             customer = db.customers.rows.get(connection, slug)
             assert customer is not None

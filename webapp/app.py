@@ -12,11 +12,11 @@ from db.engine import connect, read
 from db.settings import DatabaseSettings
 from streams import Broker, StreamSettings
 from webapp import commands, logs
-from webapp.limits.decision import Limits
+from webapp.limits.admission import Limits
 from webapp.limits.meters import Meters
 from webapp.limits.quota_sync import QuotaSync
 from webapp.metrics import CustomerCounts
-from webapp.receiving import batches, cors, refusals, traces
+from webapp.receiving import batches, cors, error_handlers, traces
 from webapp.receiving.accept import BatchAcceptor
 from webapp.receiving.keys import Find, KeyCache
 from webapp.serving import health
@@ -83,7 +83,7 @@ def build(settings: HttpSettings | None = None, shutdown: ShutdownFlag | None = 
     app.register_blueprint(batches.blueprint(reception))
     app.register_blueprint(traces.blueprint(reception))
     app.register_blueprint(health.blueprint(broker, keys, parts.shutdown))
-    refusals.register(app)
+    error_handlers.register(app)
     cors.register(app, settings.cors_origin)
     commands.register(app)
     return app

@@ -53,7 +53,8 @@ control_socket_disable = True
 
 def when_ready(server: "Arbiter") -> None:
     """Serve the operators. From now on SIGTERM first turns readiness false, and closes the agents'
-    listener `drain_s` later."""
+    listener `drain_s` later.
+    """
     _listener.origin = _reached_at(server.LISTENERS[0].getsockname())
     _listener.tls = bool(server.cfg.is_ssl)
     _listener.start()

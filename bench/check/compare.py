@@ -88,7 +88,8 @@ def _shown(value: object) -> str:
 
 def histograms_differ(exact: pl.DataFrame, rollups: pl.DataFrame) -> list[str]:
     """A sentence for each histogram that does not add up to its row's count, and for each percentile that is
-    more than 5 % (of less than 20 µs: 1 µs) off the exact one."""
+    more than 5 % (of less than 20 µs: 1 µs) off the exact one.
+    """
     sentences = []
     merged: dict[tuple[int, str, str], dict[int, int]] = {}
     for minute, service, operation, status, count, text in rollups.select(

@@ -151,7 +151,8 @@ def kept(events: pl.DataFrame) -> pl.DataFrame:
 
 def redacted(pairs: Iterable[tuple[str, str | None]]) -> dict[str, str]:
     """Attributes with their secrets hidden; of a key that is there twice the last, without those that say
-    nothing."""
+    nothing.
+    """
     return {
         key: "[redacted]" if _SECRET_KEY.search(key) or _SECRET_VALUE.search(value) else value
         for key, value in pairs

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.floors import pure, rows
+from bench.installation.processes import Started
 from bench.installation.servers import Servers, plain
-from bench.installation.started import Started
 from bench.load.generator import Generator
 from bench.load.posting import Target
 from bench.load.workload import Kind

@@ -50,7 +50,7 @@ def copy(url: str, server_pid: int, results: Processed, *, seconds: float) -> Ro
 
 
 def executemany(path: Path, results: Processed, *, seconds: float) -> RowCost:
-    """executemany of tuples on SQLite in WAL mode, a window a transaction."""
+    """Executemany of tuples on SQLite in WAL mode, a window a transaction."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")

@@ -9,8 +9,8 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from bench.installation.processes import Started
 from bench.installation.servers import Servers
-from bench.installation.started import Started
 from bench.load.posting import Target
 from bench.measuring import account
 from bench.measuring.ledger import LedgerReader

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from bench.installation import front
+from bench.installation import nginx
 from bench.installation.sluice import Sluice
 from bench.load import generator
 from bench.load.generator import Generator
@@ -46,7 +46,7 @@ def measure(sluice: Sluice, quick: bool) -> dict[str, Any]:
     sluice.start_receiver()
     sluice.start_worker(2)
     sluice.start_dispatcher()
-    with generator.running() as agents, front.running(sluice) as (proxy_port, proxy_pid):
+    with generator.running() as agents, nginx.running(sluice) as (proxy_port, proxy_pid):
         proxy = replace(sluice.targets()[0], port=proxy_port)
         agents.prepare(KIND, int(BATCHES_PER_S * seconds))
         receiver = sluice.started.pid("receiver")

@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from bench.installation import front
+from bench.installation import nginx
 from bench.installation.sluice import Sluice
 from bench.load import generator
 from bench.load.generator import Generator
@@ -46,7 +46,7 @@ def measure(sluice: Sluice, quick: bool) -> dict[str, Any]:
     sluice.start_dispatcher()
     # The neighbour stands for other machines: its posting must not take the time of what is measured.
     with (
-        front.running(sluice) as (port, proxy_pid),
+        nginx.running(sluice) as (port, proxy_pid),
         generator.running() as agents,
         generator.running(nice=19) as flood,
     ):

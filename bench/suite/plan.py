@@ -99,7 +99,7 @@ def machines(cores: float) -> int:
 
 
 def _fitted(sizes: "np.ndarray[Any, np.dtype[np.float64]]", cpu_s: Sequence[float]) -> CostModel:
-    """a and b of a + b / size, neither below 0."""
+    """A and b of a + b / size, neither below 0."""
     terms = np.column_stack([np.ones(len(sizes)), 1 / sizes])
     (event, batch), *_ = np.linalg.lstsq(terms, np.array(cpu_s), rcond=None)
     return CostModel(event=max(0.0, float(event)), batch=max(0.0, float(batch)))

@@ -12,8 +12,8 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import ProgrammingError
 
 from bench.agents.encode import Body
+from bench.installation.processes import Started
 from bench.installation.servers import Servers, plain
-from bench.installation.started import Started
 from bench.load.posting import Target
 from bench.load.workload import Kind, Source
 from bench.measuring import account

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select, text
 
-from db.retention.retired import rollups_left
+from db.retention.retired_partitions import rollups_left
 from db.tables import folded, interactions, quarantine, rollups
 
 _LEDGER = """
@@ -143,7 +143,7 @@ def ledgers(conn: Connection) -> dict[int, LedgerCounts]:
 def results(conn: Connection, customer_id: int) -> ResultCounts:
     """Reads every result row of the customer, in minutes; under `read`, one snapshot with `ledger`.
 
-    Under `db.retention.retired.none_dropped`, where partitions may be dropped meanwhile.
+    Under `db.retention.retired_partitions.none_dropped`, where partitions may be dropped meanwhile.
     """
     pruned = conn.execute(select(*folded.c).where(folded.c.customer_id == customer_id)).one()
     in_interactions = select(func.coalesce(func.sum(interactions.c.events), 0))

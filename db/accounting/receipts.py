@@ -7,7 +7,7 @@ from sqlalchemy import Connection, func, select
 
 from db.tables import batches, quarantine, windows
 
-State = Literal["discarded", "dispatched", "deposited", "quarantined"]
+BatchState = Literal["discarded", "dispatched", "deposited", "quarantined"]
 
 MOST_REPLAYS = 100
 """A receipt names so many replays of a batch at most."""
@@ -23,7 +23,7 @@ class Receipt:
     """
 
     batch_id: str
-    state: State
+    state: BatchState
     stream_offset: int
     accepted_at: int
     window_id: int | None
@@ -47,7 +47,7 @@ def find(conn: Connection, customer_id: int, batch_id: str) -> Receipt | None:
         found = _only_quarantined(batch_id, whole, rejected)
         return found and replace(found, replays=replays, replay_of=replay_of)
     deposited_at = _deposited_at(conn, seen.window_id)
-    state: State = "dispatched" if deposited_at is None else "deposited"
+    state: BatchState = "dispatched" if deposited_at is None else "deposited"
     if seen.state == "discarded":
         state = "discarded"
     elif any(offset == seen.first_offset for offset, _, _ in whole):

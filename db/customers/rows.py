@@ -11,7 +11,7 @@ from db.clock import now_us
 from db.errors import BadSlug, Refusal, SlugTaken
 from db.tables import customers, deposits, dispatch, folded
 
-State = Literal["active", "paused", "dropping", "blocked"]
+CustomerState = Literal["active", "paused", "dropping", "blocked"]
 Stage = Literal["decode", "process", "deposit"]
 Limit = Literal[
     "bytes_per_second",
@@ -47,7 +47,7 @@ class Customer:
 
     id: int
     slug: str
-    state: State
+    state: CustomerState
     events_per_second: int | None
     bytes_per_second: int | None
     batches_per_second: int | None
@@ -132,16 +132,17 @@ def served(conn: Connection) -> list[Customer]:
     return [one for one in everyone(conn) if one.breaker_reason is None]
 
 
-def set_state(conn: Connection, customer_id: int, state: State) -> None:
+def set_state(conn: Connection, customer_id: int, state: CustomerState) -> None:
     """Raises Refusal for another word than the four states, or no such customer."""
-    if state not in get_args(State):
-        raise Refusal(f"{state!r} is no state; use one of {', '.join(get_args(State))}")
+    if state not in get_args(CustomerState):
+        raise Refusal(f"{state!r} is no state; use one of {', '.join(get_args(CustomerState))}")
     _set(conn, customer_id, state=state)
 
 
 def set_limits(conn: Connection, customer_id: int, limits: Mapping[Limit, int | None]) -> None:
     """Change those limits that are given; None lifts one. Raises Refusal for an unknown limit, or one that
-    is not 1 to 10^15."""
+    is not 1 to 10^15.
+    """
     for name in limits:
         if name not in get_args(Limit):
             raise Refusal(f"{name!r} is no limit; there are {', '.join(get_args(Limit))}")

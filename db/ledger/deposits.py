@@ -69,7 +69,8 @@ class DepositState(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepositedWindow:
     """Of events: decoded = kept + dropped + rejected. `quarantined` counts those of the `batches` that were
-    not taken as a whole; `failures` those that failed to decode or process, by reason."""
+    not taken as a whole; `failures` those that failed to decode or process, by reason.
+    """
 
     id: int
     batches: int
@@ -138,7 +139,8 @@ def undeposited(conn: Connection, customer_id: int, window_ids: Sequence[int]) -
 
 def mark(conn: Connection, deposited: Sequence[DepositedWindow], now_us: int) -> None:
     """Close the windows with their counts. Raises LostRace unless every one was still open, ValueError for
-    results that account for another number of batches than their window holds: no retry helps then."""
+    results that account for another number of batches than their window holds: no retry helps then.
+    """
     if not deposited:
         return
     closed = conn.execute(_CLOSE, [_closing(window, now_us) for window in deposited])

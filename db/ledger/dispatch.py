@@ -90,7 +90,8 @@ class Known(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewWindow:
     """`batches` counts those to be processed: not the ones at `skipped` offsets. `fingerprints`: of the
-    messages at all its offsets, in order, 8 bytes each."""
+    messages at all its offsets, in order, 8 bytes each.
+    """
 
     first_offset: int
     last_offset: int

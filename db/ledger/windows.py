@@ -24,7 +24,7 @@ from db.tables import batches, customers, pipelines, windows
 Fingerprints = bytes
 """Of consecutive messages of a stream, 8 bytes each."""
 
-State = Literal["dispatched", "deposited", "split"]
+WindowState = Literal["dispatched", "deposited", "split"]
 
 # A literal and not a parameter, so that the partial index of open windows matches.
 IS_OPEN: ColumnElement[bool] = windows.c.state == literal_column("'dispatched'")
@@ -62,7 +62,7 @@ class Window:
     batches: int
     bytes: int
     pipeline_version: int
-    state: State
+    state: WindowState
     parent_id: int | None
     created_at: int
     rung_at: int

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Select, bindparam, insert, select, update
 
-from db.quarantine.rows import Quarantined, State, listed
+from db.quarantine.rows import Quarantined, RowState, listed
 from db.tables import quarantine, quarantine_notes
 
 Act = Literal["replay", "export", "discard"]
 
-REPLAYABLE: tuple[State, ...] = ("kept", "replaying")
+REPLAYABLE: tuple[RowState, ...] = ("kept", "replaying")
 
 _BEGIN = (
     update(quarantine)
@@ -35,7 +35,7 @@ class Note:
 
 
 def lock(
-    conn: Connection, row_ids: Sequence[int], states: Sequence[State]
+    conn: Connection, row_ids: Sequence[int], states: Sequence[RowState]
 ) -> list[tuple[Quarantined, bytes]]:
     """Those of the rows that are in one of these states, with their bytes, kept from others until the commit.
 

@@ -13,7 +13,7 @@ from db.clock import DAY_US
 from db.quarantine.budget import spend
 from db.tables import quarantine
 
-State = Literal["kept", "replaying", "replayed", "discarded"]
+RowState = Literal["kept", "replaying", "replayed", "discarded"]
 
 _COLUMNS = (
     *("customer_id", "window_id", "stream_offset", "batch_id", "row", "reason", "detail", "format"),
@@ -60,7 +60,7 @@ class Quarantined:
     content_encoding: str
     accepted_at: int
     created_at: int
-    state: State
+    state: RowState
     replayed_as: str | None
     replayed_at: int | None
     withheld: int | None
@@ -73,7 +73,7 @@ class Selection:
     """Rows of one customer; None and () mean any. `since_us`: when a row came into quarantine, µs."""
 
     customer_id: int
-    states: tuple[State, ...] = ()
+    states: tuple[RowState, ...] = ()
     reason: str | None = None
     since_us: int | None = None
     ids: tuple[int, ...] = ()
@@ -129,7 +129,7 @@ def listing(
     customer_id: int,
     *,
     reason: str | None = None,
-    state: State | None = None,
+    state: RowState | None = None,
     before_id: int | None = None,
     limit: int = 100,
 ) -> list[Quarantined]:

@@ -3,8 +3,8 @@
 The months around today are made ahead by housekeeping, or by the first deposit that needs one, in any case.
 Those of the past are made when rows come, up to a bound, and without waiting. Rows for which there is none
 (older than anybody's retention, too far ahead, past the bound) go to the default partition.
-Partitions of a day are an earlier release's; their month gets what they leave of it. `db.retention.retired`
-drops those that are older than anybody's retention.
+Partitions of a day are an earlier release's; their month gets what they leave of it.
+`db.retention.retired_partitions` drops those that are older than anybody's retention.
 """
 
 from collections.abc import Iterable, Sequence

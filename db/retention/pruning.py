@@ -27,7 +27,7 @@ from db.customers.rows import Customer, everyone
 from db.engine import begin, look, read
 from db.errors import DatabaseUnavailable, Lost
 from db.quarantine import budget
-from db.retention import partitions, retired
+from db.retention import partitions, retired_partitions
 from db.retention.folding import fold
 from db.settings import DatabaseSettings
 from db.tables import (
@@ -47,7 +47,7 @@ log = structlog.get_logger(__name__)
 MOST_FAILURES = 20
 """In a round, which ends then: each may have waited for a lock. The next one goes on behind it."""
 
-Outcome = TypeVar("Outcome")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ def prune(
     isolated.do("partitions ahead", "", lambda: partitions.make_ahead(engine))
     # First, since a dropped partition need not be deleted row by row.
     oldest = min((_kept_from(one, now_us) for one in customers), default=None)
-    dropped = isolated.do("old partitions", "", lambda: retired.drop(engine, oldest)) or 0
+    dropped = isolated.do("old partitions", "", lambda: retired_partitions.drop(engine, oldest)) or 0
     left = [one for one in customers if one.slug > after]
     counts, reached = [], ""
     for at, one in enumerate(left):
@@ -113,7 +113,7 @@ class _IsolatedWork:
     engine: Engine
     failed: int = 0
 
-    def do(self, what: str, slug: str, work: Callable[[], Outcome]) -> Outcome | None:
+    def do(self, what: str, slug: str, work: Callable[[], T]) -> T | None:
         """Its outcome, None when it failed. Raises DatabaseUnavailable where the database is away."""
         try:
             return work()

@@ -26,7 +26,8 @@ class LoopThread:
     def call(self, work: Coroutine[Any, Any, T], deadline_s: float, doing: str) -> T:
         """Runs `work` in the loop and waits for it. Raises BrokerUnavailable after `deadline_s`; whether the
         broker
-        did what was asked is unknown then."""
+        did what was asked is unknown then.
+        """
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
             return future.result(deadline_s)

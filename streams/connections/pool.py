@@ -84,7 +84,8 @@ class Pool:
 
     async def control(self) -> StreamClient:
         """The connection for everything but messages, to a node that the URL names: the one that was good
-        last, or the next one that can be reached. One that is known to be away is not waited for."""
+        last, or the next one that can be reached. One that is known to be away is not waited for.
+        """
         nodes = self._address.nodes
         for _ in nodes[1:]:
             tried = self._control.node
@@ -161,7 +162,8 @@ class Pool:
 
     async def _connect(self, slot: ConnectionSlot) -> StreamClient:
         """A node behind the URL is reached as the URL says (it may be a proxy or a forwarded port). Others,
-        and this one when the URL leads to a load balancer that chose another, as they advertise it."""
+        and this one when the URL leads to a load balancer that chose another, as they advertise it.
+        """
         named = slot.node if slot.purpose == "control" else self._reached_through.get(slot.node)
         connection = await self._open(slot, named or slot.node)
         if slot.purpose == "control":

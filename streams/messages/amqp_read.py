@@ -41,7 +41,8 @@ _DEPTH = 16
 
 class Sections:
     """`properties` by position, `application` by name, `data` as a slice of the message (a copy when it came
-    in several sections)."""
+    in several sections).
+    """
 
     __slots__ = ("application", "data", "properties")
 

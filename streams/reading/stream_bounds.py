@@ -53,7 +53,8 @@ async def last_offset(pool: Pool, stream: str) -> int | None:
 
 async def _one_chunk(pool: Pool, stream: str, where: OffsetType) -> frames.DeliveredChunk | None:
     """The chunk there, None when there is none: the broker takes a connection's requests in order and sends
-    what it has before it takes the next, so the answer to a second request proves that nothing comes."""
+    what it has before it takes the next, so the answer to a second request proves that nothing comes.
+    """
     location = await pool.locate(stream)
     receiver = _FirstChunk(stream)
     attachment = await attach(pool, location.leader, receiver, schema.OffsetSpec(where), credit=1)

@@ -24,7 +24,7 @@ def _inside(depth: int) -> bytes:
 # than a few looks at each of its bytes.
 TOKEN: Final = re.compile(STRING + rb"|[\[{]" + _inside(DEPTH) + rb'[\]}]|[\[\]{},"]', re.DOTALL)
 NAME: Final = re.compile(rb"[ \t\r\n]*(" + STRING + rb")[ \t\r\n]*:", re.DOTALL)
-Refused: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+JSON_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _name = msgspec.json.Decoder(str)
@@ -48,7 +48,7 @@ def elements(text: bytes) -> list[bytes]:
     """
     try:
         return list(map(bytes, _array.decode(text)))
-    except Refused:
+    except JSON_ERRORS:
         pass
     parts = (part.strip(SPACE) for part in _parts(text.strip(SPACE), b"[", b"]"))
     return [part for part in parts if part]
@@ -61,7 +61,7 @@ def members(text: bytes) -> list[Member]:
     """
     try:
         return [_member(name, bytes(raw)) for name, raw in _object.decode(text).items()]
-    except Refused:
+    except JSON_ERRORS:
         pass
     found: dict[str, Member] = {}
     for part in _parts(text.strip(SPACE), b"{", b"}"):
@@ -82,7 +82,7 @@ def _member(name: str, value: bytes) -> Member:
 def _named(name: bytes, value: bytes) -> Member:
     try:
         return _member(_name.decode(name), value)
-    except Refused:  # a name that nobody looks for
+    except JSON_ERRORS:  # a name that nobody looks for
         return Member(name.decode(errors="replace"), value, name + b":" + value)
 
 

@@ -1,0 +1,1 @@
+"""A cluster of three nodes while nodes are stopped."""

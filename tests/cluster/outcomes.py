@@ -11,7 +11,8 @@ OUTCOMES = RECORDS / "outcomes.jsonl"
 @dataclass(frozen=True, kw_only=True)
 class FaultReport:
     """One fault under traffic. `lost` counts batches and events, `duplicated` events; times in seconds:
-    the longest one without a 202, and from the fault's end until all that was accepted is deposited."""
+    the longest one without a 202, and from the fault's end until all that was accepted is deposited.
+    """
 
     fault: str
     broker: str

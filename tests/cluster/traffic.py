@@ -23,7 +23,7 @@ PAUSE_S = 0.05  # between two batches of one agent
 RETRY = Retry(give_up_after_s=180.0, first_wait_s=0.1, longest_wait_s=1.0, timeout_s=30.0)
 
 
-class Watched(Agent):
+class WatchedAgent(Agent):
     """Tells of every try: when it was answered, and with which status (0: no answer)."""
 
     def __init__(self, url: str, key: str, answers: list[tuple[float, int]]) -> None:
@@ -79,7 +79,7 @@ class CustomerTraffic:
         return self._spans.slice(0, self._begun)
 
     def _post(self, url: str, key: str) -> None:
-        agent = Watched(url, key, self.answers)
+        agent = WatchedAgent(url, key, self.answers)
         try:
             while not self._stopping.wait(PAUSE_S):
                 with self._lock:

@@ -65,7 +65,8 @@ def test_a_confirm_that_never_comes_is_unavailable_at_the_deadline(
 
 def test_messages_of_many_threads_share_a_frame(proxied: MakeBroker, proxy: Proxy, stream: str) -> None:
     """What many threads publish while the loop is busy goes out together; how often it is busy is a
-    benchmark's matter."""
+    benchmark's matter.
+    """
     broker = proxied(heartbeat_s=30)
     broker.publish(stream, b"first", deadline_s=10)
     connections = len(proxy.sent)

@@ -78,7 +78,7 @@ class Installation:
         os.kill(pid, signum)
 
     def children(self, name: str) -> list[int]:
-        """gunicorn's workers, Celery's prefork children."""
+        """Gunicorn's workers, Celery's prefork children."""
         pid = self.whole.processes[name].pid
         found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
         # The receiver has one more, which serves the operators.

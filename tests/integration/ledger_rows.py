@@ -18,7 +18,7 @@ from db.quarantine.rows import NewQuarantine
 
 NOW_US = 1_700_000_000_000_000
 DAILY_BYTES = 1 << 20  # in quarantine
-Outcome = TypeVar("Outcome")
+T = TypeVar("T")
 
 
 def add_customer(engine: Engine, slug: str) -> Customer:
@@ -130,11 +130,11 @@ def deposited(
     )
 
 
-def at_once(acts: Sequence[Callable[[], Outcome]]) -> list[Outcome | Exception]:
+def at_once(acts: Sequence[Callable[[], T]]) -> list[T | Exception]:
     """What each returned or raised, each in a thread, all let go together."""
     barrier = threading.Barrier(len(acts))
 
-    def run(act: Callable[[], Outcome]) -> Outcome | Exception:
+    def run(act: Callable[[], T]) -> T | Exception:
         barrier.wait(30)
         try:
             return act()

@@ -109,7 +109,7 @@ def some_interaction(chance: random.Random, traces: int) -> Row:
 
 
 def merged_interactions(rows: Iterable[Row]) -> dict[bytes, tuple[object, ...]]:
-    """trace → (root service, operation, event, start, user, start, end, events, errors, status)."""
+    """Trace → (root service, operation, event, start, user, start, end, events, errors, status)."""
     merged: dict[bytes, list[Row]] = {}
     for row in rows:
         merged.setdefault(row["trace_id"], []).append(row)

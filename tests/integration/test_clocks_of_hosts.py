@@ -40,7 +40,7 @@ from tests.integration.ledger_rows import (
 )
 from tests.whole import until
 from webapp.app import build
-from webapp.limits.decision import Limits
+from webapp.limits.admission import Limits
 from webapp.limits.meters import Meters
 from webapp.limits.quota_sync import QuotaSync
 from webapp.metrics import CustomerCounts

@@ -19,7 +19,7 @@ from db.errors import DatabaseUnavailable
 from db.results import prepare, write_events
 from db.retention import partitions
 from db.retention.pruning import prune
-from db.retention.retired import detached, drop, none_dropped
+from db.retention.retired_partitions import detached, drop, none_dropped
 from db.settings import DatabaseSettings
 from streams import raw
 from tests.integration.ledger_rows import add_customer

@@ -27,7 +27,8 @@ exec "$@" >"$0/log" 2>&1
 
 def full(folder: Path) -> tuple[Sequence[str], str]:
     """What to start a command within, and the folder that is full for it: a small file system, or where
-    none may be mounted, output that is refused."""
+    none may be mounted, output that is refused.
+    """
     folder.mkdir()
     if subprocess.run(
         [*NAMESPACE, "mount", "-t", "tmpfs", "tmpfs", folder], capture_output=True, check=False

@@ -102,12 +102,14 @@ def test_a_refused_sdk_drops_and_says_so(receiver: Receiver, home: Home, slug: s
     home.add(slug)
     failed = []
 
-    class Watched(OTLPSpanExporter):
+    class WatchedExporter(OTLPSpanExporter):
         def export(self, spans: object) -> SpanExportResult:
             failed.append(super().export(spans))  # type: ignore[arg-type] # handed through
             return failed[-1]
 
-    send_spans(Watched(endpoint=f"{receiver.url}/v1/traces", headers={"Authorization": "Bearer no"}), 1)
+    send_spans(
+        WatchedExporter(endpoint=f"{receiver.url}/v1/traces", headers={"Authorization": "Bearer no"}), 1
+    )
     assert failed == [SpanExportResult.FAILURE]
     assert home.envelopes(slug) == []
 

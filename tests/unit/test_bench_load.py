@@ -26,7 +26,7 @@ class FakeReceiver(http.server.ThreadingHTTPServer):
     request_queue_size = 64
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(("127.0.0.1", 0), FakeHandler)
         self.taken: dict[str, str] = {}
         self.answers = 0
         self.busy = 0
@@ -34,7 +34,7 @@ class FakeReceiver(http.server.ThreadingHTTPServer):
         self.lock = threading.Lock()
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class FakeHandler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: FakeReceiver
     served = 0

@@ -127,7 +127,7 @@ def drawn(name: str) -> set[str]:
 
 def test_every_table_and_every_state_of_a_window_is_drawn() -> None:
     assert not set(db.tables.metadata.tables) - drawn("tables.svg")
-    assert not set(get_args(db.ledger.windows.State)) - drawn("window.svg")
+    assert not set(get_args(db.ledger.windows.WindowState)) - drawn("window.svg")
 
 
 def test_make_targets_that_the_docs_name_exist() -> None:

@@ -15,7 +15,7 @@ from db.customers.rows import Customer
 from db.engine import read
 from db.ledger.generations import Generation
 from db.quarantine.budget import Spent
-from db.retention.retired import none_dropped
+from db.retention.retired_partitions import none_dropped
 from pipelines import parse
 from pipelines.steps import Compose, Rollup
 from streams import Broker, raw

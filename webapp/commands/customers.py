@@ -14,7 +14,7 @@ import db.ledger.breaker
 import db.quarantine.budget
 from db.clock import today
 from db.customers import keys
-from db.customers.rows import Customer, Stage, State
+from db.customers.rows import Customer, CustomerState, Stage
 from db.engine import begin, read
 from webapp.accounting.books import stream_ends
 from webapp.settings import retention_settings
@@ -92,7 +92,7 @@ def show(slug: str, as_json: bool) -> None:
         click.echo(f"{name.replace('_', ' '):<20} {'-' if value in (None, {}) else value}")
 
 
-def _state_command(name: str, state: State, help_text: str) -> None:
+def _state_command(name: str, state: CustomerState, help_text: str) -> None:
     @group.command(name, help=help_text)
     @click.argument("slug")
     def change(slug: str) -> None:

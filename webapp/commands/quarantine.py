@@ -13,7 +13,7 @@ import db.quarantine.acts
 import db.quarantine.rows
 from db.customers.rows import Customer
 from db.engine import read
-from db.quarantine.rows import Quarantined, State
+from db.quarantine.rows import Quarantined, RowState
 from webapp.commands import quarantine_acts
 from webapp.quarantine.withheld import Withheld
 from webapp.terminal import command_context
@@ -28,12 +28,17 @@ for command in (quarantine_acts.replay, quarantine_acts.export, quarantine_acts.
 @group.command("list")
 @click.option("--customer", "slug", help="Only this one.")
 @click.option("--reason", help="Only this one; docs/quarantine.md lists them.")
-@click.option("--state", type=click.Choice(get_args(State)), help="Only rows of which this became.")
+@click.option("--state", type=click.Choice(get_args(RowState)), help="Only rows of which this became.")
 @click.option("--before", type=click.IntRange(min=1), help="Only ids below this one, to page on.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, help="At most so many a customer.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def list_(
-    slug: str | None, reason: str | None, state: State | None, before: int | None, limit: int, as_json: bool
+    slug: str | None,
+    reason: str | None,
+    state: RowState | None,
+    before: int | None,
+    limit: int,
+    as_json: bool,
 ) -> None:
     """The newest first."""
     found: list[tuple[str, Quarantined]] = []

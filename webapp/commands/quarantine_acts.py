@@ -18,10 +18,10 @@ from db.clock import now_us
 from db.customers.rows import Customer
 from db.engine import read
 from db.quarantine.acts import REPLAYABLE
-from db.quarantine.rows import Extent, Quarantined, Selection, State
+from db.quarantine.rows import Extent, Quarantined, RowState, Selection
 from streams.errors import BrokerUnavailable
 from webapp.quarantine.export import export as write_export
-from webapp.quarantine.portions import Progress, discard as discard_rows
+from webapp.quarantine.portions import OnProgress, discard as discard_rows
 from webapp.quarantine.replay import CONTENT_TYPES, Replay, Said
 from webapp.quarantine.withheld import Withheld
 from webapp.receiving import accept
@@ -49,7 +49,7 @@ class Chosen:
         if self.reason is None and self.since is None and not self.ids:
             raise click.UsageError("say which rows: --reason, --since or --id")
 
-    def rows(self, *states: State) -> tuple[Customer, Selection, Extent]:
+    def rows(self, *states: RowState) -> tuple[Customer, Selection, Extent]:
         """The rows in these states. Raises Ended for an id of another customer, or in another state."""
         customer = command_context.customer(self.slug)
         selection = Selection(
@@ -180,7 +180,7 @@ def discard(chosen: Chosen, by: str, why: str, yes: bool) -> None:
     click.echo(f"discarded {rows:,} rows of {customer.slug}", err=True)
 
 
-def _already(row: Quarantined, wanted: tuple[State, ...]) -> None:
+def _already(row: Quarantined, wanted: tuple[RowState, ...]) -> None:
     """Raises Ended, unless the row is where the command would have brought it."""
     if row.state == "replayed" and wanted == REPLAYABLE:
         click.echo(f"row {row.id} was replayed already, as {row.replayed_as}", err=True)
@@ -199,7 +199,7 @@ def _confirmed(question: str) -> bool:
 
 
 @contextmanager
-def _bar(rows: int, label: str) -> Iterator[Progress]:
+def _bar(rows: int, label: str) -> Iterator[OnProgress]:
     hidden = not sys.stderr.isatty()
     with click.progressbar(length=rows, label=label, file=sys.stderr, hidden=hidden) as bar:
         yield bar.update

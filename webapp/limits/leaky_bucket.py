@@ -15,6 +15,7 @@ def left(spent: float, rate: float, elapsed_s: float) -> float:
 
 def wait_s(spent: float, rate: float, cost: float) -> float:
     """Seconds until `cost` fits, 0 for now. What is larger than a full bucket fits into an empty one, and
-    what comes after it waits the longer, so that nothing is refused for ever."""
+    what comes after it waits the longer, so that nothing is refused for ever.
+    """
     burst = rate * BURST_S
     return max(0.0, (spent + min(cost, burst) - burst) / rate)

@@ -35,7 +35,8 @@ _LANE = struct.Struct("=qq")
 @dataclass(slots=True)
 class Meter:
     """One customer's counts. `at_s` is monotonic, days are since 1970 in UTC; `used` are the bytes accepted
-    on `day` by this receiver, `others` by all others. `requests` and `held` (bytes) are under way in it."""
+    on `day` by this receiver, `others` by all others. `requests` and `held` (bytes) are under way in it.
+    """
 
     customer_id: int
     bytes_spent: float = 0.0

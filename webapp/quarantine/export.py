@@ -21,7 +21,7 @@ from db.engine import begin
 from db.errors import Refusal
 from db.quarantine.acts import Note
 from db.quarantine.rows import Quarantined, Selection
-from webapp.quarantine.portions import Progress, slices
+from webapp.quarantine.portions import OnProgress, slices
 from webapp.quarantine.withheld import Withheld
 
 INDEX = "index.jsonl"
@@ -44,7 +44,7 @@ def export(
     *,
     by: str,
     why: str,
-    progress: Progress,
+    progress: OnProgress,
 ) -> int:
     """Write the selected rows to a new folder, readable by its owner only; returns how many.
 
@@ -80,7 +80,7 @@ def _fill(
     draft: Path,
     withheld: Withheld,
     note: Note,
-    progress: Progress,
+    progress: OnProgress,
 ) -> int:
     written = 0
     with _create(draft / INDEX) as index:

@@ -14,7 +14,7 @@ ROWS_AT_ONCE = 500
 BYTES_AT_ONCE = 4 * 1024 * 1024
 """A slice ends before it holds more; a row above it goes alone."""
 
-Progress = Callable[[int], None]
+OnProgress = Callable[[int], None]
 """Told the number of rows done since the last time."""
 
 
@@ -38,7 +38,7 @@ def slices(engine: Engine, selection: Selection) -> Iterator[list[Quarantined]]:
 
 
 def discard(
-    engine: Engine, selection: Selection, *, by: str, why: str, at_us: int, progress: Progress
+    engine: Engine, selection: Selection, *, by: str, why: str, at_us: int, progress: OnProgress
 ) -> int:
     """Delete the bytes of the selected rows that are *kept*, with a note; returns how many.
 

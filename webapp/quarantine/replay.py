@@ -17,7 +17,7 @@ from db.engine import begin
 from db.quarantine.acts import REPLAYABLE, Note
 from db.quarantine.rows import Quarantined, Selection
 from streams import Broker, Envelope, encode_envelope, raw
-from webapp.quarantine.portions import Progress, slices
+from webapp.quarantine.portions import OnProgress, slices
 from webapp.quarantine.withheld import Withheld
 from webapp.receiving import batches, traces
 from webapp.receiving.accept import ENVELOPE_OVERHEAD
@@ -84,7 +84,7 @@ class Replay:
     events: int = 0
     skipped: list[Skipped] = field(default_factory=list)
 
-    def run(self, selection: Selection, progress: Progress) -> None:
+    def run(self, selection: Selection, progress: OnProgress) -> None:
         """Publish every selected row once, and mark it. May be killed, repeated, and run twice at once.
 
         Rows that come into quarantine meanwhile are left alone. The broker has to be connected.

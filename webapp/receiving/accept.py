@@ -12,7 +12,7 @@ from streams import Broker, Envelope, encode_envelope, made_id, raw
 from streams.errors import BrokerUnavailable, Overloaded, TooLarge
 from webapp import problems
 from webapp.errors import ReceiverUnavailable
-from webapp.limits.decision import Admission, Limits
+from webapp.limits.admission import Admission, Limits
 from webapp.metrics import ANSWER_SECONDS, CONFIRM_SECONDS, CustomerCounts, Outcome
 from webapp.problems import Problem
 from webapp.receiving.body import BodyDeadline, Environ, announced_length, read_body

@@ -185,7 +185,8 @@ class AgentConnection(TConn):  # type: ignore[misc] # TConn has no types
 
     def hand_back(self) -> "HeadResult | None":
         """Forget the body, and put what was read behind it where the next request is looked for. Returns a
-        decision that nobody has taken."""
+        decision that nobody has taken.
+        """
         left = self.decision or (self._arrived and self._arrived.take_decision())
         self.decision = self._arrived = None
         if self._body is not None:
@@ -204,7 +205,8 @@ class AgentConnection(TConn):  # type: ignore[misc] # TConn has no types
 
     def _take_head(self) -> Next:
         """What is taken waits where the parser begins to read. An end before the head's, and an error, are
-        the parser's to find."""
+        the parser's to find.
+        """
         if not self.initialized:
             self.init()
             self._unreader = self.parser.unreader = _Taken(self.sock)

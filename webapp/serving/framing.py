@@ -19,7 +19,8 @@ _TRAILER_BYTES = 32 * 1024
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Framing:
     """Of a request with a body: its length in bytes, None when it comes in chunks; and whether the agent
-    waits for `100 Continue`."""
+    waits for `100 Continue`.
+    """
 
     length: int | None
     expects: bool
@@ -74,7 +75,8 @@ class SizedBody:
 class ChunkedBody:
     """A body in chunks (RFC 9112, 7.1), as far as it has come: without the lines between the chunks, so that
     small ones cost no more than large ones. At more than `most` bytes, or at something malformed, it is over,
-    and the parser is to find out why."""
+    and the parser is to find out why.
+    """
 
     missing = 16 * 1024
     """Asked for at once: the scan of the smallest chunks holds the main loop for some milliseconds."""

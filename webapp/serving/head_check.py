@@ -16,7 +16,8 @@ class HeadCheck:
 
     def decide(self, environ: Environ) -> HeadResult | None:
         """Admitted when the body is wanted, the Problem to answer, and None where the application answers
-        without a body. Blocks for the deadline of the key at most."""
+        without a body. Blocks for the deadline of the key at most.
+        """
         formats = self._paths.get(environ["PATH_INFO"])
         if formats is None or environ["REQUEST_METHOD"] != "POST":
             return None

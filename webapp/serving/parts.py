@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from streams import Broker
-from webapp.limits.decision import Limits
+from webapp.limits.admission import Limits
 from webapp.limits.meters import Meters
 from webapp.metrics import CustomerCounts
 from webapp.receiving.accept import BatchAcceptor

@@ -35,12 +35,14 @@ class WaitingBodies:
 
     def note(self, conn: AgentConnection) -> AgentConnection | None:
         """A body has begun, or more of it has come. Returns the one that is to give way when all together
-        hold too much: the one that has been coming for longest, which is the slowest."""
+        hold too much: the one that has been coming for longest, which is the slowest.
+        """
         return self._hold(self._early if conn.decision is None else self._late, conn)
 
     def wait(self, conn: AgentConnection) -> AgentConnection | None:
         """It waits for a thread from now on, to be answered or looked at. Returns what `note` does; that is
-        the connection itself when no body is coming that could give way."""
+        the connection itself when no body is coming that could give way.
+        """
         return self._hold(self._waiting, conn)
 
     def leave(self, conn: AgentConnection) -> None:

@@ -11,14 +11,14 @@ AT_ONCE = 16
 PAUSE_S, MOST_PAUSE_S = 1.0, 30.0
 """How long a customer is left alone after a failed errand; doubles with each further one."""
 
-Outcome = TypeVar("Outcome")
+T = TypeVar("T")
 
 
-class Done(NamedTuple, Generic[Outcome]):
+class Done(NamedTuple, Generic[T]):
     """An errand that has ended: its outcome, or what it raised."""
 
     customer_id: int
-    outcome: Outcome | None
+    outcome: T | None
     error: Exception | None
 
 
@@ -28,15 +28,15 @@ class _Failures(NamedTuple):
 
 
 @dataclass(kw_only=True)
-class Errands(Generic[Outcome]):
+class Errands(Generic[T]):
     """At most one errand a customer, `AT_ONCE` in all; others wait, those that never failed before the rest.
 
     Not safe for threads: for the dispatcher's loop alone.
     """
 
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(AT_ONCE, "errand"))
-    _waiting: dict[int, Callable[[], Outcome]] = field(default_factory=dict)
-    _under_way: dict[int, Future[Outcome]] = field(default_factory=dict)
+    _waiting: dict[int, Callable[[], T]] = field(default_factory=dict)
+    _under_way: dict[int, Future[T]] = field(default_factory=dict)
     _failures: dict[int, _Failures] = field(default_factory=dict)
 
     def __contains__(self, customer_id: int) -> bool:
@@ -52,7 +52,7 @@ class Errands(Generic[Outcome]):
         failed = self._failures.get(customer_id)
         return customer_id not in self and (failed is None or time.monotonic() >= failed.again_at_s)
 
-    def go(self, customer_id: int, errand: Callable[[], Outcome]) -> None:
+    def go(self, customer_id: int, errand: Callable[[], T]) -> None:
         """Begin it, now or when its turn comes."""
         self._waiting[customer_id] = errand
         self._start()
@@ -71,7 +71,7 @@ class Errands(Generic[Outcome]):
     def succeeded(self, customer_id: int) -> None:
         self._failures.pop(customer_id, None)
 
-    def done(self) -> Iterator[Done[Outcome]]:
+    def done(self) -> Iterator[Done[T]]:
         """Those that have ended since the last call."""
         for customer_id, future in [each for each in self._under_way.items() if each[1].done()]:
             del self._under_way[customer_id]

@@ -21,7 +21,8 @@ def register(app: Flask) -> None:
 
 def _astray() -> Response | None:
     """What is refused before it is asked who answers the path. Batches are looked at where all of their heads
-    are."""
+    are.
+    """
     path = request.environ["PATH_INFO"]
     if request.method == "POST" and path in POSTS:
         return None

@@ -23,7 +23,8 @@ MIDNIGHT_SPREAD_S = 60
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
     """A batch that was let in and is not answered yet. `size` is what was reserved for it, in bytes;
-    `announced` says whether that is its length, `under_way` whether it counts until its end."""
+    `announced` says whether that is its length, `under_way` whether it counts until its end.
+    """
 
     customer: "Customer"
     size: int
