@@ -1,7 +1,8 @@
-"""The ledger's clock: the database's, so that no two hosts' clocks are ever compared.
+"""The ledger's clock: the database's, so that what several hosts record is in one time.
 
 Each process asks for it every ten seconds, in a transaction that it has anyway, and counts on by a clock of
-its own host that nobody sets. What a process books, and the ages by which it decides, are in this time.
+its own host that nobody sets. What a process books, and the ages by which it decides, are in this time. The
+host's own time of day is compared with it only for a warning, `clock_differs`.
 """
 
 import time
