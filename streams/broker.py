@@ -188,9 +188,9 @@ class Broker:
         return running
 
     def _retrying(self, attempt: Callable[[], Awaitable[T]], deadline_s: float, what: str) -> T:
-        """For what may be repeated: tries again after BrokerUnavailable for as long as the deadline allows,
-        and for
-        `_ELECTION_S` at most while the stream has no leader.
+        """For what may be repeated: tries again after BrokerUnavailable for as long as the deadline allows.
+
+        While the stream has no leader, for `_ELECTION_S` at most.
         """
         return self._run().thread.call(_retry(attempt, time.monotonic() + deadline_s), deadline_s, what)
 

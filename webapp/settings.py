@@ -148,7 +148,7 @@ class RetentionSettings(BaseSettings):
         return self
 
 
-def http_settings() -> "HttpSettings":
+def http_settings() -> HttpSettings:
     """The receiver's settings from the environment. Raises ReceiverMisconfigured."""
     try:
         return HttpSettings()
@@ -156,7 +156,7 @@ def http_settings() -> "HttpSettings":
         raise ReceiverMisconfigured(_remedy("SLUICE_HTTP_", error)) from None
 
 
-def retention_settings() -> "RetentionSettings":
+def retention_settings() -> RetentionSettings:
     """The streams' retention from the environment. Raises ReceiverMisconfigured."""
     try:
         return RetentionSettings()

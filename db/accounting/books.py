@@ -116,7 +116,8 @@ class QuarantineCounts:
 class ResultCounts:
     """Events that the result tables stand for, pruned rows included, and what came into quarantine.
 
-    Each of the first two equals `Ledger.kept` for a pipeline that composes, or rolls up, everything it keeps.
+    Each of the first two equals `LedgerCounts.kept` for a pipeline that composes, or rolls up, everything it
+    keeps.
     """
 
     interactions: int

@@ -50,7 +50,7 @@ class Cluster:
 def start(folder: Path) -> Cluster:
     """Start the cluster whose data lies in `folder`; the nodes come up one after the other.
 
-    Raises install.Missing, records.Running (somebody else's), OSError (a node did not come up).
+    Raises install.PackageMissing, records.Running (somebody else's), OSError (a node did not come up).
     """
     folder = folder.resolve()
     release = releases.chosen()

@@ -34,7 +34,7 @@ class SupervisedNode:
         self.restarts = 0
 
     def start(self) -> "Future[rabbitmq.RabbitNode]":
-        """Raises, through the future, install.Missing, records.Running, OSError."""
+        """Raises, through the future, install.PackageMissing, records.Running, OSError."""
         self._starting = self._pool.submit(rabbitmq.start, self._folder)
         return self._starting
 

@@ -68,7 +68,7 @@ def start(folder: Path, *, fsync: bool = True) -> PostgresServer:
 
     As root it runs as the user postgres; when that user cannot reach `folder`, the data lies in a temporary
     folder which `data` names and which `remove` deletes. `fsync=False` is for data that nobody will miss.
-    Raises install.Missing, records.Running (somebody else's), OSError (it did not come up).
+    Raises install.PackageMissing, records.Running (somebody else's), OSError (it did not come up).
     """
     folder = folder.resolve()
     programs = _programs()

@@ -83,7 +83,7 @@ def start(folder: Path, *, name: str = "sluice", membership: Membership | None =
     A member of a cluster leaves epmd to the cluster, which has started it.
 
     Ports and password are those of the last start where possible. A node whose starter died is stopped first.
-    Raises install.Missing, records.Running (somebody else's), OSError (it did not come up).
+    Raises install.PackageMissing, records.Running (somebody else's), OSError (it did not come up).
     """
     folder = folder.resolve()
     if "'" in str(folder):

@@ -24,9 +24,9 @@ class LoopThread:
         self.loop.run_forever()
 
     def call(self, work: Coroutine[Any, Any, T], deadline_s: float, doing: str) -> T:
-        """Runs `work` in the loop and waits for it. Raises BrokerUnavailable after `deadline_s`; whether the
-        broker
-        did what was asked is unknown then.
+        """Runs `work` in the loop and waits for it.
+
+        Raises BrokerUnavailable after `deadline_s`; whether the broker did what was asked is unknown then.
         """
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:

@@ -39,9 +39,9 @@ class ConfirmWaiter:
             self.lock.release()
 
     def wait(self, deadline_s: float, stream: str) -> None:
-        """Returns when every message is confirmed. Raises what befell one.
+        """Returns when every message is confirmed.
 
-        BrokerUnavailable at the deadline.
+        Raises the error of one that was not, and BrokerUnavailable at the deadline.
         """
         if not self.lock.acquire(timeout=max(deadline_s, 0)) and self.left:
             self.abandoned = True

@@ -48,7 +48,8 @@ def loads() -> list[str]:
         f"A victim posts {victim.batches_per_s} batches/s of 100 events",
         f"| {CROWD.crowd:,} idle keep-alive connections beside {CROWD.batches_per_s} batches/s of 100 events",
         f"| {BODIES.crowd:,} connections with a key send their bodies slowly, and {BODIES.crowd:,}"
-        f" connections without a key never send their bodies, beside {BODIES.batches_per_s} batches/s of 100 events",
+        f" connections without a key never send their bodies,"
+        f" beside {BODIES.batches_per_s} batches/s of 100 events",
         f"| {MANY.customers:,} customers on one dispatcher and one worker. {MANY.active} of them are active",
         f"| {BROKEN.customers - 2} customers post {BROKEN.batches_per_s} batches/s of 100 events in total",
         f"checks {VERIFY.batches:,} batches of one event",

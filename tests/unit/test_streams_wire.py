@@ -109,7 +109,7 @@ def test_confirms_and_refusals_are_read() -> None:
 
 
 class FrameFeeder:
-    """Feeds bytes to a FrameProtocol as a socket would, in pieces."""
+    """Feeds bytes to a FrameCutter as a socket would, in pieces."""
 
     def __init__(self) -> None:
         self.frames: list[bytes] = []

@@ -71,7 +71,7 @@ class WatchReport:
     `withheld`: by slug, the rows of today's quarantine whose bytes were over its budget.
     """
 
-    customers: "list[WatchRow]" = field(default_factory=list)
+    customers: list[WatchRow] = field(default_factory=list)
     left_out: int = 0
     problem: str | None = None
     withheld: dict[str, int] = field(default_factory=dict)

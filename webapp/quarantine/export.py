@@ -21,7 +21,7 @@ from db.engine import begin
 from db.errors import Refusal
 from db.quarantine.acts import Note
 from db.quarantine.rows import Quarantined, Selection
-from webapp.quarantine.portions import OnProgress, slices
+from webapp.quarantine.portions import OnProgress, portions
 from webapp.quarantine.withheld import Withheld
 
 INDEX = "index.jsonl"
@@ -84,7 +84,7 @@ def _fill(
 ) -> int:
     written = 0
     with _create(draft / INDEX) as index:
-        for rows in slices(engine, selection):
+        for rows in portions(engine, selection):
             fetched = withheld.fetch_all(rows)
             # Noted before the folder appears: better an export that nobody got than one that nobody knows of.
             with begin(engine) as connection:

@@ -12,13 +12,13 @@ from db.quarantine.rows import Quarantined, Selection
 
 ROWS_AT_ONCE = 500
 BYTES_AT_ONCE = 4 * 1024 * 1024
-"""A slice ends before it holds more; a row above it goes alone."""
+"""A portion ends before it holds more; a row above it goes alone."""
 
 OnProgress = Callable[[int], None]
 """Told the number of rows done since the last time."""
 
 
-def slices(engine: Engine, selection: Selection) -> Iterator[list[Quarantined]]:
+def portions(engine: Engine, selection: Selection) -> Iterator[list[Quarantined]]:
     """The rows that are selected now, oldest first; none that come later.
 
     Raises db.errors.DatabaseUnavailable.
@@ -46,7 +46,7 @@ def discard(
     """
     written = Note(act="discard", who=by, why=why, noted_at=at_us)
     total = 0
-    for rows in slices(engine, selection):
+    for rows in portions(engine, selection):
         with begin(engine) as connection:
             gone = db.quarantine.acts.discard(connection, [row.id for row in rows])
             db.quarantine.acts.note(connection, selection.customer_id, gone, written)

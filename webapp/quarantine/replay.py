@@ -17,7 +17,7 @@ from db.engine import begin
 from db.quarantine.acts import REPLAYABLE, Note
 from db.quarantine.rows import Quarantined, Selection
 from streams import Broker, Envelope, encode_envelope, raw
-from webapp.quarantine.portions import OnProgress, slices
+from webapp.quarantine.portions import OnProgress, portions
 from webapp.quarantine.withheld import Withheld
 from webapp.receiving import batches, traces
 from webapp.receiving.accept import ENVELOPE_OVERHEAD
@@ -92,7 +92,7 @@ class Replay:
         `deadline_s` seconds): a repetition completes it.
         """
         withheld = Withheld(self.broker, self.customer.slug, deadline_s=self.deadline_s)
-        for rows in slices(self.engine, selection):
+        for rows in portions(self.engine, selection):
             published = self._publish(rows, withheld)
             # Dying before this mark publishes once more on the next try; dispatch finds the repeat.
             with begin(self.engine) as connection:

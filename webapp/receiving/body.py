@@ -119,7 +119,7 @@ class BodyDeadline:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def reading(self, connection: socket.socket | None) -> "Iterator[_Watch]":
+    def reading(self, connection: socket.socket | None) -> Iterator[_Watch]:
         """While in this block the connection is watched; `.over` tells afterwards whether it was cut."""
         watch = _Watch(connection, self._seconds)
         if self._thread is None:

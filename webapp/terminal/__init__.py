@@ -1,1 +1,1 @@
-"""What the commands share: the command's context, exit codes, dates, tables, key files."""
+"""What the commands share: what they work on, exit codes, dates, tables, key files, and making a customer."""

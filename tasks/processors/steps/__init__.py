@@ -1,1 +1,1 @@
-"""The steps of a pipeline, a module each."""
+"""The steps of a pipeline, a module each, and their conditions."""
