@@ -31,6 +31,9 @@ REASONS = {
 NEIGHBOUR = "neighbour"
 ROUTED = "process-abort"  # decoded and processed in tasks of their own; the others in one
 ON_POSTGRESQL = ("decode-kill", "deposit-kill")
+# Eight kinds of poison, each tried several times, wait for two processes: the first test waits for most.
+DEADLINE_S = 300.0
+pytestmark = pytest.mark.timeout(600)
 SETTINGS = {
     "SLUICE_TASK_LINGER_MS": "2000",
     "SLUICE_TASK_PROCESSOR_LIMIT_S": "4",
@@ -124,7 +127,7 @@ def test_so_it_does_on_postgresql(on_postgresql: Crowd, kind: str) -> None:
 
 def _ends_in_quarantine_alone(crowd: Crowd, kind: str) -> None:
     whole, slug = crowd.whole, crowd.slugs[kind]
-    until(lambda: closed(whole, slug) and settled(whole, slug), "balanced books")
+    until(lambda: closed(whole, slug) and settled(whole, slug), "balanced books", deadline_s=DEADLINE_S)
     quarantined = rows(whole, of_customer("t.batch_id, t.reason, t.bytes", "quarantine"), slug=slug)
     assert [(batch_id, reason, bytes(data)) for batch_id, reason, data in quarantined] == [
         ("guilty", REASONS[kind], crowd.guilty[kind])
@@ -136,7 +139,7 @@ def _ends_in_quarantine_alone(crowd: Crowd, kind: str) -> None:
 
 def test_another_customer_of_the_same_worker_flows_on_with_nothing_held_against_it(on_sqlite: Crowd) -> None:
     whole, slug = on_sqlite.whole, on_sqlite.slugs[NEIGHBOUR]
-    until(lambda: closed(whole, slug) and settled(whole, slug), "balanced books")
+    until(lambda: closed(whole, slug) and settled(whole, slug), "balanced books", deadline_s=DEADLINE_S)
     assert rows(whole, of_customer("sum(t.events)", "interactions"), slug=slug) == [(GOOD,)]
     assert rows(whole, of_customer("count(*)", "quarantine"), slug=slug) == [(0,)]
     assert rows(whole, of_customer("sum(t.deaths)", "windows"), slug=slug) == [(0,)]
