@@ -6,7 +6,6 @@ from webapp.commands import (
     books,
     customers,
     lag,
-    limits,
     pipeline,
     quarantine,
     queues,
@@ -19,7 +18,6 @@ from webapp.commands import (
 
 def register(app: Flask) -> None:
     """Add every command to `flask`."""
-    customers.group.add_command(limits.command)
     for group in (customers.group, pipeline.group, quarantine.group, queues.group):
         app.cli.add_command(group)
     for module in (books, lag, receipt, ring, verify, watch):

@@ -1,0 +1,62 @@
+"""`flask customers list|show`."""
+
+import dataclasses
+import json
+
+import click
+from flask.cli import with_appcontext
+
+import db.customers.quota_use
+import db.customers.rows
+import db.quarantine.budget
+from db.clock import today
+from db.customers.rows import Customer
+from db.engine import read
+from webapp.commands.customers.options import json_option
+from webapp.terminal import command_context
+from webapp.terminal.exits import Command
+from webapp.terminal.tables import show as show_table
+
+
+@click.command("list", cls=Command)
+@json_option
+@with_appcontext
+def list_all(as_json: bool) -> None:
+    """Every customer with its state."""
+    with read(command_context.parts().engine) as connection:
+        everyone = db.customers.rows.everyone(connection)
+    if as_json:
+        click.echo(json.dumps({"customers": [_document(customer) for customer in everyone]}))
+        return
+    rows = [[one.slug, one.shown_state, one.pipeline_version, _routes(one) or None] for one in everyone]
+    show_table(["customer", "state", "pipeline", "routes"], rows)
+
+
+@click.command("show", cls=Command)
+@click.argument("slug")
+@json_option
+@with_appcontext
+def show(slug: str, as_json: bool) -> None:
+    """One customer's state, limits, pipeline and routes, and its breaker."""
+    customer = command_context.customer(slug)
+    with read(command_context.parts().engine) as connection:
+        used = db.customers.quota_use.total(connection, customer.id, today(connection))
+        quarantined = db.quarantine.budget.spent(connection, customer.id, day=today(connection))
+    document = _document(customer) | {
+        "bytes_today": used,
+        "quarantine_bytes_today": quarantined.bytes,
+        "quarantine_withheld_today": quarantined.withheld,
+    }
+    if as_json:
+        click.echo(json.dumps(document))
+        return
+    for name, value in document.items():
+        click.echo(f"{name.replace('_', ' '):<20} {'-' if value in (None, {}) else value}")
+
+
+def _document(customer: Customer) -> dict[str, object]:
+    return dataclasses.asdict(customer) | {"routes": dict(customer.routes)}
+
+
+def _routes(customer: Customer) -> str:
+    return " ".join(f"{stage}={queue}" for stage, queue in sorted(customer.routes.items()))
