@@ -1,6 +1,7 @@
 """What all tables share: the naming of constraints, types that differ by database, kinds of columns."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import BigInteger, Column, DateTime, Dialect, ForeignKey, Integer, MetaData, Text, text
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -13,6 +14,11 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+NEVER_REUSED: dict[str, Any] = {"sqlite_autoincrement": True}
+"""An id that was given is never given again, even after its row is pruned: messages carry window ids."""
+CLUSTERED: dict[str, Any] = {"sqlite_with_rowid": False}
+"""Not where keys are random: then rows are better appended, and only a small index is written all over."""
 
 
 class Timestamp(TypeDecorator[datetime]):

@@ -5,67 +5,32 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from db.schema import Timestamp, count, customer, id_column, metadata as metadata, number, when, word
-
-# An id that was given is never given again, even after its row is pruned: messages carry window ids.
-_NEVER_REUSED: dict[str, Any] = {"sqlite_autoincrement": True}
-# Not where keys are random: then rows are better appended, and only a small index is written all over.
-_CLUSTERED: dict[str, Any] = {"sqlite_with_rowid": False}
+from db.customers.tables import (
+    customer_keys as customer_keys,
+    customer_notes as customer_notes,
+    customers as customers,
+    left_queues as left_queues,
+    pipelines as pipelines,
+    usage as usage,
+)
+from db.schema import (
+    CLUSTERED,
+    NEVER_REUSED,
+    Timestamp,
+    count,
+    customer,
+    id_column,
+    metadata as metadata,
+    number,
+    when,
+    word,
+)
 
 
 def _where(condition: str) -> dict[str, Any]:
     """What makes an index partial on both."""
     return {"postgresql_where": text(condition), "sqlite_where": text(condition)}
 
-
-customers = Table(
-    "customers",
-    metadata,
-    id_column(),
-    word("slug", unique=True),
-    word("state"),
-    *(Column(name, BigInteger) for name in ("events_per_second", "bytes_per_second")),
-    *(Column(name, BigInteger) for name in ("batches_per_second", "concurrent_requests", "daily_bytes")),
-    Column("pipeline_version", Integer, nullable=False, server_default=text("0")),
-    Column("routes", JSON, nullable=False),
-    Column("retention_days", Integer, nullable=False),
-    number("created_at"),
-    number("updated_at"),
-    word("breaker_reason", nullable=True),
-    Column("breaker_opened_at", BigInteger),
-    Column("failures_accepted_upto", BigInteger),
-    Column("quarantine_daily_bytes", BigInteger),
-    count("rings_asked"),
-    **_NEVER_REUSED,
-)
-
-customer_keys = Table(
-    "customer_keys",
-    metadata,
-    id_column(),
-    customer(checked=True),
-    Column("digest", LargeBinary, nullable=False, unique=True),
-    number("created_at"),
-    Column("revoked_at", BigInteger),
-    Index(None, "customer_id"),
-)
-
-left_queues = Table(
-    "left_queues",
-    metadata,
-    customer(key=True, checked=True),
-    word("name", key=True),
-    number("left_at"),
-)
-
-pipelines = Table(
-    "pipelines",
-    metadata,
-    customer(key=True, checked=True),
-    Column("version", Integer, primary_key=True, autoincrement=False),
-    Column("definition", Text, nullable=False),
-    number("created_at"),
-)
 
 # Lease, cursor and counts share a row so that a stale holder's write fails as a whole.
 dispatch = Table(
@@ -133,7 +98,7 @@ windows = Table(
     Index("ix_windows_open", "customer_id", **_where("state = 'dispatched'")),
     # So are the parts of split windows, the only ones whose ids are not in the order of their offsets.
     Index("ix_windows_parts", "customer_id", "first_offset", **_where("parent_id IS NOT NULL")),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 batches = Table(
@@ -191,7 +156,7 @@ quarantine = Table(
     Index(None, "customer_id", "state", "reason"),
     Index(None, "customer_id", "replayed_as"),
     Index(None, "customer_id", "created_at"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 # What came into quarantine on a day, and what was over the day's budget.
@@ -201,7 +166,7 @@ quarantine_days = Table(
     customer(key=True),
     number("day", key=True),
     *map(count, ("bytes", "withheld", "withheld_bytes")),
-    **_CLUSTERED,
+    **CLUSTERED,
 )
 
 # Who did what about a quarantined row, and why; goes when the row does.
@@ -216,7 +181,7 @@ quarantine_notes = Table(
     Column("why", Text, nullable=False),
     number("noted_at"),
     Index(None, "quarantine_id"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 interactions = Table(
@@ -251,7 +216,7 @@ rollups = Table(
     number("duration_max"),
     Column("histogram", JSON, nullable=False),
     postgresql_partition_by="RANGE (minute)",
-    **_CLUSTERED,
+    **CLUSTERED,
 )
 
 events = Table(
@@ -274,16 +239,6 @@ events = Table(
     Column("attributes", JSON().with_variant(JSONB(), "postgresql"), nullable=False),
     Index(None, "customer_id", "trace_id"),
     postgresql_partition_by="RANGE (started_at)",
-)
-
-usage = Table(
-    "usage",
-    metadata,
-    customer(key=True),
-    number("day", key=True),
-    word("receiver", key=True),
-    number("bytes"),
-    **_CLUSTERED,
 )
 
 workers = Table(
