@@ -115,9 +115,10 @@ format: $(DEV_STAMP) ## format the code and fix what ruff can fix
 	@$(BIN)/ruff format .
 
 .PHONY: nodes
-nodes: $(RUN_STAMP) ## install RabbitMQ (BROKER=4: 4.x, in a folder) and PostgreSQL when missing and allowed
+nodes: $(RUN_STAMP) ## install RabbitMQ (BROKER=4: 4.x, in a folder), PostgreSQL and Prometheus when missing and allowed
 	@$(BIN)/python -m deploy.local.releases
 	@$(BIN)/python -m deploy.local.install postgresql
+	@$(BIN)/python -m deploy.local.install prometheus || echo 'tests of alerts and dashboards are skipped without it'
 
 .PHONY: venv
 venv: $(DEV_STAMP) ## make .venv with everything that is needed to run, test and check

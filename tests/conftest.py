@@ -73,6 +73,22 @@ def nginx_program() -> str:
     return program
 
 
+@pytest.fixture(scope="session")
+def prometheus_program() -> str:
+    """Prometheus' server; promtool is in the same package."""
+    _or_skip(lambda: install.ensure("prometheus"))
+    program = install.prometheus()
+    assert program is not None
+    return program
+
+
+@pytest.fixture(scope="session")
+def promtool(prometheus_program: str) -> str:
+    program = install.promtool()
+    assert program is not None
+    return program
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
     """A migrated, empty database of this test's own, once on SQLite and once on PostgreSQL."""

@@ -3,6 +3,7 @@
 `python3 -m deploy.local.install PACKAGE…` runs before there is a venv: standard library only.
 """
 
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -15,7 +16,9 @@ from pathlib import Path
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _POLICY_TEXT = "#!/bin/sh\n# Written by Sluice for the time of one apt-get: start no service.\nexit 101\n"
 # Debian's packages enable a service of the same name, or this one, for the next boot.
-_SERVICES = ("rabbitmq-server", "postgresql", "nginx")
+_SERVICES = ("rabbitmq-server", "postgresql", "nginx", "prometheus")
+# Held while apt-get runs: two at once would take the policy from each other.
+_LOCK = Path("/run/lock/sluice-apt-get")
 # Debian's wrapper in /usr/sbin insists on the user rabbitmq; the script that it calls does not.
 _RABBITMQ = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/opt/rabbitmq/sbin/rabbitmq-server")
 
@@ -43,6 +46,16 @@ def nginx() -> str | None:
     return shutil.which("nginx", path=os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin")
 
 
+def prometheus() -> str | None:
+    """The server."""
+    return shutil.which("prometheus")
+
+
+def promtool() -> str | None:
+    """What checks and tests its rules; in the same package."""
+    return shutil.which("promtool")
+
+
 def _ensurepip() -> bool:
     importlib.invalidate_caches()
     return importlib.util.find_spec("ensurepip") is not None
@@ -52,6 +65,7 @@ _PRESENT: dict[str, Callable[[], bool]] = {
     "rabbitmq-server": lambda: rabbitmq_server() is not None,
     "postgresql": lambda: postgresql_programs() is not None,
     "nginx": lambda: nginx() is not None,
+    "prometheus": lambda: prometheus() is not None and promtool() is not None,
     "debootstrap": lambda: shutil.which("debootstrap") is not None,
     "python3-venv": _ensurepip,
 }
@@ -70,9 +84,14 @@ def ensure(package: str) -> None:
             f"{package} is missing: install it (Debian: `sudo apt-get install {package}`) and try again"
         )
     print(f"installing {package} with apt-get", file=sys.stderr, flush=True)
-    with _no_service_starts():
-        _apt_get("update")
-        _apt_get("install", "--yes", "--no-install-recommends", package)
+    _LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with _LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if present():
+            return
+        with _no_service_starts():
+            _apt_get("update")
+            _apt_get("install", "--yes", "--no-install-recommends", package)
     if package in _SERVICES and shutil.which("update-rc.d"):
         # Nobody asked for a second server that starts with the machine.
         subprocess.run(["update-rc.d", package, "disable"], check=False, capture_output=True)
