@@ -5,6 +5,7 @@ DatabaseMisconfigured   stop and say so
 Lost                    somebody else won; let go of the work, nothing was written
   LostLease             ... the customer's dispatch lease or cursor has moved on
   LostRace              ... the window or the deposit cursor has moved on
+  LostName              ... another worker that is alive has this one's name
 Refusal (ValueError)    the caller asked for what the rules forbid
   BadSlug, SlugTaken, TooManyKeys
 """
@@ -36,6 +37,10 @@ class LostLease(Lost):
 
 class LostRace(Lost):
     """The window or the deposit cursor is no longer where the caller believed it to be."""
+
+
+class LostName(Lost):
+    """Another worker beats in the row of this name."""
 
 
 class Refusal(ValueError):

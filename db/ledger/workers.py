@@ -1,15 +1,17 @@
 """Which workers live and what they consume, so that others know who has a worker of their own."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, delete, select, text
+from sqlalchemy import Connection, delete, select, text, update
 
+from db.errors import LostName
 from db.tables import workers
 
 SHARED = ""  # in place of a queue: of workers that serve everybody
 SILENT_S = 12.0  # a worker whose beat stands still for this long no longer counts
+OBSERVED_S = 8.0  # so long does a worker watch a row of its name: two beats of who may write it
 DISPATCHER = "dispatcher "  # what a dispatcher's name begins with here
 
 _BEAT = text(
@@ -47,6 +49,75 @@ def dispatchers(conn: Connection) -> dict[str, int]:
     """The dispatchers that have said that they live, and their beats: numbers that change while they do."""
     query = select(workers.c.name, workers.c.seen_at).where(workers.c.name.startswith(DISPATCHER))
     return {name.removeprefix(DISPATCHER): seen_at for name, seen_at in conn.execute(query)}
+
+
+_MOST_UNKNOWN = 8  # commits in a row whose outcome is unknown
+_TAKE = text(
+    "INSERT INTO workers (name, queues, dedicated, processes, seen_at)"
+    " VALUES (:name, :queues, :dedicated, :processes, :seen_at) ON CONFLICT (name) DO NOTHING"
+)
+
+
+@dataclass(kw_only=True)
+class WorkerName:
+    """The name of a worker, whose row it alone writes from the moment it is held.
+
+    A row that is there at the start is of a worker that died, or of one that is alive, perhaps on a host
+    that calls itself the same: it is watched first. No clock of another host matters, as in `Attendance`.
+    """
+
+    name: str
+    _written: tuple[int, ...] = ()  # beats that may be in the row: the outcome of a commit can be unknown
+    _met: tuple[int, float] | None = None  # a beat of somebody else: it, since when
+
+    def beat(
+        self, conn: Connection, now_us: int, now_s: float, *, queues: Sequence[str], **fields: int
+    ) -> bool:
+        """Say that the worker lives, as `beat` does; false while the row of somebody else is watched.
+
+        `now_s`: monotonic seconds; `fields`: `dedicated` and `processes`. Raises LostName when another worker
+        beats under this name.
+        """
+        if self._written and self._rewrite(conn, self._written, now_us, queues, fields):
+            return True
+        found = conn.execute(select(workers.c.seen_at).where(workers.c.name == self.name)).scalar()
+        if found is None:
+            row = {"name": self.name, "queues": json.dumps(list(queues)), "seen_at": now_us, **fields}
+            self._written, self._met = (now_us,), None
+            if not conn.execute(_TAKE, row).rowcount:
+                raise LostName
+            return True
+        if self._written or (self._met is not None and self._met[0] != found):
+            raise LostName
+        if self._met is None:
+            self._met = (found, now_s)
+        if now_s - self._met[1] < OBSERVED_S:
+            return False
+        if not self._rewrite(conn, (found,), now_us, queues, fields):
+            raise LostName
+        return True
+
+    def leave(self, conn: Connection) -> None:
+        """The worker stops; a row that somebody else writes stays."""
+        mine = (workers.c.name == self.name) & workers.c.seen_at.in_(self._written)
+        conn.execute(delete(workers).where(mine))
+
+    def _rewrite(
+        self,
+        conn: Connection,
+        found: tuple[int, ...],
+        now_us: int,
+        queues: Sequence[str],
+        fields: Mapping[str, int],
+    ) -> bool:
+        # It has to change, even while the host's clock is set back.
+        now_us = max(now_us, max(found) + 1)
+        mine = (workers.c.name == self.name) & workers.c.seen_at.in_(found)
+        values = {"queues": list(queues), "seen_at": now_us, **fields}
+        if not conn.execute(update(workers).where(mine).values(values)).rowcount:
+            return False
+        self._written, self._met = (*found, now_us)[-_MOST_UNKNOWN:], None
+        return True
 
 
 @dataclass(kw_only=True)

@@ -1,9 +1,11 @@
 """A worker says which of its queues it consumes, to whoever asks on its host (`python -m tasks.health`)."""
 
+import errno
 import hashlib
 import os
 import socket
 import struct
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -11,11 +13,13 @@ import msgspec
 import structlog
 from celery import bootsteps
 
+from tasks.worker.names import stop_for_name
 from tasks.worker.transport import lost
 
 log = structlog.get_logger("worker")
 
 MOST_NAMED = 20  # queues in an answer
+TAKEN_S = 3.0  # a worker that was told to stop may still have to notice
 MOST_WAIT = 16  # who ask while the loop does something else
 _CREDENTIALS = struct.Struct("3i")  # SO_PEERCRED: process, user, group
 
@@ -47,12 +51,22 @@ class Answering(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no
         self._listener: socket.socket | None = None
         if consumer.hub is not None:
             # Before the broker is connected: a worker that waits for it is there, and can be told from none.
-            self._listener = _listen(address(consumer.app.conf.broker_url, consumer.hostname))
+            self._listener = _listen(
+                consumer.hostname, address(consumer.app.conf.broker_url, consumer.hostname)
+            )
 
     def register_with_event_loop(self, consumer: Any, hub: Any) -> None:
         """Called again after each reconnection, whose loop is a new one."""
         if self._listener is not None:
             hub.add_reader(self._listener, self._answer, consumer)
+
+    def close(self, consumer: Any) -> None:
+        """The worker stops, and may finish tasks for minutes: its name is free from now on."""
+        if self._listener is not None:
+            if consumer.hub is not None:
+                consumer.hub.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
 
     def _answer(self, consumer: Any) -> None:
         assert self._listener is not None
@@ -79,14 +93,23 @@ def consumption(consumer: Any) -> Consumption:
     )
 
 
-def _listen(where: str) -> socket.socket | None:
+def _listen(name: str, where: str) -> socket.socket | None:
+    """Raises WorkerShutdown when a worker of this name is alive on this host."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.bind(where)
-    except OSError as error:
-        listener.close()
-        log.error("health_not_answered", reason=f"another worker has this name: {error}")
-        return None
+    until = time.monotonic() + TAKEN_S
+    while True:
+        try:
+            listener.bind(where)
+            break
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and time.monotonic() < until:
+                time.sleep(0.1)
+                continue
+            listener.close()
+            if error.errno == errno.EADDRINUSE:
+                stop_for_name(name)
+            log.error("health_not_answered", reason=str(error))
+            return None
     listener.listen(MOST_WAIT)
     listener.setblocking(False)
     # A child that outlives its parent must not hold its place.

@@ -17,6 +17,7 @@ import db.ledger.workers
 from db.clock import now_us
 from db.settings import DatabaseSettings
 from tasks.queues import STAGES, queue_name
+from tasks.worker.names import stop_for_name
 from tasks.worker.transport import lost
 
 log = structlog.get_logger("worker")
@@ -46,6 +47,7 @@ class SharedQueues(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has
         # Asked once: `shared` itself may be refused later.
         self._shared = consumer.app.conf.task_default_queue in consumer.app.amqp.queues.consume_from
         self._attendance = db.ledger.workers.Attendance()
+        self._name = db.ledger.workers.WorkerName(name=consumer.hostname)
         self._engine = db.engine.connect(DatabaseSettings().model_copy(update=SHORT), pooled=False)
 
     def start(self, consumer: Any) -> None:
@@ -55,7 +57,7 @@ class SharedQueues(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has
 
     def stop(self, consumer: Any) -> None:
         with suppress(db.errors.DatabaseUnavailable), db.engine.begin(self._engine) as connection:
-            db.ledger.workers.leave(connection, consumer.hostname)
+            self._name.leave(connection)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -67,10 +69,10 @@ class SharedQueues(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has
         serving = set(consumer.app.amqp.queues.consume_from)
         try:
             with db.engine.begin(self._engine) as connection:
-                db.ledger.workers.beat(
+                self._name.beat(
                     connection,
-                    consumer.hostname,
                     now_us(connection),
+                    time.monotonic(),
                     # Nobody asks which queues a shared worker serves, and with many customers they are long.
                     queues=[] if self._shared else sorted(serving),
                     dedicated=not self._shared,
@@ -80,6 +82,8 @@ class SharedQueues(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has
                     return
                 elsewhere = set(self._attendance.processes(connection, time.monotonic()))
                 customers = db.customers.rows.everyone(connection)
+        except db.errors.LostName:
+            stop_for_name(consumer.hostname)
         except db.errors.DatabaseUnavailable as error:
             log.warning("queues_not_looked_at", reason=str(error)[:200])
             return
