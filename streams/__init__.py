@@ -4,6 +4,7 @@ The only room with asyncio and rstream in it; both stay behind `Broker`.
 """
 
 from streams.broker import Broker
+from streams.declaring import WantedStream
 from streams.messages.batch_ids import made_id, other_id
 from streams.messages.chunk import Chunk, Message
 from streams.messages.envelope import Envelope, decode_envelope, encode_envelope
@@ -20,6 +21,7 @@ __all__ = [
     "Result",
     "StreamSettings",
     "Subscription",
+    "WantedStream",
     "decode_envelope",
     "decode_result",
     "encode_envelope",

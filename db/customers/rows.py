@@ -85,8 +85,7 @@ def add(
     routes: Mapping[Stage, str] | None = None,
 ) -> Customer:
     """A new active customer with its cursors at 0. Raises BadSlug, SlugTaken."""
-    if not _SLUG.fullmatch(slug):
-        raise BadSlug(f"{slug!r} is no slug: use 1 to 40 of a-z, 0-9 and inner hyphens")
+    check_slug(slug)
     if get(conn, slug) is not None:
         raise SlugTaken(f"customer {slug} exists already")
     now = now_us(conn)
@@ -107,6 +106,12 @@ def add(
     for table in (dispatch, deposits, folded):
         conn.execute(insert(table).values(customer_id=made.id))
     return customer(made)
+
+
+def check_slug(slug: str) -> None:
+    """Raises BadSlug for what can be no customer's name."""
+    if not _SLUG.fullmatch(slug):
+        raise BadSlug(f"{slug!r} is no slug: use 1 to 40 of a-z, 0-9 and inner hyphens")
 
 
 def get(conn: Connection, slug: str) -> Customer | None:

@@ -4,7 +4,7 @@ import pytest
 from kombu import Connection
 
 from deploy.local.rabbitmq import RabbitNode
-from streams import Broker, declaring, raw
+from streams import Broker, WantedStream, declaring, raw
 from streams.errors import BrokerMisconfigured, BrokerUnavailable
 from tests.contract.conftest import MakeBroker
 
@@ -67,3 +67,24 @@ def test_without_amqp_a_stream_cannot_be_verified_and_nobody_pretends(
     with pytest.raises(BrokerUnavailable):
         blind.declare(name, **WANTED)
     broker.delete(name)
+
+
+def test_of_many_streams_each_fails_for_itself(broker: Broker, slug: str) -> None:
+    wanted = [WantedStream(name=raw(f"{slug}-{number}"), **WANTED) for number in range(20)]
+    broker.declare(wanted[7].name, **(WANTED | {"max_age_s": 60}))
+    failed = broker.declare_all(wanted)
+    assert list(failed) == [wanted[7].name]
+    assert isinstance(failed[wanted[7].name], BrokerMisconfigured)
+    for one in wanted:
+        assert broker.exists(one.name)
+        broker.delete(one.name)
+
+
+def test_of_many_streams_none_is_called_verified_without_amqp(make_broker: MakeBroker, slug: str) -> None:
+    blind = make_broker(broker_url="amqp://guest:guest@127.0.0.1:1//", connect_timeout_s=2)
+    wanted = [WantedStream(name=raw(f"{slug}-{number}"), **WANTED) for number in range(3)]
+    failed = blind.declare_all(wanted)
+    assert set(failed) == {one.name for one in wanted}
+    assert all(isinstance(error, BrokerUnavailable) for error in failed.values())
+    for one in wanted:
+        blind.delete(one.name)

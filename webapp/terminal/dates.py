@@ -1,11 +1,20 @@
-"""Times that people write, read strictly."""
+"""Times that people write, read strictly, and times for scripts."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import click
 
 _FORM = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?(?:Z|[+-]\d{2}:\d{2}))?")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_US = 253_402_300_799_999_999  # the end of the year 9999
+
+
+def iso(at_us: int) -> str:
+    """µs since 1970 as `2026-01-15T14:03:05.000000Z`; times after the year 9999 as its end."""
+    at = _EPOCH + timedelta(microseconds=min(at_us, _LATEST_US))
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class Time(click.ParamType[int]):

@@ -6,13 +6,13 @@ from sqlalchemy import Connection, Engine
 
 import db.customers.pipeline_versions
 from db.customers import keys
-from db.customers.rows import Customer, add, get
+from db.customers.rows import Customer, add, check_slug, get
 from db.engine import begin, read
 from db.errors import SlugTaken
 from pipelines import DEFAULT
-from streams import Broker, processed, raw
+from streams import Broker, WantedStream, processed, raw
 from webapp.settings import RetentionSettings
-from webapp.terminal.key_file import KeyFile
+from webapp.terminal.key_file import KeyHolder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ def create(
     retention: RetentionSettings,
     slug: str,
     *,
-    key_file: KeyFile | None = None,
+    key_file: KeyHolder | None = None,
     exist_ok: bool = False,
 ) -> NewCustomer:
     """Add a customer with its streams, first key and default pipeline; safe to repeat after a crash anywhere.
@@ -43,10 +43,22 @@ def create(
         there = get(connection, slug)
         if there is not None and not exist_ok:
             raise SlugTaken(f"customer {slug} exists already")
-    if there is None:
-        _check_slug(engine, slug)
-    _declare(broker, retention, slug)
+    check_slug(slug)
+    for wanted in wanted_streams(retention, slug):
+        broker.declare(
+            wanted.name,
+            max_bytes=wanted.max_bytes,
+            max_age_s=wanted.max_age_s,
+            segment_bytes=wanted.segment_bytes,
+        )
     # If we die here, streams without a customer are left: nobody reads them, and the next try finds them fit.
+    return record(engine, slug, key_file=key_file, exist_ok=exist_ok)
+
+
+def record(engine: Engine, slug: str, *, key_file: KeyHolder | None, exist_ok: bool) -> NewCustomer:
+    """The second half of `create`, for a customer whose streams are declared; raises as it does, and OSError
+    when the key cannot be written: then the customer is not added.
+    """
     with begin(engine) as connection:
         there = get(connection, slug)
         if there is None:
@@ -56,29 +68,25 @@ def create(
         return _complete(connection, there, key_file)
 
 
-def _check_slug(engine: Engine, slug: str) -> None:
-    """Raises BadSlug before a stream gets the name."""
-    with begin(engine) as connection:
-        add(connection, slug)
-        connection.rollback()
+def wanted_streams(retention: RetentionSettings, slug: str) -> list[WantedStream]:
+    """The customer's two streams."""
+    return [
+        WantedStream(
+            name=raw(slug),
+            max_bytes=retention.raw_bytes,
+            max_age_s=retention.raw_age_s,
+            segment_bytes=retention.raw_segment_bytes,
+        ),
+        WantedStream(
+            name=processed(slug),
+            max_bytes=retention.processed_bytes,
+            max_age_s=retention.processed_age_s,
+            segment_bytes=retention.processed_segment_bytes,
+        ),
+    ]
 
 
-def _declare(broker: Broker, retention: RetentionSettings, slug: str) -> None:
-    broker.declare(
-        raw(slug),
-        max_bytes=retention.raw_bytes,
-        max_age_s=retention.raw_age_s,
-        segment_bytes=retention.raw_segment_bytes,
-    )
-    broker.declare(
-        processed(slug),
-        max_bytes=retention.processed_bytes,
-        max_age_s=retention.processed_age_s,
-        segment_bytes=retention.processed_segment_bytes,
-    )
-
-
-def _insert(connection: Connection, slug: str, key_file: KeyFile | None) -> NewCustomer:
+def _insert(connection: Connection, slug: str, key_file: KeyHolder | None) -> NewCustomer:
     customer = add(connection, slug)
     db.customers.pipeline_versions.put(connection, customer.id, DEFAULT)
     key = keys.issue(connection, customer.id)
@@ -89,7 +97,7 @@ def _insert(connection: Connection, slug: str, key_file: KeyFile | None) -> NewC
     return NewCustomer(customer=customer, key=None if key_file else key, new=True)
 
 
-def _complete(connection: Connection, customer: Customer, key_file: KeyFile | None) -> NewCustomer:
+def _complete(connection: Connection, customer: Customer, key_file: KeyHolder | None) -> NewCustomer:
     held = key_file.read() if key_file is not None else None
     if key_file is not None and not _is_of(connection, customer, held):
         key_file.write(keys.rotate(connection, customer.id))
