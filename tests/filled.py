@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
+import db.customers.notes
 import db.customers.routes
 import db.customers.rows
 from db.clock import today
@@ -88,6 +89,7 @@ def fill(home: Home, slug: str, secret: str) -> Filled:
         )
         for queue in (f"{customer.slug}-left", None):
             db.customers.routes.route(conn, customer, "decode", queue)
+        db.customers.notes.add(conn, customer, "resume", who=secret, why=secret)
         quota_use.write(conn, "probe", today(conn), {customer.id: 1})
         drop = {"step": "drop", "rule": secret, "where": {"service": ["x"]}}
         steps = {"steps": [drop, {"step": "compose"}, {"step": "rollup"}]}

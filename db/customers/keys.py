@@ -1,16 +1,27 @@
 """Agents' keys: 256 random bits, so a plain SHA-256 of one is enough to keep; the key itself is not kept."""
 
 import secrets
+from dataclasses import dataclass
 from hashlib import sha256
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from db.clock import now_us
-from db.customers.rows import Customer, customer
+from db.customers.rows import DELETING, Customer, customer
 from db.errors import Refusal, TooManyKeys
 from db.tables import customer_keys, customers
 
 MAX_LIVE = 2
+ID_DIGITS = 12
+"""Of a key's digest, in hexadecimal digits: they name the key and give nothing of it away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveKey:
+    """A key that agents can use: `id` are the first digits of its SHA-256. `created_at`: µs since 1970."""
+
+    id: str
+    created_at: int
 
 
 def digest(key: str) -> bytes:
@@ -37,6 +48,25 @@ def rotate(conn: Connection, customer_id: int) -> str:
     return _issue(conn, customer_id, slug)
 
 
+def live(conn: Connection, customer_id: int) -> list[LiveKey]:
+    """The customer's keys that are not revoked, oldest first."""
+    query = select(customer_keys.c.digest, customer_keys.c.created_at).where(*_live_of(customer_id))
+    rows = conn.execute(query.order_by(customer_keys.c.id))
+    return [LiveKey(id=bytes(row.digest).hex()[:ID_DIGITS], created_at=row.created_at) for row in rows]
+
+
+def revoke(conn: Connection, customer_id: int, key_id: str) -> int | None:
+    """End the live key of this id; returns how many are left, None when there is no such key."""
+    _locked_slug(conn, customer_id)
+    query = select(customer_keys.c.id, customer_keys.c.digest).where(*_live_of(customer_id))
+    found = {bytes(row.digest).hex()[:ID_DIGITS]: row.id for row in conn.execute(query)}
+    if key_id not in found:
+        return None
+    ended = update(customer_keys).where(customer_keys.c.id == found[key_id])
+    conn.execute(ended.values(revoked_at=now_us(conn)))
+    return len(found) - 1
+
+
 def find(conn: Connection, key_digest: bytes) -> Customer | None:
     """Whose live key has this digest."""
     query = (
@@ -50,18 +80,23 @@ def find(conn: Connection, key_digest: bytes) -> Customer | None:
 
 def _locked_slug(conn: Connection, customer_id: int) -> str:
     # The lock makes two operators who issue at once count each other's keys.
-    query = select(customers.c.slug).where(customers.c.id == customer_id).with_for_update()
-    slug: str | None = conn.execute(query).scalar_one_or_none()
-    if slug is None:
+    query = select(customers.c.slug, customers.c.state).where(customers.c.id == customer_id)
+    found = conn.execute(query.with_for_update()).one_or_none()
+    if found is None:
         raise Refusal(f"there is no customer {customer_id}")
+    if found.state == DELETING:
+        raise Refusal(f"customer {found.slug} is being deleted; see `flask customers delete`")
+    slug: str = found.slug
     return slug
 
 
 def _live(conn: Connection, customer_id: int) -> list[int]:
-    query = select(customer_keys.c.id).where(
-        customer_keys.c.customer_id == customer_id, customer_keys.c.revoked_at.is_(None)
-    )
+    query = select(customer_keys.c.id).where(*_live_of(customer_id))
     return list(conn.execute(query.order_by(customer_keys.c.id)).scalars())
+
+
+def _live_of(customer_id: int) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return customer_keys.c.customer_id == customer_id, customer_keys.c.revoked_at.is_(None)
 
 
 def _issue(conn: Connection, customer_id: int, slug: str) -> str:

@@ -11,7 +11,7 @@ from db.clock import now_us
 from db.errors import BadSlug, Refusal, SlugTaken
 from db.tables import customers, deposits, dispatch, folded
 
-CustomerState = Literal["active", "paused", "dropping", "blocked"]
+CustomerState = Literal["active", "paused", "dropping", "blocked", "deleting"]
 Stage = Literal["decode", "process", "deposit"]
 Limit = Literal[
     "bytes_per_second",
@@ -22,6 +22,8 @@ Limit = Literal[
     "quarantine_daily_bytes",
 ]
 
+DELETING: CustomerState = "deleting"
+"""From the beginning of a deletion to its end: nothing of the customer is served or changed any more."""
 # Ten years: agents may send events as old as they like, so what is kept shorter is the operator's choice.
 DEFAULT_RETENTION_DAYS = 3650
 MOST = 10**15
@@ -42,7 +44,8 @@ class Customer:
     Bytes are those of bodies as sent; `daily_bytes` are those accepted from midnight to midnight UTC.
     `pipeline_version` 0 means that no pipeline was put yet. `routes` maps a stage to another queue. The
     breaker is open while `breaker_reason` is not None (`db.ledger.breaker`). `rings_asked` counts how often
-    somebody asked that its open windows be rung again (`db.customers.routes`).
+    somebody asked that its open windows be rung again (`db.customers.routes`). `retention_days` are those of
+    its results; the other days are None where it has those of the settings (`db.customers.own_retention`).
     """
 
     id: int
@@ -63,6 +66,8 @@ class Customer:
     failures_accepted_upto: int | None = None
     quarantine_daily_bytes: int | None = None
     rings_asked: int = 0
+    quarantine_days: int | None = None
+    remember_days: int | None = None
 
     @property
     def shown_state(self) -> str:
@@ -96,7 +101,7 @@ def add(
             state="active",
             events_per_second=_limit(events_per_second),
             bytes_per_second=_limit(bytes_per_second),
-            retention_days=_days(retention_days),
+            retention_days=checked_days(retention_days),
             routes=_routes(slug, routes or {}),
             created_at=now,
             updated_at=now,
@@ -130,18 +135,26 @@ def everyone(conn: Connection) -> list[Customer]:
     return [customer(row) for row in conn.execute(query)]
 
 
+def present(conn: Connection) -> list[Customer]:
+    """All customers by slug, but those that are being deleted."""
+    return [one for one in everyone(conn) if one.state != DELETING]
+
+
 def served(conn: Connection) -> list[Customer]:
-    """Those whose breaker is closed. A dispatcher gives the others up; whoever takes such a customer when its
-    breaker is closed finds the windows that are owed, and rings them.
+    """Those present whose breaker is closed. A dispatcher gives the others up; whoever takes such a customer
+    when its breaker is closed finds the windows that are owed, and rings them.
     """
-    return [one for one in everyone(conn) if one.breaker_reason is None]
+    return [one for one in present(conn) if one.breaker_reason is None]
 
 
 def set_state(conn: Connection, customer_id: int, state: CustomerState) -> None:
-    """Raises Refusal for another word than the four states, or no such customer."""
-    if state not in get_args(CustomerState):
-        raise Refusal(f"{state!r} is no state; use one of {', '.join(get_args(CustomerState))}")
-    _set(conn, customer_id, state=state)
+    """Raises Refusal for another word than the states that can be set, or no such customer. What is being
+    deleted is set by `db.customers.deletion`, for good.
+    """
+    settable = [one for one in get_args(CustomerState) if one != DELETING]
+    if state not in settable:
+        raise Refusal(f"{state!r} is no state that can be set; use one of {', '.join(settable)}")
+    change(conn, customer_id, state=state)
 
 
 def set_limits(conn: Connection, customer_id: int, limits: Mapping[Limit, int | None]) -> None:
@@ -151,12 +164,12 @@ def set_limits(conn: Connection, customer_id: int, limits: Mapping[Limit, int | 
     for name in limits:
         if name not in get_args(Limit):
             raise Refusal(f"{name!r} is no limit; there are {', '.join(get_args(Limit))}")
-    _set(conn, customer_id, **{name: _limit(value) for name, value in limits.items()})
+    change(conn, customer_id, **{name: _limit(value) for name, value in limits.items()})
 
 
 def set_retention(conn: Connection, customer_id: int, days: int) -> None:
-    """Raises Refusal for less than a day."""
-    _set(conn, customer_id, retention_days=_days(days))
+    """Of results. Raises Refusal for less than a day."""
+    change(conn, customer_id, retention_days=checked_days(days))
 
 
 def set_route(conn: Connection, customer_id: int, stage: Stage, queue: str | None) -> str | None:
@@ -171,7 +184,7 @@ def set_route(conn: Connection, customer_id: int, stage: Stage, queue: str | Non
     before = routes.pop(stage, None)
     if queue is not None:
         routes[stage] = queue
-    _set(conn, customer_id, routes=_routes(row.slug, routes))
+    change(conn, customer_id, routes=_routes(row.slug, routes))
     return before
 
 
@@ -181,9 +194,14 @@ def customer(row: Row[Any]) -> Customer:
     return Customer(**{name: values[name] for name in Customer.__slots__})
 
 
-def _set(conn: Connection, customer_id: int, **values: object) -> None:
-    change: Update = update(customers).where(customers.c.id == customer_id)
-    if conn.execute(change.values(updated_at=now_us(conn), **values)).rowcount != 1:
+def change(conn: Connection, customer_id: int, **values: object) -> None:
+    """Write these columns. Raises Refusal for no such customer, or one that is being deleted."""
+    mine: Update = update(customers).where(customers.c.id == customer_id)
+    changed = mine.where(customers.c.state != DELETING).values(updated_at=now_us(conn), **values)
+    if conn.execute(changed).rowcount != 1:
+        there = by_id(conn, customer_id)
+        if there is not None:
+            raise Refusal(f"customer {there.slug} is being deleted; see `flask customers delete`")
         raise Refusal(f"there is no customer {customer_id}")
 
 
@@ -193,7 +211,8 @@ def _limit(value: int | None) -> int | None:
     return value
 
 
-def _days(value: int) -> int:
+def checked_days(value: int) -> int:
+    """Raises Refusal for less than a day, or more than a hundred years."""
     if not 1 <= value <= 36_500:
         raise Refusal("retention is 1 to 36,500 days")
     return value

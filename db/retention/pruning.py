@@ -23,7 +23,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from db.clock import DAY_US
-from db.customers.rows import Customer, everyone
+from db.customers import own_retention
+from db.customers.rows import Customer, present
 from db.engine import begin, look, read
 from db.errors import DatabaseUnavailable, Lost
 from db.quarantine import budget
@@ -82,7 +83,7 @@ def prune(
     so.
     """
     with read(engine) as conn:
-        customers = everyone(conn)
+        customers = present(conn)
     isolated = _IsolatedWork(engine=engine)
     isolated.do("partitions ahead", "", lambda: partitions.make_ahead(engine))
     # First, since a dropped partition need not be deleted row by row.
@@ -239,7 +240,8 @@ def _prune_customer(
 ) -> tuple[int, int, int, int]:
     """Rows of batches, windows, results and quarantine that are gone."""
     of, kept_from = customer.id, _kept_from(customer, now_us)
-    quarantined_from = now_us - settings.quarantine_days * DAY_US
+    kept_days = own_retention.days(customer, settings)
+    quarantined_from = now_us - kept_days["quarantine"] * DAY_US
     windows_from = now_us - settings.windows_days * DAY_US
 
     def in_slices(what: str, some: Callable[[Connection], int]) -> int:
@@ -259,7 +261,7 @@ def _prune_customer(
         with begin(engine) as conn:
             fold(conn, of)
             budget.forget(conn, of, quarantined_from)
-            return remembered_from(conn, of, now_us, settings.remember_days)
+            return remembered_from(conn, of, now_us, kept_days["ids"])
 
     batches_from = isolated.do("ledger", customer.slug, fold_and_look)
     gone = [0, 0, 0]

@@ -106,8 +106,9 @@ def test_no_row_is_visible_before_its_streams_exist(home: Home, slug: str) -> No
 )
 def test_a_state_is_set_by_its_command(home: Home, slug: str, command: str, state: str) -> None:
     flask(home, "customers", "add", slug)
+    words = ("--by", "me", "--why", "so", *(["--yes"] if command == "drop" else []))
     for _ in range(2):
-        assert flask(home, "customers", command, slug).exit_code == Exit.OK
+        assert flask(home, "customers", command, slug, *words).exit_code == Exit.OK
         assert flask_json(home, "customers", "show", slug)["state"] == state
 
 
@@ -150,7 +151,10 @@ def test_a_pipeline_is_checked_before_it_is_set(home: Home, slug: str, tmp_path:
 @pytest.mark.parametrize(
     "command",
     [
-        *(["customers", name] for name in ("show", "pause", "resume", "drop", "block", "rotate-key")),
+        *(["customers", name] for name in ("show", "pause", "resume", "block", "rotate-key")),
+        *(["customers", name] for name in ("keys", "history", "retention")),
+        ["customers", "drop", "--by", "me", "--why", "so"],
+        ["customers", "revoke-key", "{slug}", "0123456789ab"],
         ["customers", "route", "{slug}", "decode", "x"],
         *(["pipeline", "show"], ["books", "--customer"], ["lag", "--customer"], ["verify"]),
         ["receipt", "{slug}", "one"],

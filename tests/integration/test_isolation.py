@@ -14,6 +14,7 @@ from typing import Any
 import click
 import pytest
 
+from db.customers.keys import ID_DIGITS, digest
 from db.tables import metadata
 from streams import processed, raw
 from tests.commands import flask
@@ -55,9 +56,10 @@ def test_every_table_says_whose_its_rows_are(home: Home, theirs: Filled) -> None
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """Words of a command after its name; {me}, {other}, {batch}, {row} and {folder} are filled in.
+    """Words of a command after its name; {me}, {own_key}, {other}, {batch}, {row}, {key} and {folder} are
+    filled in.
 
-    `batch` and `row` are the other customer's.
+    `batch`, `row` and `key` are the other customer's.
     """
 
     words: str
@@ -82,10 +84,24 @@ ABOUT_A_CUSTOMER = {
         change("{me} --exist-ok --key-file {folder}/key-of-other"),
     ],
     "customers block": [change("{me}")],
-    "customers drop": [change("{me}")],
+    "customers drop": [
+        Attempt(words="{me} --by me --why so", code=Exit.REFUSED),
+        change("{me} --by me --why so --yes"),
+    ],
+    "customers history": [Attempt(words="{me}"), Attempt(words="{me} --json")],
+    "customers keys": [Attempt(words="{me}"), Attempt(words="{me} --json")],
     "customers limit": [change("{me} --batches-per-second 7 --daily-bytes none")],
     "customers pause": [change("{me}")],
     "customers resume": [change("{me}")],
+    "customers retention": [
+        Attempt(words="{me}"),
+        Attempt(words="{me} --ids 1", code=Exit.REFUSED),
+        change("{me} --results 30 --quarantine 40"),
+    ],
+    "customers revoke-key": [
+        Attempt(words="{me} {key}", code=Exit.NOT_FOUND),
+        change("{me} {own_key} --yes"),
+    ],
     "customers rotate-key": [change("{me}"), change("{me}"), change("{me} --key-file {folder}/key")],
     "customers route": [
         Attempt(words="{me} decode customer-{other}", code=Exit.REFUSED),
@@ -145,6 +161,8 @@ def test_a_command_about_one_customer_leaves_the_others_alone(
         "other": theirs.customer.slug,
         "batch": theirs.batch_id,
         "row": theirs.quarantine_ids[0],
+        "key": digest(theirs.key).hex()[:ID_DIGITS],
+        "own_key": digest(mine.key).hex()[:ID_DIGITS],
         "folder": tmp_path,
     }
     before = everything(home, theirs.customer)

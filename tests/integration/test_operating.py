@@ -46,7 +46,7 @@ def test_a_dropping_customers_batches_end_in_the_count_of_the_discarded(
     key = whole.add_customer(slug)
     accepted(whole, key)
     until(lambda: settled(whole, slug), "balanced books")
-    whole.flask("customers", "drop", slug)
+    whole.flask("customers", "drop", slug, "--by", "test", "--why", "test", "--yes")
 
     def discarded() -> int:
         accepted(whole, key)

@@ -1,7 +1,6 @@
 """`flask quarantine replay|export|discard`: what is done about rows that were not taken, and who did it."""
 
 import dataclasses
-import getpass
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from webapp.receiving import accept
 from webapp.terminal import command_context
 from webapp.terminal.dates import Time
 from webapp.terminal.exits import Command, Ended, Exit
+from webapp.terminal.who import by_default, by_required, confirmed, why_optional, why_required, yes_option
 
 ENCODINGS = {"identity": ""} | {name: name for name in accept.ENCODINGS.values() if name}
 """What --encoding says to the envelope's word."""
@@ -82,23 +82,6 @@ def _choosing(command: Callable[..., None]) -> Callable[..., None]:
     ):
         chosen = option(chosen)
     return chosen
-
-
-def _words(context: click.Context, param: click.Parameter, value: str) -> str:
-    if not value.strip():
-        raise click.BadParameter("say something", context, param)
-    return value
-
-
-def _os_user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name
-        return "unknown"
-
-
-by_default = click.option("--by", default=_os_user, callback=_words, help="Who does it; else the OS user.")
-why_optional = click.option("--why", default="", help="Kept in the note.")
 
 
 @click.command("replay", cls=Command)
@@ -163,16 +146,16 @@ def export(chosen: Chosen, by: str, why: str, folder: Path) -> None:
 
 @click.command("discard", cls=Command)
 @_choosing
-@click.option("--by", required=True, callback=_words, help="Who does it.")
-@click.option("--why", required=True, callback=_words, help="Kept in the note.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@by_required
+@why_required
+@yes_option
 @with_appcontext
 def discard(chosen: Chosen, by: str, why: str, yes: bool) -> None:
     """Delete the bytes of rows for good; the rows stay for the books, with a note of who and why."""
     chosen.need_rows()
     customer, selection, there = chosen.rows("kept")
     question = f"Delete {there.size:,} bytes in {there.rows:,} rows of {customer.slug} for good?"
-    if there.rows and not yes and not _confirmed(question):
+    if there.rows and not yes and not confirmed(question):
         raise Ended(Exit.REFUSED, "nothing was discarded")
     engine = command_context.parts().engine
     with _bar(there.rows, "discarded") as progress:
@@ -189,13 +172,6 @@ def _already(row: Quarantined, wanted: tuple[RowState, ...]) -> None:
     else:
         remedy = ": complete that with `flask quarantine replay`" if row.state == "replaying" else ""
         raise Ended(Exit.REFUSED, f"row {row.id} is {row.state}{remedy}")
-
-
-def _confirmed(question: str) -> bool:
-    try:
-        return click.confirm(question, err=True)
-    except click.Abort:  # nobody is there to answer
-        return False
 
 
 @contextmanager

@@ -6,14 +6,17 @@ import json
 import click
 from flask.cli import with_appcontext
 
+import db.customers.notes
 import db.customers.quota_use
 import db.customers.rows
 import db.quarantine.budget
 from db.clock import today
 from db.customers.rows import Customer
 from db.engine import read
+from webapp.commands.customers.history import note_document
 from webapp.commands.customers.options import json_option
-from webapp.terminal import command_context
+from webapp.terminal import command_context, documents
+from webapp.terminal.dates import iso
 from webapp.terminal.exits import Command
 from webapp.terminal.tables import show as show_table
 
@@ -37,19 +40,24 @@ def list_all(as_json: bool) -> None:
 @json_option
 @with_appcontext
 def show(slug: str, as_json: bool) -> None:
-    """One customer's state, limits, pipeline and routes, and its breaker."""
+    """One customer's state, limits, pipeline and routes, its breaker, and what was done last about it."""
     customer = command_context.customer(slug)
     with read(command_context.parts().engine) as connection:
         used = db.customers.quota_use.total(connection, customer.id, today(connection))
         quarantined = db.quarantine.budget.spent(connection, customer.id, day=today(connection))
+        note = db.customers.notes.last(connection, customer)
     document = _document(customer) | {
         "bytes_today": used,
         "quarantine_bytes_today": quarantined.bytes,
         "quarantine_withheld_today": quarantined.withheld,
+        "last_note": None if note is None else note_document(note),
     }
     if as_json:
-        click.echo(json.dumps(document))
+        documents.echo(document)
         return
+    if note is not None:
+        why = f": {note.why}" if note.why else ""
+        document["last_note"] = f"{note.act} by {note.who}, {iso(note.noted_at)}{why}"
     for name, value in document.items():
         click.echo(f"{name.replace('_', ' '):<20} {'-' if value in (None, {}) else value}")
 

@@ -3,31 +3,58 @@
 import click
 from flask.cli import with_appcontext
 
+import db.customers.notes
 import db.customers.rows
 import db.ledger.breaker
+from db.customers.notes import CustomerAct
 from db.customers.rows import Customer, CustomerState
 from db.engine import begin
 from webapp.accounting.books import stream_ends
 from webapp.terminal import command_context
-from webapp.terminal.exits import Command
+from webapp.terminal.exits import Command, Ended, Exit
+from webapp.terminal.who import by_default, by_required, confirmed, why_optional, why_required, yes_option
 
 
-def _state_command(name: str, state: CustomerState, help_text: str) -> click.Command:
-    @click.command(name, cls=Command, help=help_text)
-    @click.argument("slug")
-    @with_appcontext
-    def change(slug: str) -> None:
-        customer = command_context.customer(slug)
-        with begin(command_context.parts().engine) as connection:
-            db.customers.rows.set_state(connection, customer.id, state)
-        click.echo(f"customer {slug} is {state}, everywhere within 10 s", err=True)
-
-    return change
+def _set_state(customer: Customer, act: CustomerAct, state: CustomerState, by: str, why: str) -> None:
+    with begin(command_context.parts().engine) as connection:
+        db.customers.rows.set_state(connection, customer.id, state)
+        db.customers.notes.add(connection, customer, act, who=by, why=why, detail={"was": customer.state})
+    click.echo(f"customer {customer.slug} is {state}, everywhere within 10 s", err=True)
 
 
-pause = _state_command("pause", "paused", "Accept and keep its batches, but do not dispatch them.")
-drop = _state_command("drop", "dropping", "Answer its batches as accepted, count them, discard them.")
-block = _state_command("block", "blocked", "Refuse its batches with 403.")
+@click.command("pause", cls=Command)
+@click.argument("slug")
+@by_default
+@why_optional
+@with_appcontext
+def pause(slug: str, by: str, why: str) -> None:
+    """Accept and keep its batches, but do not dispatch them."""
+    _set_state(command_context.customer(slug), "pause", "paused", by, why)
+
+
+@click.command("block", cls=Command)
+@click.argument("slug")
+@by_default
+@why_optional
+@with_appcontext
+def block(slug: str, by: str, why: str) -> None:
+    """Refuse its batches with 403."""
+    _set_state(command_context.customer(slug), "block", "blocked", by, why)
+
+
+@click.command("drop", cls=Command)
+@click.argument("slug")
+@by_required
+@why_required
+@yes_option
+@with_appcontext
+def drop(slug: str, by: str, why: str, yes: bool) -> None:
+    """Answer its batches as accepted, count them, and discard them. Asks first."""
+    customer = command_context.customer(slug)
+    question = f"Discard all batches that agents of {slug} send from now on?"
+    if not yes and not confirmed(question):
+        raise Ended(Exit.REFUSED, f"nothing was changed: customer {slug} is {customer.state}")
+    _set_state(customer, "drop", "dropping", by, why)
 
 
 @click.command("resume", cls=Command)
@@ -37,14 +64,18 @@ block = _state_command("block", "blocked", "Refuse its batches with 403.")
     is_flag=True,
     help="Let what fails of the batches accepted so far go to quarantine; the breaker stays closed for them.",
 )
+@by_default
+@why_optional
 @with_appcontext
-def resume(slug: str, accept_failures: bool) -> None:
+def resume(slug: str, accept_failures: bool, by: str, why: str) -> None:
     """Back to normal, from whatever state; an open breaker is closed, and what is owed is decoded anew."""
     customer = command_context.customer(slug)
     upto = _last_offset(customer) if accept_failures else None
     with begin(command_context.parts().engine) as connection:
         db.customers.rows.set_state(connection, customer.id, "active")
         owed = db.ledger.breaker.reset(connection, customer.id, accept_upto=upto)
+        was = {"was": customer.shown_state, "accept_failures": accept_failures}
+        db.customers.notes.add(connection, customer, "resume", who=by, why=why, detail=was)
     closed = f"; its breaker is closed, windows decoded anew: {owed}" if customer.breaker_reason else ""
     click.echo(f"customer {slug} is active, everywhere within 10 s{closed}", err=True)
 

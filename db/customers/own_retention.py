@@ -1,0 +1,67 @@
+"""How long a customer's results, its quarantine and its batch ids are kept."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from sqlalchemy import Connection
+
+from db.customers.rows import DEFAULT_RETENTION_DAYS, Customer, change, checked_days
+from db.errors import Refusal
+from db.settings import DatabaseSettings
+
+Kept = Literal["results", "quarantine", "ids"]
+
+MOST_IDS_DAYS = 365
+MOST_QUARANTINE_DAYS = 3650
+
+
+def days(customer: Customer, settings: DatabaseSettings) -> dict[Kept, int]:
+    """How many days each is kept: the customer's own number, or that of the settings."""
+    return {
+        "results": customer.retention_days,
+        "quarantine": customer.quarantine_days or settings.quarantine_days,
+        "ids": customer.remember_days or settings.remember_days,
+    }
+
+
+def set_days(
+    conn: Connection, customer: Customer, settings: DatabaseSettings, changes: Mapping[Kept, int | None]
+) -> dict[Kept, int]:
+    """Change those that are given, None to the default; returns how many days each is kept from now on.
+
+    Raises Refusal for what would break a promise: batch ids that are forgotten earlier than all agents are
+    told, or quarantined rows that go before their batch's id.
+    """
+    columns: dict[str, Any] = {}
+    for name, value in changes.items():
+        match name:
+            case "results":
+                columns["retention_days"] = checked_days(DEFAULT_RETENTION_DAYS if value is None else value)
+            case "quarantine":
+                columns["quarantine_days"] = _within(value, "quarantine", MOST_QUARANTINE_DAYS)
+            case "ids":
+                columns["remember_days"] = _within(value, "batch ids", MOST_IDS_DAYS)
+    quarantine = columns.get("quarantine_days", customer.quarantine_days) or settings.quarantine_days
+    ids = columns.get("remember_days", customer.remember_days) or settings.remember_days
+    if ids < settings.remember_days:
+        raise Refusal(
+            f"batch ids must be remembered for {settings.remember_days} days (SLUICE_DB_REMEMBER_DAYS), as"
+            f" agents are told: with {ids}, a batch that is sent again later than that would count twice"
+        )
+    if quarantine < ids:
+        raise Refusal(
+            f"quarantined rows must be kept for as long as batch ids are remembered ({ids} days): with"
+            f" {quarantine}, there would be no receipt for a batch whose id is still known"
+        )
+    change(conn, customer.id, **columns)
+    return {
+        "results": columns.get("retention_days", customer.retention_days),
+        "quarantine": quarantine,
+        "ids": ids,
+    }
+
+
+def _within(value: int | None, what: str, most: int) -> int | None:
+    if value is not None and not 1 <= value <= most:
+        raise Refusal(f"{what} are kept for 1 to {most:,} days")
+    return value
