@@ -2,10 +2,11 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event, exc
@@ -24,6 +25,8 @@ _SQLITE_TRANSIENT = frozenset({5, 6, 7, 8, 9, 10, 13, 14, 15})
 _SQLITE_CACHE_KIB = 16_384
 _RESTED_S = 0.5
 _UNDEFINED_TABLE = "42P01"
+# Who wants to know how long the transactions of an engine waited for a connection.
+_waited: WeakKeyDictionary[Engine, Callable[[float], None]] = WeakKeyDictionary()
 _REMEDY = "the database lacks a table: run `alembic upgrade head` on it first"
 
 
@@ -46,6 +49,26 @@ def connect(settings: DatabaseSettings, *, pooled: bool = True) -> Engine:
             raise DatabaseMisconfigured(f"DATABASE_URL names {other}; use sqlite:///path or postgresql://…")
 
 
+def watch(engine: Engine, waited: Callable[[float], None], lost: Callable[[], None]) -> None:
+    """Tell of each connection that a transaction got after so many seconds, and of each that was lost."""
+    _waited[engine] = waited
+
+    @event.listens_for(engine, "invalidate")
+    def invalidated(_driver: object, _record: ConnectionPoolEntry, _error: BaseException | None) -> None:
+        lost()
+
+
+def _connected(engine: Engine) -> Connection:
+    waited = _waited.get(engine)
+    if waited is None:
+        return engine.connect()
+    began_s = time.perf_counter()
+    try:
+        return engine.connect()
+    finally:
+        waited(time.perf_counter() - began_s)
+
+
 @contextmanager
 def begin(engine: Engine) -> Iterator[Connection]:
     """A write transaction, committed at the end of the block; on SQLite it takes the write lock at once.
@@ -53,7 +76,7 @@ def begin(engine: Engine) -> Iterator[Connection]:
     Raises DatabaseUnavailable for a database that is away, locked or too slow, DatabaseMisconfigured for
     missing tables.
     """
-    with _named(), engine.connect().execution_options(**{_WRITES: True}) as conn, conn.begin():
+    with _named(), _connected(engine).execution_options(**{_WRITES: True}) as conn, conn.begin():
         clock.keep(conn)
         yield conn
 
@@ -64,7 +87,7 @@ def read(engine: Engine, *, statement_s: float | None = None) -> Iterator[Connec
 
     A statement may take `statement_s` seconds in place of what the settings say.
     """
-    with _named(), engine.connect() as conn:
+    with _named(), _connected(engine) as conn:
         if conn.dialect.name == "postgresql":
             conn = conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with conn.begin():
@@ -79,7 +102,7 @@ def look(engine: Engine) -> Iterator[Connection]:
 
     Raises as `begin` does.
     """
-    with _named(), engine.connect() as conn:
+    with _named(), _connected(engine) as conn:
         if conn.dialect.name == "postgresql":
             conn = conn.execution_options(isolation_level="AUTOCOMMIT")
         with conn.begin():

@@ -2,7 +2,8 @@
 
 from operators.lines import Lines
 from operators.memory import Lane, Memory
+from operators.names import OTHER, LabelNames
 from operators.process import Listener
-from operators.values import share
+from operators.values import label_values, share
 
-__all__ = ["Lane", "Lines", "Listener", "Memory", "share"]
+__all__ = ["OTHER", "LabelNames", "Lane", "Lines", "Listener", "Memory", "label_values", "share"]

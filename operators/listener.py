@@ -5,6 +5,7 @@ the next: no slow reader keeps others from looking, and none touches the process
 """
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -91,8 +92,8 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if path == "/metrics":
             self._answer(200, CONTENT_TYPE_LATEST, exposition(self.server.memory))
-        elif path in ("/healthz", "/readyz") and self.server.origin:
-            self._answer(*self._asked(path))
+        elif path in ("/healthz", "/readyz"):
+            self._answer(*(self._asked(path) if self.server.origin else self._seen(path)))
         else:
             self._answer(404, "text/plain", b"/metrics, /healthz and /readyz are here\n")
 
@@ -106,6 +107,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
         self.wfile.write(body)
+
+    def _seen(self, path: str) -> tuple[int, str, bytes]:
+        """What the signs of life say of a process that has no address of its own."""
+        signs = self.server.memory.signs
+        good = signs.alive if path == "/healthz" else signs.ready
+        word = "alive" if path == "/healthz" else "ready"
+        said = {word: good, "beat_age_seconds": signs.age_s}
+        return 200 if good else 503, "application/json", json.dumps(said).encode()
 
     def _asked(self, path: str) -> tuple[int, str, bytes]:
         """What the agents' address says; 503 when it says nothing."""

@@ -12,7 +12,10 @@ import os
 import struct
 from collections.abc import Iterator
 
-_HEAD = struct.Struct("=qq")  # of the memory: lanes, bytes of each
+from operators.board import Board
+from operators.signs import Signs
+
+_HEAD = struct.Struct("=qqq")  # of the memory: lanes, bytes of each, bytes of the board's text
 _USED = struct.Struct("=q")  # of a lane: the bytes in use, this number's included
 _NAME = struct.Struct("=q")  # of an entry: bytes of its name, which is padded to 8
 _CELL = struct.Struct("=dd")  # and its number with the time that it was set at
@@ -74,10 +77,12 @@ class Lane:
 
 
 class Memory:
-    """So many lanes of `lane_bytes` each. Pages that nobody has written take no memory."""
+    """So many lanes of `lane_bytes` each, a board for a text, and the signs of life of the process that made
+    it. Pages that nobody has written take no memory.
+    """
 
-    def __init__(self, *, lanes: int, lane_bytes: int) -> None:
-        self._open(os.memfd_create("sluice-metrics"), lanes, _padded(lane_bytes))
+    def __init__(self, *, lanes: int, lane_bytes: int, board_bytes: int = 0) -> None:
+        self._open(os.memfd_create("sluice-metrics"), lanes, _padded(lane_bytes), _padded(board_bytes))
 
     @classmethod
     def of(cls, file: int) -> "Memory":
@@ -86,13 +91,17 @@ class Memory:
         memory._open(file, *_HEAD.unpack(os.pread(file, _HEAD.size, 0)))
         return memory
 
-    def _open(self, file: int, lanes: int, lane_bytes: int) -> None:
+    def _open(self, file: int, lanes: int, lane_bytes: int, board_bytes: int) -> None:
         self.file = file
-        size = _HEAD.size + lanes * lane_bytes
+        board = _HEAD.size + Signs.SIZE
+        self._first_lane = board + Board.size(board_bytes)
+        size = self._first_lane + lanes * lane_bytes
         os.ftruncate(file, size)
         self._page = memoryview(mmap.mmap(file, size))
-        self._page[: _HEAD.size] = _HEAD.pack(lanes, lane_bytes)
+        self._page[: _HEAD.size] = _HEAD.pack(lanes, lane_bytes, board_bytes)
         self._lanes, self._lane_bytes = lanes, lane_bytes
+        self.signs = Signs(self._page[_HEAD.size : board])
+        self.board = Board(self._page[board : self._first_lane])
 
     def take(self) -> Lane | None:
         """A lane that nobody writes to, until this process ends; None when there is none."""
@@ -110,7 +119,7 @@ class Memory:
             yield self._lane(number)
 
     def _lane(self, number: int) -> Lane:
-        begin = _HEAD.size + number * self._lane_bytes
+        begin = self._first_lane + number * self._lane_bytes
         return Lane(self._page[begin : begin + self._lane_bytes])
 
 

@@ -23,7 +23,7 @@ class Listener:
     """Serves `memory` at `bind` (host:port) in a process of its own, which ends with the one that started it.
 
     `origin`: the address (host:port, or a socket's path) whose /healthz and /readyz are given on, over TLS
-    when `tls`.
+    when `tls`. Without one they are answered by the signs of life in the memory.
 
     The socket is this process's, so the address can be reached from `start` on: whoever comes before the
     other process is there, at the start or after it was killed, waits for it.
@@ -62,6 +62,14 @@ class Listener:
             )
         except OSError as error:
             log.error("operators_listener_not_started", error=str(error))
+
+    @property
+    def address(self) -> str:
+        """Where it is, with the port that it has got for port 0; empty while the address is another's."""
+        if self._socket is None:
+            return ""
+        host, port = self._socket.getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def keep(self) -> None:
         """Start it again when it has ended. To be called when a child has ended; does nothing in forks."""

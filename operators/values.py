@@ -6,6 +6,7 @@ such a file's next page is killed (SIGBUS), and each process that dies leaves it
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
 
 import prometheus_client.values
@@ -15,8 +16,12 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from operators.memory import Lane, Memory
+from operators.names import OTHER
 
 Labels = tuple[tuple[str, str], ...]
+
+SHOWN_S = 86_400.0
+"""So long after it was last counted a customer's counter is shown: those of a deleted customer go."""
 
 
 def share(lane: Lane) -> None:
@@ -49,7 +54,7 @@ def share(lane: Lane) -> None:
             with lock:
                 self._value += amount
                 if self._cell is not None:
-                    lane.set(self._cell, self._value)
+                    lane.set(self._cell, self._value, time.time())
 
         def set(self, value: float, timestamp: float | None = None) -> None:
             with lock:
@@ -76,10 +81,10 @@ def label_values(lane: Lane, sample: str, label: str) -> list[str]:
 
 
 def exposition(memory: Memory) -> bytes:
-    """All processes' metrics in Prometheus' text format."""
+    """All processes' metrics in Prometheus' text format, and what is on the board."""
     registry = CollectorRegistry()
     registry.register(_Sum(memory))
-    return generate_latest(registry)
+    return generate_latest(registry) + memory.board.shown()
 
 
 class _Sum(Collector):
@@ -98,9 +103,11 @@ class _Sum(Collector):
                 if typ != "gauge":
                     found[key] = found.get(key, 0.0) + value
                 elif set_at_s > newest.get(key, 0.0):
-                    found[key], newest[key] = value, set_at_s
+                    found[key] = value
+                newest[key] = max(newest.get(key, 0.0), set_at_s)
+        old = {key for key, at_s in newest.items() if _is_old(key, at_s)}
         for family, metric in families.items():
-            rows = samples[family]
+            rows = {key: value for key, value in samples[family].items() if key not in old}
             for (sample, pairs), value in _buckets(rows) if metric.type == "histogram" else rows.items():
                 metric.add_sample(sample, dict(pairs), value)
             yield metric
@@ -122,6 +129,12 @@ def _buckets(rows: dict[tuple[str, Labels], float]) -> Iterator[tuple[tuple[str,
             below += counts[bound]
             yield (f"{family}_bucket", (*pairs, ("le", _shown(bound)))), below
         yield (f"{family}_count", pairs), below
+
+
+def _is_old(key: tuple[str, Labels], set_at_s: float) -> bool:
+    """Never a part of what is summed: a sum of fewer processes would be a counter that went back."""
+    of_customer = any(label == "customer" and value != OTHER for label, value in key[1])
+    return of_customer and 0.0 < set_at_s < time.time() - SHOWN_S
 
 
 def _shown(bound: float) -> str:

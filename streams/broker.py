@@ -46,8 +46,10 @@ class Broker:
     BrokerUnavailable when the broker is away or does not answer in time, and ForeignProcess after a fork.
     """
 
-    def __init__(self, settings: StreamSettings) -> None:
+    def __init__(self, settings: StreamSettings, *, reconnected: Callable[[], None] = lambda: None) -> None:
+        """`reconnected` is called, on the loop's thread, when a lost connection was made again."""
         self._settings = settings
+        self._reconnected = reconnected
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._closed = False
@@ -212,7 +214,7 @@ class Broker:
             with self._lock:
                 if self._closed:
                     raise BrokerUnavailable("the Broker is closed")
-                running = self._running = self._running or _Running(self._settings)
+                running = self._running = self._running or _Running(self._settings, self._reconnected)
         return running
 
     def _retrying(self, attempt: Callable[[], Awaitable[T]], deadline_s: float, what: str) -> T:
@@ -267,9 +269,9 @@ async def _create_all(
 class _Running:
     """What exists once the Broker is used: the thread and what lives in it."""
 
-    def __init__(self, settings: StreamSettings) -> None:
+    def __init__(self, settings: StreamSettings, reconnected: Callable[[], None]) -> None:
         self.thread = LoopThread()
-        self.pool = Pool(parse(settings.url), settings)
+        self.pool = Pool(parse(settings.url), settings, reconnected)
         self.publisher = Publisher(settings, self.pool, self.thread.loop)
         self.arrivals = ReadySet[Subscription]()
 

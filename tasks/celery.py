@@ -3,6 +3,7 @@
 from celery import Celery
 
 from tasks.worker import transport
+from tasks.worker.beating import Beating
 from tasks.worker.consumption import Answering
 from tasks.worker.shared_queues import SharedQueues
 
@@ -14,4 +15,4 @@ app = Celery(
     events="tasks.worker.monitoring:Events",
 )
 app.config_from_object("celeryconfig")
-app.steps["consumer"].update((SharedQueues, Answering))
+app.steps["consumer"].update((SharedQueues, Answering, Beating))

@@ -4,6 +4,7 @@ from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
+ADDRESS = r"^$|^(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):[0-9]{1,5}$"
 
 
 class TaskSettings(BaseSettings):
@@ -111,5 +112,23 @@ class TaskSettings(BaseSettings):
     )
     processor_limit_s: int = Field(
         60, gt=0, description="seconds of processor time after which a task's process is killed"
+    )
+    dispatcher_metrics_bind: str = Field(
+        "127.0.0.1:9465",
+        pattern=ADDRESS,
+        description="address and port of a dispatcher's /metrics, /healthz and /readyz; port 0 for a free "
+        "one, empty for none",
+    )
+    worker_metrics_bind: str = Field(
+        "127.0.0.1:9466",
+        pattern=ADDRESS,
+        description="the same of a worker; each worker of a host needs one of its own",
+    )
+    metric_customers: int = Field(
+        100,
+        gt=0,
+        le=10_000,
+        description="maximum customers with metrics of their own in dispatchers and workers; all others are "
+        "counted as `_other`",
     )
     task_time_limit_s: int = Field(300, gt=0, description="seconds after which a task's process is killed")

@@ -82,6 +82,8 @@ class Whole:
             | {
                 "SLUICE_HTTP_BIND": f"127.0.0.1:{self.port}",
                 "SLUICE_HTTP_METRICS_BIND": f"127.0.0.1:{self.operators_port}",
+                "SLUICE_TASK_DISPATCHER_METRICS_BIND": "",
+                "SLUICE_TASK_WORKER_METRICS_BIND": "",
             }
             | environment,
             stdout=log,

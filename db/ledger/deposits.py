@@ -88,6 +88,7 @@ class Owed(NamedTuple):
     token: int
     first_offset: int
     suspect: bool
+    first_accepted_at: int = 0  # µs, of its oldest batch
 
 
 def state(conn: Connection, customer_id: int, window_id: int) -> DepositState:
@@ -127,12 +128,11 @@ def advance(conn: Connection, customer_id: int, before: int, after: int) -> None
 
 def undeposited(conn: Connection, customer_id: int, window_ids: Sequence[int]) -> dict[int, Owed]:
     """Those of the windows that are still open."""
-    query = select(
-        windows.c.id, windows.c.token, windows.c.first_offset, windows.c.deliveries, windows.c.deaths
-    )
+    columns = ("id", "token", "first_offset", "deliveries", "deaths", "first_accepted_at")
+    query = select(*(windows.c[name] for name in columns))
     mine = query.where(IS_OPEN, windows.c.customer_id == customer_id, windows.c.id.in_(window_ids))
     return {
-        row.id: Owed(row.token, row.first_offset, row.deliveries > 0 or row.deaths > 0)
+        row.id: Owed(row.token, row.first_offset, row.deliveries > 0 or row.deaths > 0, row.first_accepted_at)
         for row in conn.execute(mine)
     }
 

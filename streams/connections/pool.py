@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -69,8 +70,11 @@ class ConnectionSlot:
 class Pool:
     """Lives on the loop's thread. All raise BrokerUnavailable, at once while a node is known to be away."""
 
-    def __init__(self, address: Address, settings: StreamSettings) -> None:
+    def __init__(
+        self, address: Address, settings: StreamSettings, reconnected: Callable[[], None] = lambda: None
+    ) -> None:
         self._address = address
+        self._reconnected = reconnected
         self._settings = settings
         # The node that is asked first is any one of the URL's: a crowd of processes spreads over a cluster.
         self._control = ConnectionSlot(random.choice(address.nodes), "control")  # noqa: S311 - spreads load
@@ -152,12 +156,15 @@ class Pool:
             loop = asyncio.get_running_loop()
             backoff = self._backoffs.setdefault(slot.node, Backoff(self._settings))
             backoff.check(loop.time())
+            lost = slot.connection is not None
             try:
                 slot.connection = await self._connect(slot)
             except BrokerUnavailable as error:
                 error.retry_after_s = backoff.failed(loop.time(), error)
                 raise
             backoff.failures = 0
+            if lost:
+                self._reconnected()
             return slot.connection
 
     async def _connect(self, slot: ConnectionSlot) -> StreamClient:

@@ -13,21 +13,27 @@ from tasks.dispatcher.leases import Leases
 from tasks.dispatcher.loop import Dispatcher
 from tasks.dispatcher.scheduling.queue_depth import Queues
 from tasks.logs import configure
+from tasks.measures.dispatching import shown
 from tasks.settings import TaskSettings
 
 
 def main() -> None:
     configure()
     settings = TaskSettings()
-    broker = Broker(StreamSettings())
+    leases = Leases(stale_s=settings.lease_stale_s)
+    measures = shown(settings, leases.holder)
+    reconnected = measures.connections.reconnected
+    broker = Broker(StreamSettings(), reconnected=reconnected("streams"))
     engine = db.engine.connect(DatabaseSettings())
+    db.engine.watch(engine, measures.connections.waited, reconnected("database"))
     dispatcher = Dispatcher(
         app=app,
         engine=engine,
         broker=broker,
         settings=settings,
-        leases=Leases(stale_s=settings.lease_stale_s),
+        leases=leases,
         queues=Queues(app),
+        measures=measures,
     )
 
     def stop(signum: int, frame: FrameType | None) -> None:
@@ -48,6 +54,7 @@ def main() -> None:
         housekeeper.stop()
         broker.close()
         engine.dispose()
+        measures.stop()
 
 
 if __name__ == "__main__":

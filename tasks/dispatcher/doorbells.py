@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from amqp.exceptions import ChannelError, MessageNacked
@@ -18,6 +18,7 @@ from db.customers.rows import Customer, own_queue
 from tasks.chains import ring
 from tasks.dispatcher.raw_streams.feed import Feed, LastRing
 from tasks.dispatcher.scheduling.queue_depth import Queues
+from tasks.measures.dispatching import DispatchMeasures
 from tasks.settings import TaskSettings
 
 log = structlog.get_logger("dispatcher")
@@ -33,6 +34,7 @@ class Doorbells:
     engine: Engine
     queues: Queues
     settings: TaskSettings
+    measures: DispatchMeasures = field(default_factory=DispatchMeasures)
 
     def found(self, window_ids: Iterable[int]) -> dict[int, LastRing]:
         """Windows that were in flight before, to be rung soon."""
@@ -48,6 +50,7 @@ class Doorbells:
                 raise
             # This customer's queue can't be used as it is: the others go on, this window is rung again later.
             detail = str(cause)[:200] or "the queue rejects messages"
+            self.measures.queue_refused(customer.slug)
             log.error("queue_refused", customer=customer.slug, detail=detail)
 
     def ring_stale(self, customer: Customer, feed: Feed) -> None:
@@ -78,6 +81,7 @@ class Doorbells:
             feed.in_flight[window_id] = LastRing(now, feed.in_flight[window_id].repeats + 1)
         with db.engine.begin(self.engine) as connection:
             db.ledger.windows.note_ring(connection, window_ids, now_us(connection))
+        self.measures.rung_again(feed.slug, len(window_ids))
         log.warning("windows_rung_again", customer=feed.slug, windows=len(window_ids), first=window_ids[0])
 
     def _stale_after_s(self, last_ring: LastRing) -> float:

@@ -32,6 +32,7 @@ from tasks.dispatcher.raw_streams.reconciling import Reconciler
 from tasks.dispatcher.recorder import SortedBatches, quarantine_rows, record, sort
 from tasks.dispatcher.scheduling.due_windows import DueWindows
 from tasks.dispatcher.scheduling.queue_depth import Queues
+from tasks.measures.dispatching import DispatchMeasures
 from tasks.settings import TaskSettings
 
 log = structlog.get_logger("dispatcher")
@@ -56,6 +57,7 @@ class Dispatcher:
     settings: TaskSettings
     leases: Leases
     queues: Queues
+    measures: DispatchMeasures = field(default_factory=DispatchMeasures)
     stopping: bool = False
     _customers: dict[int, Customer] = field(default_factory=dict)
     _fetches: Errands[tuple[SortedBatches, list[NewQuarantine]]] = field(default_factory=Errands)
@@ -71,7 +73,13 @@ class Dispatcher:
     def __post_init__(self) -> None:
         settings = self.settings
         self._due_windows = DueWindows(settings=settings)
-        self._doorbells = Doorbells(app=self.app, engine=self.engine, queues=self.queues, settings=settings)
+        self._doorbells = Doorbells(
+            app=self.app,
+            engine=self.engine,
+            queues=self.queues,
+            settings=settings,
+            measures=self.measures,
+        )
         reconciler = Reconciler(
             engine=self.engine, broker=self.broker, app=self.app, deadline_s=settings.read_deadline_s
         )
@@ -91,6 +99,7 @@ class Dispatcher:
                 continue  # nothing of the round was kept; the customers that are still ours go on
             except AWAY as error:
                 log.warning("dispatch_waited", reason=type(error).__name__, detail=str(error)[:200])
+                self.measures.waits(type(error).__name__)
                 self._forget()
                 time.sleep(RETRY_S)
         self._close()
@@ -101,7 +110,10 @@ class Dispatcher:
         if started >= self._next_tick_s:
             self._tick()
             self._next_tick_s = time.monotonic() + self.settings.tick_s
-        for subscription in self.broker.wait(self._wait_s()):
+        ticked_s = time.monotonic() - started
+        arrived = self.broker.wait(self._wait_s())
+        resumed = time.monotonic()
+        for subscription in arrived:
             if not self._following.collect(subscription):
                 self._next_tick_s = 0.0
         for feed in self._following.opened(self._customers, self.leases.held):
@@ -110,6 +122,7 @@ class Dispatcher:
         # In this order: what is fetched now is not recorded yet, and its batches would be due once more.
         due = self._sorted(list(self._due_windows.due(self._ready())))
         self._dispatch(self._fetched() + due)
+        self.measures.turned(ticked_s + time.monotonic() - resumed, len(self.leases.held))
         time.sleep(max(0.0, ROUND_S - (time.monotonic() - started)))
 
     def _tick(self) -> None:
@@ -218,6 +231,13 @@ class Dispatcher:
         feed, customer = each.feed, self._customers[each.feed.customer_id]
         if each.expired:
             log.error("batches_expired", customer=feed.slug, count=each.expired)
+        self.measures.recorded(
+            feed.slug,
+            batches=len(each.fresh),
+            size=sum(batch.size for batch in each.fresh),
+            duplicates=each.duplicates,
+            expired=each.expired,
+        )
         feed.recorded(len(each.batches), each.batches[-1].offset + 1)
         self._following.recorded(feed)
         if not each.fresh:

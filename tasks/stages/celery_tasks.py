@@ -24,6 +24,7 @@ import tasks.stages.deposit
 import tasks.stages.process
 from tasks.celery import app
 from tasks.logs import configure
+from tasks.measures.shown import stage_measures
 from tasks.stages.context import context
 from tasks.stages.deliveries import delivery
 from tasks.worker.failures import unforeseen_as_failed
@@ -54,6 +55,7 @@ def _close(**_: Any) -> None:
 @task_failure.connect
 def _say_which_window(sender: Any, exception: BaseException, **_: Any) -> None:
     """Celery's own line names its uuid only."""
+    stage_measures().failed(sender.name, type(exception).__name__)
     log.error("task_failed", task=sender.name, work=sender.request.argsrepr, error=type(exception).__name__)
 
 

@@ -1,7 +1,7 @@
 """What a worker's child process holds while it lives: one engine, one broker, made after the fork."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from celery import Celery, current_app
@@ -10,6 +10,8 @@ from sqlalchemy import Engine
 import db.engine
 from db.settings import DatabaseSettings
 from streams import Broker, StreamSettings
+from tasks.measures.shown import stage_measures
+from tasks.measures.stages import StageMeasures
 from tasks.settings import TaskSettings
 
 
@@ -21,6 +23,7 @@ class Context:
     broker: Broker
     settings: TaskSettings
     app: Celery
+    measures: StageMeasures = field(default_factory=StageMeasures)
 
     def close(self) -> None:
         self.broker.close()
@@ -29,12 +32,16 @@ class Context:
 
 @cache
 def _of_process(pid: int) -> Context:
-    settings = TaskSettings()
+    measures = stage_measures()
+    reconnected = measures.connections.reconnected
+    engine = db.engine.connect(DatabaseSettings())
+    db.engine.watch(engine, measures.connections.waited, reconnected("database"))
     return Context(
-        engine=db.engine.connect(DatabaseSettings()),
-        broker=Broker(StreamSettings()),
-        settings=settings,
+        engine=engine,
+        broker=Broker(StreamSettings(), reconnected=reconnected("streams")),
+        settings=TaskSettings(),
         app=current_app._get_current_object(),
+        measures=measures,
     )
 
 

@@ -41,6 +41,7 @@ def run(
         work = db.ledger.windows.work(connection, window_id)
     if work is None or not work.due:
         return None
+    context.measures.delivered(work.slug, delivery.kind)
     with suppress(LostRace), decided(context, work, delivery) as decision:
         match decision.action:
             case DeliveryAction.WORK:
@@ -54,7 +55,9 @@ def run(
 
 def _handed_on(context: Context, work: Work, hand_on: Callable[[Handover], Handed]) -> Handed | None:
     try:
-        return hand_on(decode(work, _messages(context, work), context.settings))
+        with context.measures.working(work.slug, "decode"):
+            handover = decode(work, _messages(context, work), context.settings)
+        return hand_on(handover)
     except WindowTooLarge:
         if split(context, work):
             return None

@@ -20,6 +20,7 @@ from db.errors import DatabaseUnavailable
 from db.ledger.bad_ends import BadEnds
 from db.ledger.windows import Window, Work
 from tasks.errors import Tripped
+from tasks.measures.stages import DeliveryKind
 from tasks.stages.context import Context
 from tasks.worker.failures import is_external
 from tasks.worker.requests import CAUSE, WORKER_DIED
@@ -37,6 +38,13 @@ class Delivery(NamedTuple):
     id: str
     redelivered: bool = False
     died_of: str | None = None
+
+    @property
+    def kind(self) -> DeliveryKind:
+        """As it is counted."""
+        if self.died_of is not None:
+            return "after_death"
+        return "redelivered" if self.redelivered else "first"
 
     @property
     def again(self) -> bool:

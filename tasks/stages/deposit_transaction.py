@@ -42,6 +42,11 @@ def book(context: Context, move: CursorMove, ready: Sequence[OwedResult]) -> Non
     Raises `LostRace` when the cursor is not at `move.before` any more, and `Tripped` when so much failed
     that the breaker has to open: nothing is written then.
     """
+    with context.measures.working(move.state.slug, "deposit"):
+        _book(context, move, ready)
+
+
+def _book(context: Context, move: CursorMove, ready: Sequence[OwedResult]) -> None:
     tables = [one.tables for one in ready]
     db.results.prepare(
         context.engine, [each["events"] for each in tables], [each["rollups"] for each in tables]
@@ -61,10 +66,24 @@ def book(context: Context, move: CursorMove, ready: Sequence[OwedResult]) -> Non
             [row for one in fresh for row in one.quarantined],
             daily_bytes=context.settings.quarantine_daily_bytes,
         )
-        db.ledger.deposits.mark(connection, [_deposited(one.header) for one in fresh], now_us(connection))
+        at_us = now_us(connection)
+        db.ledger.deposits.mark(connection, [_deposited(one.header) for one in fresh], at_us)
     # Dying here, before Celery's ack, rings once more: the window is found deposited and nothing happens.
+    _count(context, move.state.slug, fresh, at_us)
     if withheld:
+        context.measures.withheld(move.state.slug, len(withheld))
         log.warning("quarantine_bytes_withheld", customer=move.state.slug, rows=len(withheld))
+
+
+def _count(context: Context, slug: str, fresh: Sequence[OwedResult], at_us: int) -> None:
+    """In the metrics; a process that dies here has deposited what it has not counted."""
+    if fresh:
+        context.measures.deposited(
+            slug,
+            [one.header for one in fresh],
+            sum(table.nbytes for one in fresh for table in one.tables.values()),
+            [(at_us - one.first_accepted_at) / 1e6 for one in fresh if one.first_accepted_at],
+        )
 
 
 def open_breaker(context: Context, move: CursorMove, reason: str) -> None:
@@ -72,6 +91,7 @@ def open_breaker(context: Context, move: CursorMove, reason: str) -> None:
     with db.engine.begin(context.engine) as connection:
         opened = db.ledger.breaker.trip(connection, move.customer_id, reason, now_us(connection))
     if opened:
+        context.measures.breaker_opened(move.state.slug)
         log.error("breaker_opened", customer=move.state.slug, reason=reason)
 
 

@@ -51,8 +51,13 @@ def publish(context: Context, handed: Handover) -> bool:
     more; the deposit takes a window's results once. Raises `streams.errors.BrokerUnavailable` when the broker
     is away.
     """
-    results = process(handed)
     header = handed.header
+    with context.measures.working(header.customer, "process"):
+        return _published(context, handed)
+
+
+def _published(context: Context, handed: Handover) -> bool:
+    results, header = process(handed), handed.header
     if len(results) > context.settings.handover_bytes:
         work = _work(context, header)
         if work is None or split(context, work):

@@ -1,11 +1,11 @@
 """The worker's consumer, which comes back soon after the broker does."""
 
-from functools import partial
 from typing import Any
 
 from amqp.exceptions import ChannelError
 from celery.worker.consumer import Consumer
 
+from tasks.measures.shown import parent_measures
 from tasks.worker.refused_queues import RefusedQueues, named_in
 
 MOST_PAUSE_S = 2.0
@@ -24,6 +24,7 @@ class PromptConsumer(Consumer):  # type: ignore[misc]  # celery has no types
         """Leave a queue out that the broker refused when all were consumed anew: with it the others would be
         lost as well, since its refusal closes the channel that they share.
         """
+        parent_measures().connections.reconnected("queues")()
         if isinstance(exc, ChannelError):
             name = named_in(exc)
             if name is not None and name in self.app.amqp.queues.consume_from:
@@ -32,7 +33,17 @@ class PromptConsumer(Consumer):  # type: ignore[misc]  # celery has no types
         super().on_connection_error_after_connected(exc)
 
     def ensure_connected(self, conn: Any) -> Any:
-        conn.ensure_connection = partial(conn.ensure_connection, interval_max=MOST_PAUSE_S)
+        def ensure(errback: Any = None, *arguments: Any, **options: Any) -> Any:
+            def refused(*said: Any) -> None:
+                # The event loop does not turn meanwhile, and that is no reason to start the worker again.
+                parent_measures().own.turned(ready=False)
+                if errback is not None:
+                    errback(*said)
+
+            return first(refused, *arguments, interval_max=MOST_PAUSE_S, **options)
+
+        first = conn.ensure_connection
+        conn.ensure_connection = ensure
         return super().ensure_connected(conn)
 
     def connection_for_write(self, url: str | None = None, heartbeat: float | None = None) -> Any:

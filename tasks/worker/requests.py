@@ -16,6 +16,7 @@ from celery.worker import state
 from celery.worker.request import Request as CeleryRequest
 from kombu.exceptions import OperationalError
 
+from tasks.measures.shown import parent_measures
 from tasks.worker.failures import Failed
 
 log = structlog.get_logger("worker")
@@ -69,6 +70,7 @@ class StageRequest(CeleryRequest):  # type: ignore[misc]  # celery has no types
     def _sent_again(self, found: str) -> bool:
         """False when the broker can't be reached: then Celery gives the message back to it, unmarked."""
         deaths = 1 + int(self.request_dict.get(DEATHS) or 0)
+        parent_measures().deaths.labels(found.partition(":")[0]).inc()
         log.error("delivery_died", task=self.name, work=self.argsrepr, cause=found, deaths=deaths)
         if deaths >= MOST_DEATHS:
             return True
