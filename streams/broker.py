@@ -11,7 +11,7 @@ from typing import TypeVar
 from streams import declaring, doorbell_queues
 from streams.address import parse
 from streams.connections.loop_thread import LoopThread
-from streams.connections.pool import Pool
+from streams.connections.pool import Pool, StreamState, stream_state
 from streams.declaring import WantedStream
 from streams.errors import (
     BrokerMisconfigured,
@@ -108,6 +108,18 @@ class Broker:
         except StreamMissing:
             return False
         return True
+
+    def states(self, streams: Sequence[str], *, deadline_s: float) -> dict[str, StreamState]:
+        """Whether each of the streams is there and has a leader; a thousand are asked for at once."""
+        pool = self._run().pool
+        codes = self._retrying(lambda: pool.states(streams), deadline_s, "looking for streams")
+        return {name: stream_state(code) for name, code in codes.items()}
+
+    def release(self, *, deadline_s: float) -> str:
+        """The version of the node that answers, as it names it to a client of the stream protocol."""
+        pool = self._run().pool
+        control = self._retrying(pool.control, deadline_s, "connecting")
+        return str((control.server_properties or {}).get("version", "unknown"))
 
     def delete(self, stream: str) -> None:
         """Removes the stream and all that it holds; a stream that is not there is fine."""

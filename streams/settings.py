@@ -35,6 +35,13 @@ class StreamSettings(BaseSettings):
         description="AMQP URL of the same broker; for a cluster, the URLs of all nodes, separated "
         "by semicolons. Used to read the arguments of declared streams.",
     )
+    management_url: str | None = Field(
+        None,
+        validation_alias="MANAGEMENT_URL",
+        repr=False,
+        description="URL of the management plugin of the same broker, http[s]://user:password@host:15672; "
+        "`flask doctor` and Flower use it.",
+    )
     frame_max: int = Field(
         128 * MIB,
         ge=MIB,

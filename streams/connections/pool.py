@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -10,10 +10,25 @@ from rstream import schema
 
 from streams.address import Address, Node
 from streams.connections.client import StreamClient, as_unavailable, check
-from streams.errors import BrokerUnavailable, Leaderless
+from streams.errors import BrokerUnavailable, Leaderless, StreamMissing
 from streams.settings import StreamSettings
 
+_ASKED_AT_ONCE = 1_000
 Purpose = Literal["control", "publish", "read", "follow"]
+
+
+StreamState = Literal["led", "missing", "leaderless"]
+
+
+def stream_state(code: int) -> StreamState:
+    """What a response code of the stream protocol says of a stream."""
+    try:
+        check(code, "", "looking for")
+    except StreamMissing:
+        return "missing"
+    except BrokerUnavailable:
+        return "leaderless"
+    return "led"
 
 
 class Location(NamedTuple):
@@ -128,6 +143,21 @@ class Pool:
             raise Leaderless(stream)
         replicas = tuple(nodes[ref] for ref in found.replicas_refs if ref in nodes)
         return Location(leader, replicas or (leader,))
+
+    async def states(self, streams: Sequence[str]) -> dict[str, int]:
+        """The response codes of the streams, a thousand in a request: 1 for one that is there and is led."""
+        found: dict[str, int] = {}
+        for first in range(0, len(streams), _ASKED_AT_ONCE):
+            control = await self.control()
+            try:
+                request = schema.Metadata(
+                    control.correlation(), streams=list(streams[first : first + _ASKED_AT_ONCE])
+                )
+                answer = await control.sync_request(request, schema.MetadataResponse, raise_exception=False)
+            except Exception as error:
+                raise as_unavailable(error, "looking for streams") from error
+            found |= {one.name: one.response_code for one in answer.metadata}
+        return found
 
     async def ping(self) -> None:
         """Returns when the broker has answered a request."""

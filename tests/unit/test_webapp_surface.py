@@ -10,6 +10,7 @@ from flask import Flask
 from prometheus_client import REGISTRY
 
 from webapp import create_app, problems
+from webapp.doctor.checks import CHECKS
 from webapp.terminal.exits import Exit
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -83,3 +84,10 @@ def test_the_api_page_lists_exactly_the_metrics_there_are(app: Flask) -> None:
     )
     exported = {family.name for family in REGISTRY.collect() if family.name.startswith("sluice_http_")}
     assert described == exported
+
+
+def test_the_page_of_commands_lists_exactly_the_checks_of_the_doctor() -> None:
+    table = (
+        (DOCS / "commands.md").read_text().partition("| check | what is looked at |")[2].partition("\n\n")[0]
+    )
+    assert re.findall(r"^\| `(\w+)` \|", table, re.M) == [check.name for check in CHECKS]

@@ -5,6 +5,7 @@ from flask import Flask
 from webapp.commands import (
     books,
     customers,
+    doctor,
     lag,
     pipeline,
     quarantine,
@@ -20,5 +21,5 @@ def register(app: Flask) -> None:
     """Add every command to `flask`."""
     for group in (customers.group, pipeline.group, quarantine.group, queues.group):
         app.cli.add_command(group)
-    for module in (books, lag, receipt, ring, verify, watch):
+    for module in (books, doctor, lag, receipt, ring, verify, watch):
         app.cli.add_command(module.command)
