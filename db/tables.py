@@ -159,6 +159,16 @@ quarantine = Table(
     **NEVER_REUSED,
 )
 
+# Of windows deposited in a period of ten minutes, counted from 1970.
+costs = Table(
+    "costs",
+    metadata,
+    number("period", key=True),
+    customer(key=True),
+    *map(count, ("windows", "batches", "events", "bytes", "processor_us")),
+    **CLUSTERED,
+)
+
 # What came into quarantine on a day, and what was over the day's budget.
 quarantine_days = Table(
     "quarantine_days",

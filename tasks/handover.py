@@ -58,6 +58,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     spoilt: dict[str, int] = msgspec.field(
         default_factory=dict
     )  # fit batches of which most events are rejects
+    processor_us: Number = 0  # in which it was decoded and processed
 
     @property
     def refused(self) -> bool:

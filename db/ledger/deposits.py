@@ -83,12 +83,15 @@ class DepositedWindow:
 
 
 class Owed(NamedTuple):
-    """What a deposit has to know of an open window; `suspect` if deliveries of it ended badly."""
+    """What a deposit has to know of an open window; `suspect` if deliveries of it ended badly. `bytes` of its
+    batches' bodies as sent.
+    """
 
     token: int
     first_offset: int
     suspect: bool
     first_accepted_at: int = 0  # µs, of its oldest batch
+    bytes: int = 0
 
 
 def state(conn: Connection, customer_id: int, window_id: int) -> DepositState:
@@ -128,11 +131,17 @@ def advance(conn: Connection, customer_id: int, before: int, after: int) -> None
 
 def undeposited(conn: Connection, customer_id: int, window_ids: Sequence[int]) -> dict[int, Owed]:
     """Those of the windows that are still open."""
-    columns = ("id", "token", "first_offset", "deliveries", "deaths", "first_accepted_at")
+    columns = ("id", "token", "first_offset", "deliveries", "deaths", "first_accepted_at", "bytes")
     query = select(*(windows.c[name] for name in columns))
     mine = query.where(IS_OPEN, windows.c.customer_id == customer_id, windows.c.id.in_(window_ids))
     return {
-        row.id: Owed(row.token, row.first_offset, row.deliveries > 0 or row.deaths > 0, row.first_accepted_at)
+        row.id: Owed(
+            token=row.token,
+            first_offset=row.first_offset,
+            suspect=row.deliveries > 0 or row.deaths > 0,
+            first_accepted_at=row.first_accepted_at,
+            bytes=row.bytes,
+        )
         for row in conn.execute(mine)
     }
 

@@ -27,6 +27,7 @@ from db.customers import own_retention
 from db.customers.rows import Customer, present
 from db.engine import begin, look, read
 from db.errors import DatabaseUnavailable, Lost
+from db.ledger import costs
 from db.quarantine import budget
 from db.retention import partitions, retired_partitions
 from db.retention.folding import fold
@@ -89,6 +90,7 @@ def prune(
     # First, since a dropped partition need not be deleted row by row.
     oldest = min((_kept_from(one, now_us) for one in customers), default=None)
     dropped = isolated.do("old partitions", "", lambda: retired_partitions.drop(engine, oldest)) or 0
+    isolated.do("costs", "", lambda: _forget_costs(engine, now_us))
     left = [one for one in customers if one.slug > after]
     counts, reached = [], ""
     for at, one in enumerate(left):
@@ -221,6 +223,11 @@ def delete_results(conn: Connection, table: Table, customer_id: int, before: dat
     change = update(folded).where(folded.c.customer_id == customer_id)
     conn.execute(change.values({booked: booked + sum(gone)}))
     return len(gone)
+
+
+def _forget_costs(engine: Engine, now_us: int) -> int:
+    with begin(engine) as conn:
+        return costs.forget(conn, now_us)
 
 
 def _columns(table: Table) -> tuple[ColumnElement[datetime], ColumnElement[int]]:

@@ -18,6 +18,7 @@ from tasks.errors import NotWhatWasBooked, WindowTooLarge
 from tasks.events import EVENTS
 from tasks.handover import EXPIRED, Handover, Header, RejectRow, UnfitRow, pack
 from tasks.settings import TaskSettings
+from tasks.stages import processor_time
 from tasks.stages.breaker import spoilt_batches
 from tasks.stages.context import Context
 from tasks.stages.deliveries import Delivery, DeliveryAction, decided, grounds, suspect
@@ -54,10 +55,11 @@ def run(
 
 
 def _handed_on(context: Context, work: Work, hand_on: Callable[[Handover], Handed]) -> Handed | None:
+    began_us = processor_time.now_us()
     try:
         with context.measures.working(work.slug, "decode"):
             handover = decode(work, _messages(context, work), context.settings)
-        return hand_on(handover)
+        return hand_on(handover._replace(header=processor_time.charged(handover.header, began_us)))
     except WindowTooLarge:
         if split(context, work):
             return None

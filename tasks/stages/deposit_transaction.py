@@ -1,6 +1,6 @@
 """The deposit's transaction: results, quarantine, ledger and cursor, together or not at all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -9,14 +9,17 @@ from sqlalchemy import Connection
 
 import db.engine
 import db.ledger.breaker
+import db.ledger.costs
 import db.ledger.deposits
 import db.quarantine.rows
 import db.results
 from db.clock import now_us
-from db.ledger.deposits import DepositedWindow, DepositState
+from db.ledger.costs import Cost
+from db.ledger.deposits import DepositedWindow, DepositState, Owed
 from tasks.errors import Tripped
 from tasks.handover import Header
 from tasks.processors import merge_interactions, merge_rollups
+from tasks.stages import processor_time
 from tasks.stages.breaker import failures, tripped
 from tasks.stages.context import Context
 from tasks.stages.processed_results import OwedResult
@@ -47,6 +50,7 @@ def book(context: Context, move: CursorMove, ready: Sequence[OwedResult]) -> Non
 
 
 def _book(context: Context, move: CursorMove, ready: Sequence[OwedResult]) -> None:
+    began_us = processor_time.now_us()
     tables = [one.tables for one in ready]
     db.results.prepare(
         context.engine, [each["events"] for each in tables], [each["rollups"] for each in tables]
@@ -68,6 +72,9 @@ def _book(context: Context, move: CursorMove, ready: Sequence[OwedResult]) -> No
         )
         at_us = now_us(connection)
         db.ledger.deposits.mark(connection, [_deposited(one.header) for one in fresh], at_us)
+        if fresh:
+            own_us = processor_time.now_us() - began_us
+            db.ledger.costs.add(connection, of, at_us, _cost(fresh, owed, own_us))
     # Dying here, before Celery's ack, rings once more: the window is found deposited and nothing happens.
     _count(context, move.state.slug, fresh, at_us)
     if withheld:
@@ -128,6 +135,18 @@ def _placed(one: OwedResult) -> pa.Table:
     window_ids = pa.repeat(pa.scalar(one.header.window_id, pa.int64()), len(events))
     positions = pa.arange(0, len(events)).cast(pa.int32())
     return events.append_column("window_id", window_ids).append_column("position", positions)
+
+
+def _cost(ready: Sequence[OwedResult], owed: Mapping[int, Owed], own_us: int) -> Cost:
+    """Of these windows; `own_us` is what this deposit has taken."""
+    headers = [one.header for one in ready]
+    return Cost(
+        windows=len(headers),
+        batches=sum(header.batches for header in headers),
+        events=sum(header.decoded for header in headers),
+        bytes=sum(owed[header.window_id].bytes for header in headers),
+        processor_us=own_us + sum(header.processor_us for header in headers),
+    )
 
 
 def _deposited(header: Header) -> DepositedWindow:

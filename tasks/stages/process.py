@@ -13,6 +13,7 @@ from pipelines import Pipeline, parse
 from streams import encode_result, processed
 from tasks.handover import Handover, Header, pack, peek, read
 from tasks.processors import Processed, process as apply
+from tasks.stages import processor_time
 from tasks.stages.context import Context
 from tasks.stages.decode import TOO_LARGE, refuse
 from tasks.stages.deliveries import Delivery, DeliveryAction, decided, grounds
@@ -79,10 +80,11 @@ def _work(context: Context, header: Header) -> Work | None:
 
 def process(handed: Handover) -> bytes:
     """Apply the pipeline that is pinned in the window to its `events`; returns the results' hand-over."""
+    began_us = processor_time.now_us()
     pipeline: Pipeline = _pipeline(handed.header.pipeline)
     outcome: Processed = apply(handed.tables["events"], pipeline)
     header = msgspec.structs.replace(handed.header, kept=outcome.kept, dropped=outcome.dropped, pipeline="")
     return pack(
-        header,
+        processor_time.charged(header, began_us),
         {"interactions": outcome.interactions, "rollups": outcome.rollups, "events": outcome.events},
     )

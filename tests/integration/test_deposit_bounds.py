@@ -14,6 +14,8 @@ import db.quarantine.rows
 import tasks.stages.decode
 import tasks.stages.deposit
 import tasks.stages.process
+from db.accounting.costs import last_hour
+from db.clock import now_us
 from db.quarantine.rows import NewQuarantine
 from deploy.local.rabbitmq import RabbitNode
 from pipelines import DEFAULT
@@ -75,8 +77,11 @@ def test_a_deposit_takes_no_more_unfit_bytes_than_two_hand_overs_and_a_window(
     assert max(kept) <= 2 * context.settings.handover_bytes + 2 * len(BODY)
     assert sum(kept) == 24 * len(BODY)
     with db.engine.read(context.engine) as connection:
+        cost = last_hour(connection, now_us(connection))[customer.id]
         rows: Any = connection.execute(text("SELECT batch_id, reason, length(bytes) FROM quarantine")).all()
         assert db.ledger.windows.open_ids(connection, [customer.id]).get(customer.id, set()) == set()
+    assert (cost.windows, cost.batches, cost.events, cost.bytes) == (12, 24, 0, 24_000)
+    assert cost.processor_us > 0
     assert {tuple(row) for row in rows} == {
         (f"batch-{number}", "malformed", len(BODY)) for number in range(24)
     }

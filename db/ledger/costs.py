@@ -1,0 +1,44 @@
+"""What a customer's deposited windows cost, by periods of ten minutes; kept for a day and a bit."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, text
+
+from db.tables import costs
+
+PERIOD_US = 600_000_000
+DAY_PERIODS = 144
+KEPT_PERIODS = DAY_PERIODS + 6
+# Deposits of one customer come one after the other, so that no two wait for this row.
+_ADD = text(
+    "INSERT INTO costs (period, customer_id, windows, batches, events, bytes, processor_us)"
+    " VALUES (:period, :customer_id, :windows, :batches, :events, :bytes, :processor_us)"
+    " ON CONFLICT (period, customer_id) DO UPDATE SET windows = costs.windows + excluded.windows,"
+    " batches = costs.batches + excluded.batches, events = costs.events + excluded.events,"
+    " bytes = costs.bytes + excluded.bytes, processor_us = costs.processor_us + excluded.processor_us"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Of deposited windows: their batches, the events decoded, bytes of bodies as sent, and the processor
+    time (µs) in which workers decoded, processed and deposited them.
+    """
+
+    windows: int = 0
+    batches: int = 0
+    events: int = 0
+    bytes: int = 0
+    processor_us: int = 0
+
+
+def add(conn: Connection, customer_id: int, now_us: int, cost: Cost) -> None:
+    """In the deposit's transaction, after it has locked the customer's other deposits out."""
+    values = {name: getattr(cost, name) for name in Cost.__slots__}
+    conn.execute(_ADD, {"period": now_us // PERIOD_US, "customer_id": customer_id, **values})
+
+
+def forget(conn: Connection, now_us: int) -> int:
+    """Delete periods that nobody asks for any more; returns how many rows."""
+    old = costs.c.period < now_us // PERIOD_US - KEPT_PERIODS
+    return conn.execute(delete(costs).where(old)).rowcount
