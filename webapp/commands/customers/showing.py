@@ -1,38 +1,68 @@
 """`flask customers list|show`."""
 
 import dataclasses
-import json
 
 import click
 from flask.cli import with_appcontext
 
+import db.accounting.costs
 import db.customers.notes
 import db.customers.quota_use
 import db.customers.rows
 import db.quarantine.budget
-from db.clock import today
+from db.clock import now_us, today
 from db.customers.rows import Customer
 from db.engine import read
+from db.ledger.costs import Cost
 from webapp.commands.customers.history import note_document
 from webapp.commands.customers.options import json_option
 from webapp.terminal import command_context, documents
 from webapp.terminal.dates import iso
 from webapp.terminal.exits import Command
-from webapp.terminal.tables import show as show_table
+from webapp.terminal.tables import Cell, show as show_table
+
+LIST_S = 60.0
+"""How long a statement of the list may take, s: with 10,000 customers it adds up a million rows."""
 
 
 @click.command("list", cls=Command)
 @json_option
 @with_appcontext
 def list_all(as_json: bool) -> None:
-    """Every customer with its state."""
-    with read(command_context.parts().engine) as connection:
+    """Every customer with its state, when it last sent, and what it cost in the last hour and day."""
+    with read(command_context.parts().engine, statement_s=LIST_S) as connection:
+        now = now_us(connection)
         everyone = db.customers.rows.everyone(connection)
+        sent = db.accounting.costs.last_accepted(connection)
+        hour = db.accounting.costs.last_hour(connection, now)
+        day = db.accounting.costs.last_day(connection, now)
     if as_json:
-        click.echo(json.dumps({"customers": [_document(customer) for customer in everyone]}))
+        costs = {"last_hour": hour, "last_day": day}
+        documents.echo(
+            {
+                "customers": [
+                    _document(one)
+                    | {"last_accepted_at": sent.get(one.id)}
+                    | {name: _cost(found.get(one.id, Cost())) for name, found in costs.items()}
+                    for one in everyone
+                ]
+            }
+        )
         return
-    rows = [[one.slug, one.shown_state, one.pipeline_version, _routes(one) or None] for one in everyone]
-    show_table(["customer", "state", "pipeline", "routes"], rows)
+    headers = ["customer", "state", "pipeline", "routes", "last sent"]
+    headers += ["events/h", "bytes/h", "cpu s/h", "events/day", "bytes/day", "cpu s/day"]
+    show_table(
+        headers,
+        [
+            [
+                *(one.slug, one.shown_state, one.pipeline_version, _routes(one) or None),
+                iso(sent[one.id])[:19] + "Z" if one.id in sent else None,
+                *_cells(hour.get(one.id, Cost())),
+                *_cells(day.get(one.id, Cost())),
+            ]
+            for one in everyone
+        ],
+    )
 
 
 @click.command("show", cls=Command)
@@ -64,6 +94,20 @@ def show(slug: str, as_json: bool) -> None:
 
 def _document(customer: Customer) -> dict[str, object]:
     return dataclasses.asdict(customer) | {"routes": dict(customer.routes)}
+
+
+def _cost(cost: Cost) -> dict[str, object]:
+    return {
+        "windows": cost.windows,
+        "batches": cost.batches,
+        "events": cost.events,
+        "bytes": cost.bytes,
+        "processor_seconds": cost.processor_us / 1e6,
+    }
+
+
+def _cells(cost: Cost) -> list[Cell]:
+    return [cost.events, cost.bytes, cost.processor_us / 1e6]
 
 
 def _routes(customer: Customer) -> str:
