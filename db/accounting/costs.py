@@ -4,18 +4,18 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from db.ledger.costs import DAY_PERIODS, PERIOD_US, Cost
+from db.ledger.costs import DAY_PERIODS, PERIOD_US, CustomerCost
 from db.tables import batches, costs, customers
 
 HOUR_PERIODS = 6
 
 
-def last_hour(conn: Connection, now_us: int) -> dict[int, Cost]:
+def last_hour(conn: Connection, now_us: int) -> dict[int, CustomerCost]:
     """By customer id, of those that had deposits; of 60 to 70 minutes, since periods of ten are whole."""
     return _since(conn, now_us // PERIOD_US - HOUR_PERIODS)
 
 
-def last_day(conn: Connection, now_us: int) -> dict[int, Cost]:
+def last_day(conn: Connection, now_us: int) -> dict[int, CustomerCost]:
     """By customer id, of those that had deposits; of a day and up to ten minutes more."""
     return _since(conn, now_us // PERIOD_US - DAY_PERIODS)
 
@@ -34,10 +34,10 @@ def last_accepted(conn: Connection) -> dict[int, int]:
     return {row[0]: row[1] for row in conn.execute(select(customers.c.id, newest)) if row[1] is not None}
 
 
-def _since(conn: Connection, period: int) -> dict[int, Cost]:
-    sums: list[Any] = [func.sum(costs.c[name]) for name in Cost.__slots__]
+def _since(conn: Connection, period: int) -> dict[int, CustomerCost]:
+    sums: list[Any] = [func.sum(costs.c[name]) for name in CustomerCost.__slots__]
     query = select(costs.c.customer_id, *sums).where(costs.c.period >= period).group_by(costs.c.customer_id)
     return {
-        row[0]: Cost(**dict(zip(Cost.__slots__, map(int, row[1:]), strict=True)))
+        row[0]: CustomerCost(**dict(zip(CustomerCost.__slots__, map(int, row[1:]), strict=True)))
         for row in conn.execute(query)
     }

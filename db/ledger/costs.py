@@ -20,7 +20,7 @@ _ADD = text(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
+class CustomerCost:
     """Of deposited windows: their batches, the events decoded, bytes of bodies as sent, and the processor
     time (µs) in which workers decoded, processed and deposited them.
     """
@@ -32,9 +32,9 @@ class Cost:
     processor_us: int = 0
 
 
-def add(conn: Connection, customer_id: int, now_us: int, cost: Cost) -> None:
+def add(conn: Connection, customer_id: int, now_us: int, cost: CustomerCost) -> None:
     """In the deposit's transaction, after it has locked the customer's other deposits out."""
-    values = {name: getattr(cost, name) for name in Cost.__slots__}
+    values = {name: getattr(cost, name) for name in CustomerCost.__slots__}
     conn.execute(_ADD, {"period": now_us // PERIOD_US, "customer_id": customer_id, **values})
 
 

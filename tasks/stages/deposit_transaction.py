@@ -14,7 +14,7 @@ import db.ledger.deposits
 import db.quarantine.rows
 import db.results
 from db.clock import now_us
-from db.ledger.costs import Cost
+from db.ledger.costs import CustomerCost
 from db.ledger.deposits import DepositedWindow, DepositState, Owed
 from tasks.errors import Tripped
 from tasks.handover import Header
@@ -137,10 +137,10 @@ def _placed(one: OwedResult) -> pa.Table:
     return events.append_column("window_id", window_ids).append_column("position", positions)
 
 
-def _cost(ready: Sequence[OwedResult], owed: Mapping[int, Owed], own_us: int) -> Cost:
+def _cost(ready: Sequence[OwedResult], owed: Mapping[int, Owed], own_us: int) -> CustomerCost:
     """Of these windows; `own_us` is what this deposit has taken."""
     headers = [one.header for one in ready]
-    return Cost(
+    return CustomerCost(
         windows=len(headers),
         batches=sum(header.batches for header in headers),
         events=sum(header.decoded for header in headers),

@@ -7,17 +7,17 @@ from sqlalchemy import Engine, func, select
 from db.accounting.costs import last_accepted, last_day, last_hour
 from db.engine import begin, read
 from db.ledger import costs
-from db.ledger.costs import PERIOD_US, Cost
+from db.ledger.costs import PERIOD_US, CustomerCost
 from db.retention.pruning import prune
 from db.settings import DatabaseSettings
 from db.tables import costs as costs_table
 from tests.integration.ledger_rows import NOW_US, add_customer, at_once, claim, new_batch, new_window, record
 
-COST = Cost(windows=1, batches=2, events=30, bytes=400, processor_us=5_000)
+COST = CustomerCost(windows=1, batches=2, events=30, bytes=400, processor_us=5_000)
 HOUR_US = 3_600_000_000
 
 
-def add(engine: Engine, customer_id: int, now_us: int, cost: Cost = COST) -> None:
+def add(engine: Engine, customer_id: int, now_us: int, cost: CustomerCost = COST) -> None:
     with begin(engine) as conn:
         costs.add(conn, customer_id, now_us, cost)
 
@@ -27,7 +27,7 @@ def test_deposits_at_once_are_all_added_up(engine: Engine, slug: str) -> None:
     assert at_once([partial(add, engine, customer.id, NOW_US)] * 4) == [None] * 4
     with read(engine) as conn:
         assert last_hour(conn, NOW_US) == {
-            customer.id: Cost(windows=4, batches=8, events=120, bytes=1600, processor_us=20_000)
+            customer.id: CustomerCost(windows=4, batches=8, events=120, bytes=1600, processor_us=20_000)
         }
 
 

@@ -13,7 +13,7 @@ import db.quarantine.budget
 from db.clock import now_us, today
 from db.customers.rows import Customer
 from db.engine import read
-from db.ledger.costs import Cost
+from db.ledger.costs import CustomerCost
 from webapp.commands.customers.history import note_document
 from webapp.commands.customers.options import json_option
 from webapp.terminal import command_context, documents
@@ -43,7 +43,7 @@ def list_all(as_json: bool) -> None:
                 "customers": [
                     _document(one)
                     | {"last_accepted_at": sent.get(one.id)}
-                    | {name: _cost(found.get(one.id, Cost())) for name, found in costs.items()}
+                    | {name: _cost(found.get(one.id, CustomerCost())) for name, found in costs.items()}
                     for one in everyone
                 ]
             }
@@ -57,8 +57,8 @@ def list_all(as_json: bool) -> None:
             [
                 *(one.slug, one.shown_state, one.pipeline_version, _routes(one) or None),
                 iso(sent[one.id])[:19] + "Z" if one.id in sent else None,
-                *_cells(hour.get(one.id, Cost())),
-                *_cells(day.get(one.id, Cost())),
+                *_cells(hour.get(one.id, CustomerCost())),
+                *_cells(day.get(one.id, CustomerCost())),
             ]
             for one in everyone
         ],
@@ -96,7 +96,7 @@ def _document(customer: Customer) -> dict[str, object]:
     return dataclasses.asdict(customer) | {"routes": dict(customer.routes)}
 
 
-def _cost(cost: Cost) -> dict[str, object]:
+def _cost(cost: CustomerCost) -> dict[str, object]:
     return {
         "windows": cost.windows,
         "batches": cost.batches,
@@ -106,7 +106,7 @@ def _cost(cost: Cost) -> dict[str, object]:
     }
 
 
-def _cells(cost: Cost) -> list[Cell]:
+def _cells(cost: CustomerCost) -> list[Cell]:
     return [cost.events, cost.bytes, cost.processor_us / 1e6]
 
 
