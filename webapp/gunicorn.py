@@ -11,10 +11,12 @@ from types import FrameType
 from typing import TYPE_CHECKING, cast
 
 from operators import Listener, Memory, share
+from supervision import Supervised
 from webapp.limits.meters import Meters
 from webapp.serving.cores import free_core, step_back
 from webapp.serving.file_descriptors import make_room
 from webapp.serving.shutdown_flag import ShutdownFlag
+from webapp.serving.watching import WorkerWatch
 from webapp.settings import http_settings
 
 if TYPE_CHECKING:
@@ -30,6 +32,10 @@ _shutdown = ShutdownFlag()
 _meters = Meters(lanes=2 * _settings.workers + 2)
 # Room for every series that there can be, at some 300 bytes each: 16 a customer with a name, and the rest.
 _memory = Memory(lanes=2 * _settings.workers + 2, lane_bytes=(1000 + 16 * _settings.metric_customers) * 512)
+_supervised = Supervised()
+_watch = WorkerWatch(_supervised)
+# gunicorn would say that it is ready before there is a worker.
+os.environ.pop("NOTIFY_SOCKET", None)
 _listener = Listener(bind=_settings.metrics_bind, memory=_memory)
 
 bind = _settings.bind
@@ -58,12 +64,14 @@ def when_ready(server: "Arbiter") -> None:
     _listener.origin = _reached_at(server.LISTENERS[0].getsockname())
     _listener.tls = bool(server.cfg.is_ssl)
     _listener.start()
+    _watch.attach(server)
 
     def child_ended(signum: int, frame: FrameType | None) -> None:
         _listener.keep()
         server.signal_chld(signum, frame)
 
     def drain(signum: int, frame: FrameType | None) -> None:
+        _supervised.stopping()
         if _shutdown.begun or _settings.drain_s == 0:
             server.signal(signum, frame)
             return
@@ -104,6 +112,7 @@ def post_worker_init(worker: "Worker") -> None:
     if worker.lane is not None:
         parts.counts.go_on(worker.lane)
     parts.warm()
+    _watch.follow(parts)
 
 
 def worker_exit(server: "Arbiter", worker: "Worker") -> None:

@@ -1,23 +1,30 @@
 """`python -m tasks.dispatcher`: serve customers until SIGTERM or SIGINT."""
 
+import argparse
 import os
 import signal
+from functools import partial
 from types import FrameType
 
 import db.engine
 from db.settings import DatabaseSettings
 from streams import Broker, StreamSettings
+from supervision import Supervised
 from tasks.celery import app
 from tasks.dispatcher.housekeeping import Housekeeper
 from tasks.dispatcher.leases import Leases
-from tasks.dispatcher.loop import Dispatcher
+from tasks.dispatcher.loop import RETRY_S, Dispatcher
 from tasks.dispatcher.scheduling.queue_depth import Queues
+from tasks.dispatcher.turns import Turns, dispatcher_name
 from tasks.logs import configure
 from tasks.measures.dispatching import shown
 from tasks.settings import TaskSettings
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tasks.dispatcher", description=__doc__)
+    parser.add_argument("-n", "--name", metavar="NAME", help="for `python -m tasks.health`: dispatcher@%%h")
+    name = dispatcher_name(parser.parse_args().name)
     configure()
     settings = TaskSettings()
     leases = Leases(stale_s=settings.lease_stale_s)
@@ -26,6 +33,13 @@ def main() -> None:
     broker = Broker(StreamSettings(), reconnected=reconnected("streams"))
     engine = db.engine.connect(DatabaseSettings())
     db.engine.watch(engine, measures.connections.waited, reconnected("database"))
+    supervised = Supervised()
+    turns = Turns(
+        supervised,
+        partial(broker.ready, RETRY_S),
+        broker_url=settings.broker_url.get_secret_value(),
+        name=name,
+    )
     dispatcher = Dispatcher(
         app=app,
         engine=engine,
@@ -34,10 +48,12 @@ def main() -> None:
         leases=leases,
         queues=Queues(app),
         measures=measures,
+        turns=turns,
     )
 
     def stop(signum: int, frame: FrameType | None) -> None:
         dispatcher.stopping = True
+        supervised.stopping()
 
     housekeeper = Housekeeper(
         engine,
@@ -51,6 +67,7 @@ def main() -> None:
     try:
         dispatcher.run()
     finally:
+        turns.close()
         housekeeper.stop()
         broker.close()
         engine.dispose()

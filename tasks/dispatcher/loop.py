@@ -32,6 +32,7 @@ from tasks.dispatcher.raw_streams.reconciling import Reconciler
 from tasks.dispatcher.recorder import SortedBatches, quarantine_rows, record, sort
 from tasks.dispatcher.scheduling.due_windows import DueWindows
 from tasks.dispatcher.scheduling.queue_depth import Queues
+from tasks.dispatcher.turns import Turns
 from tasks.measures.dispatching import DispatchMeasures
 from tasks.settings import TaskSettings
 
@@ -58,6 +59,7 @@ class Dispatcher:
     leases: Leases
     queues: Queues
     measures: DispatchMeasures = field(default_factory=DispatchMeasures)
+    turns: Turns | None = None  # whom the end of each round is told
     stopping: bool = False
     _customers: dict[int, Customer] = field(default_factory=dict)
     _fetches: Errands[tuple[SortedBatches, list[NewQuarantine]]] = field(default_factory=Errands)
@@ -96,12 +98,15 @@ class Dispatcher:
             try:
                 self.round_once()
             except db.errors.LostLease:
-                continue  # nothing of the round was kept; the customers that are still ours go on
+                pass  # nothing of the round was kept; the customers that are still ours go on
             except AWAY as error:
                 log.warning("dispatch_waited", reason=type(error).__name__, detail=str(error)[:200])
                 self.measures.waits(type(error).__name__)
                 self._forget()
+                self._told(type(error).__name__)
                 time.sleep(RETRY_S)
+                continue
+            self._told()
         self._close()
 
     def round_once(self) -> None:
@@ -124,6 +129,10 @@ class Dispatcher:
         self._dispatch(self._fetched() + due)
         self.measures.turned(ticked_s + time.monotonic() - resumed, len(self.leases.held))
         time.sleep(max(0.0, ROUND_S - (time.monotonic() - started)))
+
+    def _told(self, waits_for: str = "") -> None:
+        if self.turns is not None:
+            self.turns.turned(len(self.leases.held), waits_for)
 
     def _tick(self) -> None:
         before = self._customers

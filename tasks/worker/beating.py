@@ -1,12 +1,15 @@
-"""A worker's parent says that its event loop turns, how late, and whether it consumes what it should."""
+"""A worker's parent says that its event loop turns, how late, and whether it consumes what it should: in its
+measures, and to the service manager.
+"""
 
 import time
 from typing import Any
 
 from celery import bootsteps
 
+from supervision import Supervised
 from tasks.measures.shown import parent_measures
-from tasks.worker.consumption import consumption
+from tasks.worker.consumption import Consumption, consumption
 
 EVERY_S = 1.0
 
@@ -37,3 +40,14 @@ class Beating(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no t
         ready = consumes.consumed > 0 and not consumes.lacking
         parent_measures().own.turned(now - self._due_s, ready=ready)
         self._due_s = now + EVERY_S
+        _tell(consumer.supervised, consumes)
+
+
+def _tell(supervised: Supervised, consumes: Consumption) -> None:
+    """A worker that lacks one of its queues says nothing, and is started again if that lasts."""
+    if consumes.lacking:
+        return
+    if consumes.consumed:
+        supervised.ready("consumes its queues")
+        supervised.status(f"consumes its queues: {consumes.consumed}")
+    supervised.progressed()

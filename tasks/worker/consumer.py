@@ -3,8 +3,10 @@
 from typing import Any
 
 from amqp.exceptions import ChannelError
+from celery.signals import worker_shutting_down
 from celery.worker.consumer import Consumer
 
+from supervision import Supervised
 from tasks.measures.shown import parent_measures
 from tasks.worker.refused_queues import RefusedQueues, named_in
 
@@ -18,6 +20,8 @@ class PromptConsumer(Consumer):  # type: ignore[misc]  # celery has no types
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self.refused = RefusedQueues()
+        self.supervised = Supervised()
+        worker_shutting_down.connect(self._shutting_down)
         super().__init__(*args, **options)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
@@ -36,6 +40,7 @@ class PromptConsumer(Consumer):  # type: ignore[misc]  # celery has no types
         def ensure(errback: Any = None, *arguments: Any, **options: Any) -> Any:
             def refused(*said: Any) -> None:
                 # The event loop does not turn meanwhile, and that is no reason to start the worker again.
+                self.supervised.progressed()
                 parent_measures().own.turned(ready=False)
                 if errback is not None:
                     errback(*said)
@@ -45,6 +50,9 @@ class PromptConsumer(Consumer):  # type: ignore[misc]  # celery has no types
         first = conn.ensure_connection
         conn.ensure_connection = ensure
         return super().ensure_connected(conn)
+
+    def _shutting_down(self, **_signal: Any) -> None:
+        self.supervised.stopping()
 
     def connection_for_write(self, url: str | None = None, heartbeat: float | None = None) -> Any:
         """The connection for events. They go without the confirm that tasks wait for: the worker's parent

@@ -19,6 +19,7 @@ MODULES = {
     "parser": ("gunicorn.http.parser", "Put what was taken in where the parser reads from now."),
     "unreader": ("gunicorn.http.unreader", "Find what the parser reads from now, and stand in its place."),
     "util": ("gunicorn.util", "Send all of it within the send buffer, and leave the socket blocking."),
+    "workertmp": ("gunicorn.workers.workertmp", "Find where the master sees a worker's last turn now."),
     "wsgi": ("gunicorn.http.wsgi", "Find how environments are made, and how an answer says close, now."),
     "Client": (
         "rstream.client.Client",

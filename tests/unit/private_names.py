@@ -85,6 +85,12 @@ NAMES = {
         "arbiter.Arbiter.signal(sig, frame)": "SIGTERM's handler, which ours calls after the drain",
         "arbiter.Arbiter.signal_chld(sig, frame)": "SIGCHLD's; ours sees to the operators' listener first",
     },
+    "webapp/serving/watching.py": {
+        "arbiter.Arbiter.murder_workers()": "called in each round of the master; ours looks at workers there",
+        "arbiter.Arbiter.WORKERS": "the living workers",
+        "base.Worker.tmp": "the file whose time is that of the last turn of a worker's loop",
+        "workertmp.WorkerTmp.last_update()": "that time",
+    },
     "webapp/serving/close_unread.py": {
         "body.LengthReader.read(size)": "discards a small body that a refusal left unread",
         "wsgi.Response.start_response(status, headers)": "leads to its response by __self__",

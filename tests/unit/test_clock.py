@@ -11,7 +11,7 @@ def test_only_the_ledgers_clock_asks_the_hosts() -> None:
     """Two hosts' times are compared as soon as one of them is booked."""
     asked = {
         str(path.relative_to(ROOT))
-        for path in files("db", "operators", "pipelines", "streams", "tasks", "webapp")
+        for path in files("db", "operators", "pipelines", "streams", "supervision", "tasks", "webapp")
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Attribute) and ast.unparse(node) in WALL_CLOCKS
     }

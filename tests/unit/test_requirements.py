@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("bench", "db", "deploy", "migrations", "operators", "pipelines", "streams", "tasks", "webapp")
+ROOMS = (
+    "bench",
+    "db",
+    "deploy",
+    "migrations",
+    "operators",
+    "pipelines",
+    "streams",
+    "supervision",
+    "tasks",
+    "webapp",
+)
 OURS = {*ROOMS, "tests", "celeryconfig"}
 # Used without an import.
 COMMANDS = {

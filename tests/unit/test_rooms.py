@@ -20,6 +20,7 @@ ROOMS = (
     "deploy",
     "migrations",
     "operators",
+    "supervision",
     "pipelines",
     "streams",
     "tasks",

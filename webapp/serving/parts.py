@@ -36,6 +36,10 @@ class Parts:
         """Connect to the broker, so that the first batch does not wait for it; blocks for a moment."""
         self.broker.ready(WARM_UP_S)
 
+    def accepting(self, timeout_s: float) -> bool:
+        """Whether a batch could be accepted now; waits for the broker at most that long."""
+        return self.broker.ready(timeout_s) and self.keys.usable()
+
     def close(self) -> None:
         """Close everything, in reverse order of need."""
         self.reception.close()
