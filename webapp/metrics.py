@@ -42,12 +42,36 @@ QUOTA_USED = Gauge(
     ["customer"],
     multiprocess_mode="mostrecent",
 )
-ANSWER_SECONDS = Histogram(
+
+
+class SecondsMetric:
+    """A histogram without labels, made at its first observation.
+
+    gunicorn's master imports this module with its class of workers. What is made there is in no worker's
+    lane, and never shown; metrics with labels make their values when they are first counted.
+    """
+
+    def __init__(self, name: str, documentation: str, *, buckets: tuple[float, ...]) -> None:
+        self._name, self._documentation, self._buckets = name, documentation, buckets
+        self._lock = threading.Lock()
+        self._made: Histogram | None = None
+
+    def observe(self, seconds: float) -> None:
+        self.histogram().observe(seconds)
+
+    def histogram(self) -> Histogram:
+        if self._made is None:
+            with self._lock:
+                self._made = self._made or Histogram(self._name, self._documentation, buckets=self._buckets)
+        return self._made
+
+
+ANSWER_SECONDS = SecondsMetric(
     "sluice_http_accept_seconds",
     "Seconds from the request's headers to the broker's confirm",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
 )
-CONFIRM_SECONDS = Histogram(
+CONFIRM_SECONDS = SecondsMetric(
     "sluice_http_confirm_seconds",
     "Seconds from publishing to the broker's confirm",
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),

@@ -29,7 +29,10 @@ def test_it_serves_nothing_else(receiver: Receiver, path: str) -> None:
 
 def test_metrics_are_on_no_path_of_the_agents_address(home: Home, receiver: Receiver, slug: str) -> None:
     assert receiver.post(home.add(slug), BODY).status_code == 202
-    assert f'customer="{slug}"' in receiver.metrics()
+    metrics = receiver.metrics()
+    assert f'customer="{slug}"' in metrics
+    assert "sluice_http_accept_seconds_count" in metrics
+    assert 'sluice_http_confirm_seconds_bucket{le="+Inf"}' in metrics
     assert receiver.get("/metrics").status_code == 404
 
 
