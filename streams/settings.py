@@ -1,5 +1,7 @@
 """How this process talks to RabbitMQ streams; read once at each entry point."""
 
+from typing import Self
+
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -7,6 +9,8 @@ from streams.address import parse
 from streams.errors import BrokerMisconfigured
 
 MIB = 1024 * 1024
+GIB = 1024 * MIB
+DAY_S = 24 * 3600
 
 
 class StreamSettings(BaseSettings):
@@ -96,4 +100,39 @@ class StreamSettings(BaseSettings):
             raise ValueError(
                 "unconfirmed_bytes_per_stream is above unconfirmed_bytes; lower it or raise the other"
             )
+        return self
+
+
+class RetentionSettings(BaseSettings):
+    """How much a customer's streams keep, fixed when they are created (SLUICE_RETENTION_*)."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SLUICE_RETENTION_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    raw_bytes: int = Field(
+        10 * GIB, ge=MIB, description="bytes of a raw stream before its oldest segment goes"
+    )
+    raw_age_s: int = Field(7 * DAY_S, gt=0, description="seconds that a raw stream keeps a segment")
+    raw_segment_bytes: int = Field(
+        128 * MIB, ge=MIB, le=3 * GIB, description="bytes of a raw stream's segment"
+    )
+    processed_bytes: int = Field(
+        4 * GIB, ge=MIB, description="bytes of a processed stream before its oldest segment goes"
+    )
+    processed_age_s: int = Field(
+        7 * DAY_S, gt=0, description="seconds that a processed stream keeps a segment"
+    )
+    processed_segment_bytes: int = Field(
+        128 * MIB, ge=MIB, le=3 * GIB, description="bytes of a processed stream's segment"
+    )
+
+    @model_validator(mode="after")
+    def _segments_fit(self) -> Self:
+        # Retention removes whole closed segments: a stream of one segment would never shrink.
+        if (
+            self.raw_segment_bytes * 2 > self.raw_bytes
+            or self.processed_segment_bytes * 2 > self.processed_bytes
+        ):
+            raise ValueError("a stream's bytes must hold at least two of its segments")
         return self

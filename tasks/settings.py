@@ -124,6 +124,18 @@ class TaskSettings(BaseSettings):
         pattern=ADDRESS,
         description="the same of a worker; each worker of a host needs one of its own",
     )
+    measure_every_s: float = Field(
+        5.0,
+        ge=0.1,
+        le=60,
+        description="seconds between two looks of the dispatcher that measures all customers for the metrics",
+    )
+    owed_target_s: float = Field(
+        10.0,
+        gt=0,
+        description="age of the oldest owed batch, in seconds, below which `sluice_workers_wanted` is to "
+        "bring it",
+    )
     metric_customers: int = Field(
         100,
         gt=0,

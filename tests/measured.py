@@ -17,11 +17,11 @@ class Scrape:
     series: Series
     kinds: Mapping[str, str]
 
-    def value(self, name: str, **labels: str) -> float | None:
+    def value(self, name: str, /, **labels: str) -> float | None:
         """Of the one series with exactly these labels; None when it is not there."""
         return self.series.get((name, frozenset(labels.items())))
 
-    def total(self, name: str, **labels: str) -> float:
+    def total(self, name: str, /, **labels: str) -> float:
         """The sum of all series that have these labels."""
         wanted = labels.items()
         return sum(value for (of, has), value in self.series.items() if of == name and wanted <= set(has))

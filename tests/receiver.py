@@ -21,7 +21,7 @@ from db.settings import DatabaseSettings
 from deploy.local import ports
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker, Envelope, StreamSettings, decode_envelope, raw
-from webapp.settings import MIB, RetentionSettings
+from streams.settings import MIB, RetentionSettings
 from webapp.terminal.new_customer import create
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -18,6 +18,7 @@ from tasks.dispatcher.scheduling.queue_depth import Queues
 from tasks.dispatcher.turns import Turns, dispatcher_name
 from tasks.logs import configure
 from tasks.measures.dispatching import shown
+from tasks.measures.measurer import made
 from tasks.settings import TaskSettings
 
 
@@ -63,12 +64,17 @@ def main() -> None:
     )
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    measurer = made(measures.board, settings, elected=lambda: leases.first)
     housekeeper.start()
+    if measurer is not None:
+        measurer.start()
     try:
         dispatcher.run()
     finally:
         turns.close()
         housekeeper.stop()
+        if measurer is not None:
+            measurer.stop()
         broker.close()
         engine.dispose()
         measures.stop()

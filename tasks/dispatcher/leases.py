@@ -56,6 +56,7 @@ class Leases:
     holder: str = field(default_factory=own_name)
     held: dict[int, int] = field(default_factory=dict)
     _beats: dict[int, tuple[tuple[int, int], float]] = field(default_factory=dict)
+    _met: bool = False
     _peers: dict[str, tuple[int, float]] = field(default_factory=dict)  # other dispatchers: beat, seen at
 
     def tick(self, connection: Connection, wanted: set[int]) -> None:
@@ -78,6 +79,13 @@ class Leases:
                 if epoch is not None:
                     self.held[customer] = epoch
         self.release(connection, sorted(self.held)[fair:])
+
+    @property
+    def first(self) -> bool:
+        """Whether this dispatcher is the one of those alive that does what one does for all. Two may believe
+        so for a moment.
+        """
+        return self._met and all(self.holder < peer for peer in self._alive(time.monotonic()))
 
     def leave(self, connection: Connection) -> None:
         """Give everything back: this dispatcher stops."""
@@ -105,6 +113,7 @@ class Leases:
         self._peers = {
             peer: seen[peer] if seen[peer][0] == beat else (beat, now) for peer, beat in said.items()
         }
+        self._met = True
         for peer in self._peers.keys() - self._alive(now):
             db.ledger.workers.leave(connection, db.ledger.workers.DISPATCHER + peer)
 

@@ -6,6 +6,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from operators import LabelNames, Listener, Memory, share
+from operators.board import Board
 from tasks.measures import names
 from tasks.measures.processes import ConnectionMeasures, ProcessMeasures, lane_bytes
 from tasks.settings import TaskSettings
@@ -60,6 +61,11 @@ class DispatchMeasures:
 
     def queue_refused(self, slug: str) -> None:
         self._refused.labels(self.customers.label(slug)).inc()
+
+    @property
+    def board(self) -> Board | None:
+        """For what is measured; None when nothing is shown."""
+        return None if self.own.memory is None else self.own.memory.board
 
     def stop(self) -> None:
         """Nobody has questions any more."""

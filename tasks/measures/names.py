@@ -92,6 +92,37 @@ QUARANTINED = _counter("quarantined_batches", "Whole batches sent to quarantine"
 WITHHELD = _counter("withheld_rows", "Rows of quarantine over the day's budget", "customer")
 BREAKER_OPENINGS = _counter("breaker_openings", "Times that the breaker opened", "customer")
 
+# Measured by one dispatcher for all customers.
+MEASURING = _gauge("measuring", "1 in the dispatcher that measures all customers, 0 in the others")
+MEASURED = _gauge("measured_timestamp_seconds", "When the customers were last looked at, Unix time")
+OLDEST_OWED = _gauge("oldest_owed_seconds", "Age of the oldest batch that is owed; 0 for none", "customer")
+OWED_BATCHES = _gauge("owed_batches", "Batches accepted and not deposited", "customer")
+OWED_BYTES = _gauge("owed_bytes", "Bytes of these batches, estimated where not dispatched", "customer")
+IN_FLIGHT = _gauge("windows_in_flight", "Windows recorded and not deposited", "customer")
+OWED_EXPIRY = _gauge(
+    "owed_expiry_seconds", "Until retention removes the oldest owed batch, estimated", "customer"
+)
+STREAM_BATCHES = _gauge("stream_batches", "Batches that the raw stream holds", "customer")
+STREAM_BYTES = _gauge("stream_bytes", "Bytes that the raw stream holds, estimated", "customer")
+BREAKER_OPEN = _gauge("breaker_open", "1 while the breaker is open", "customer")
+THROTTLE = _gauge("throttle_events_per_second", "Events a second that are dispatched at most", "customer")
+CUSTOMERS = _gauge("customers", "Customers by state", "state")
+CUSTOMER_STATE = _gauge("customer_state", "1 for the state that the customer is in", "customer", "state")
+QUARANTINE_ROWS = _gauge("quarantine_rows", "Rows of quarantine that nobody has dealt with", "customer")
+QUARANTINE_DAY_BYTES = _gauge("quarantine_day_bytes", "Bytes that came into quarantine today", "customer")
+QUARANTINE_BUDGET = _gauge("quarantine_budget_bytes", "Bytes that may come on a day", "customer")
+QUARANTINE_WITHHELD = _gauge("quarantine_withheld_rows", "Rows of today without their bytes", "customer")
+BOOKS_DIFFERENCES = _gauge("books_differences", "Equations of the books that do not hold", "customer")
+BOOKS_CHECKED = _gauge("books_checked_timestamp_seconds", "When the last whole round of checks began")
+BOOKS_UNCHECKED = _gauge("books_unchecked_customers", "Customers whose books took too long to check")
+WORKER_PROCESSES = _gauge("worker_processes", "Processes of the workers that are alive", "queue")
+WORKERS_WANTED = _gauge("workers_wanted", "Worker processes that would keep up with what comes", "queue")
+PEER_BEAT_AGE = _gauge("peer_beat_age_seconds", "Since the beat of the process changed", "process", "name")
+PARTITIONS = _gauge("partitions", "Partitions that there are", "table")
+PARTITIONS_AHEAD = _gauge("partitions_ahead_seconds", "Until the newest partition ends", "table")
+DATABASE_BYTES = _gauge("database_bytes", "Size of the database")
+DATABASE_WAL = _gauge("database_wal_bytes", "Size of its write-ahead log")
+
 COUNTED = (
     *(PROCESS_INFO, BEAT, LOOP_DELAY, DATABASE_WAIT, RECONNECTS),
     *(LEASES, DISPATCHED_WINDOWS, DISPATCHED_BATCHES, DISPATCHED_BYTES, DUPLICATES, EXPIRED),
@@ -101,3 +132,12 @@ COUNTED = (
     *(DEPOSIT_SECONDS, STAGE_SECONDS, DEPOSIT_LAG, REJECTED, QUARANTINED, WITHHELD, BREAKER_OPENINGS),
 )
 """What processes count in their lanes."""
+
+SHOWN = (
+    *(MEASURING, MEASURED, OLDEST_OWED, OWED_BATCHES, OWED_BYTES, IN_FLIGHT, OWED_EXPIRY),
+    *(STREAM_BATCHES, STREAM_BYTES, BREAKER_OPEN, THROTTLE, CUSTOMERS, CUSTOMER_STATE),
+    *(QUARANTINE_ROWS, QUARANTINE_DAY_BYTES, QUARANTINE_BUDGET, QUARANTINE_WITHHELD),
+    *(BOOKS_DIFFERENCES, BOOKS_CHECKED, BOOKS_UNCHECKED, WORKER_PROCESSES, WORKERS_WANTED),
+    *(PEER_BEAT_AGE, PARTITIONS, PARTITIONS_AHEAD, DATABASE_BYTES, DATABASE_WAL),
+)
+"""What the measuring dispatcher shows on its board."""

@@ -3,8 +3,12 @@
 import os
 import secrets
 import signal
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from operator import eq
 from pathlib import Path
 
 import pytest
@@ -50,6 +54,9 @@ def shown(
     addresses = {
         "SLUICE_TASK_DISPATCHER_METRICS_BIND": f"127.0.0.1:{dispatcher_port}",
         "SLUICE_TASK_WORKER_METRICS_BIND": f"127.0.0.1:{worker_port}",
+        "SLUICE_TASK_MEASURE_EVERY_S": "0.5",
+        "SLUICE_TASK_OWED_TARGET_S": "1",
+        "SLUICE_TASK_STALE_AFTER_S": "3",
     }
     whole = Whole(folder=folder, environment=environment | urls)
     try:
@@ -61,6 +68,25 @@ def shown(
         yield Shown(whole=whole, dispatcher_port=dispatcher_port, worker_port=worker_port)
     finally:
         whole.stop()
+
+
+def pool(shown: Shown) -> list[int]:
+    """The worker's processes that work."""
+    children = children_of(shown.whole.processes["worker"].pid)
+    found = [one for one in children if b"operators" not in Path(f"/proc/{one}/cmdline").read_bytes()]
+    assert len(found) == 2
+    return found
+
+
+def measured(shown: Shown, of: str, condition: Callable[[float], bool], slug: str) -> float:
+    """The customer's figure, as soon as it is so."""
+
+    def value() -> tuple[float] | None:
+        found = shown.dispatcher().value(of, customer=slug)
+        return None if found is None or not condition(found) else (found,)
+
+    found: tuple[float] = until(value, f"{of} of {slug}")
+    return found[0]
 
 
 def test_what_is_dispatched_and_deposited_is_counted(shown: Shown, slug: str) -> None:
@@ -105,12 +131,7 @@ def test_the_counts_of_a_killed_child_remain(shown: Shown, slug: str) -> None:
         )
 
     deposit(1)
-    worker = shown.whole.processes["worker"].pid
-    pool = [
-        one for one in children_of(worker) if b"operators" not in Path(f"/proc/{one}/cmdline").read_bytes()
-    ]
-    assert pool
-    for child in pool:
+    for child in pool(shown):
         os.kill(child, signal.SIGKILL)
     deposit(2)
 
@@ -122,3 +143,97 @@ def test_both_say_how_they_are(shown: Shown) -> None:
     assert shown.dispatcher().total("sluice_process_info", process="dispatcher") == 1
     assert shown.worker().total("sluice_process_info", process="worker") == 1
     assert shown.worker().total("sluice_loop_delay_seconds_count") >= 1
+
+
+def test_what_waits_for_workers_is_owed_and_wants_more_of_them(shown: Shown, slug: str) -> None:
+    key = shown.whole.add_customer(slug)
+    until(lambda: shown.dispatcher().value("sluice_worker_processes", queue="shared") == 2, "both processes")
+    # A process that is stopped in a transaction would hold the database's lock.
+    until(lambda: shown.dispatcher().total("sluice_owed_batches") == 0, "everybody's batches to be deposited")
+    stopped = pool(shown)
+    try:
+        for child in stopped:
+            os.kill(child, signal.SIGSTOP)
+        for _ in range(3):
+            assert shown.whole.post_batch(key, ndjson(event(secrets.token_hex(16)))).status == 202
+        measured(shown, "sluice_owed_batches", lambda owed: owed == 3, slug)
+        measured(shown, "sluice_oldest_owed_seconds", lambda age_s: age_s > 1, slug)
+        assert measured(shown, "sluice_windows_in_flight", lambda windows: windows >= 1, slug) <= 3
+        assert measured(shown, "sluice_owed_bytes", lambda size: size > 0, slug) > 100
+        assert measured(shown, "sluice_owed_expiry_seconds", lambda left_s: left_s > 0, slug) > 3_600
+        until(
+            lambda: (shown.dispatcher().value("sluice_workers_wanted", queue="shared") or 0) > 2,
+            "more processes to be wanted",
+        )
+        measured(shown, "sluice_windows_rung_again_total", lambda windows: windows >= 1, slug)
+    finally:
+        for child in stopped:
+            os.kill(child, signal.SIGCONT)
+    measured(shown, "sluice_oldest_owed_seconds", lambda age_s: age_s == 0, slug)
+    measured(shown, "sluice_owed_batches", lambda owed: owed == 0, slug)
+
+
+def test_what_a_paused_customer_sends_is_owed_though_nothing_is_in_flight(shown: Shown, slug: str) -> None:
+    key = shown.whole.add_customer(slug)
+    shown.whole.flask("customers", "pause", slug)
+    until(
+        lambda: shown.dispatcher().value("sluice_customer_state", customer=slug, state="paused"),
+        "the state to be seen",
+    )
+
+    def posted() -> bool:
+        # The first ones may be dispatched still: dispatchers look at states now and then.
+        assert shown.whole.post_batch(key, ndjson(event(secrets.token_hex(16)))).status == 202
+        return (shown.dispatcher().value("sluice_owed_batches", customer=slug) or 0) >= 3
+
+    until(posted, "what was not dispatched")
+    measured(shown, "sluice_windows_in_flight", lambda windows: windows == 0, slug)
+    measured(shown, "sluice_oldest_owed_seconds", lambda age_s: age_s > 0, slug)
+    assert measured(shown, "sluice_stream_batches", lambda held: held >= 3, slug) >= 3
+    shown.whole.flask("customers", "resume", slug)
+    measured(shown, "sluice_owed_batches", lambda owed: owed == 0, slug)
+
+
+def test_books_that_differ_are_seen(shown: Shown, slug: str) -> None:
+    key = shown.whole.add_customer(slug)
+    assert shown.whole.post_batch(key, ndjson(event(secrets.token_hex(16)))).status == 202
+    measured(shown, "sluice_stream_batches", lambda held: held == 1, slug)
+    measured(shown, "sluice_owed_batches", lambda owed: owed == 0, slug)
+    path = shown.whole.environment["DATABASE_URL"].removeprefix("sqlite:///")
+    tamper = (
+        "UPDATE dispatch SET duplicates = duplicates + ?"
+        " WHERE customer_id = (SELECT id FROM customers WHERE slug = ?)"
+    )
+    with closing(sqlite3.connect(path, timeout=60)) as connection:
+        for change, expected in ((1, 1.0), (-1, 0.0)):
+            with connection:
+                connection.execute(tamper, (change, slug))
+            measured(shown, "sluice_books_differences", partial(eq, expected), slug)
+    until(
+        lambda: (shown.dispatcher().value("sluice_books_checked_timestamp_seconds") or 0) > 0, "a whole round"
+    )
+
+
+def test_quarantine_is_measured(shown: Shown, slug: str) -> None:
+    key = shown.whole.add_customer(slug)
+    assert shown.whole.post_batch(key, b"neither one event nor another\n").status == 202
+    measured(shown, "sluice_quarantine_rows", lambda rows: rows == 1, slug)
+    assert measured(shown, "sluice_quarantine_day_bytes", lambda size: size > 0, slug) < 100
+
+
+def test_one_dispatcher_of_two_measures(shown: Shown) -> None:
+    [port] = ports.free(1)
+    second = {
+        "SLUICE_TASK_DISPATCHER_METRICS_BIND": f"127.0.0.1:{port}",
+        "SLUICE_TASK_MEASURE_EVERY_S": "0.5",
+    }
+    shown.whole.start("second", role="dispatcher", **second)
+
+    def measuring() -> list[float | None]:
+        return [scrape.value("sluice_measuring") for scrape in (shown.dispatcher(), scraped(port))]
+
+    until(lambda: sorted(one for one in measuring() if one is not None) == [0, 1], "one of them to measure")
+    idle = port if measuring()[0] else shown.dispatcher_port
+    assert not [name for name, _ in scraped(idle).series if name == "sluice_owed_batches"]
+    shown.whole.kill("second", signal.SIGTERM)
+    until(lambda: shown.dispatcher().value("sluice_measuring") == 1, "the first to measure")

@@ -14,7 +14,8 @@ from db.inspection import connect_to_look
 from db.settings import DatabaseSettings
 from streams import Broker, StreamSettings
 from streams.management import Management
-from webapp.settings import HttpSettings, RetentionSettings
+from streams.settings import RetentionSettings
+from webapp.settings import HttpSettings
 
 ANSWER_S = 10.0
 """Seconds for one answer of the broker or of its management plugin."""

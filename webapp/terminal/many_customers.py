@@ -11,7 +11,7 @@ from db.engine import read
 from db.errors import BadSlug, Refusal
 from streams import Broker, processed, raw
 from streams.errors import BrokerMisconfigured, BrokerUnavailable
-from webapp.settings import RetentionSettings
+from streams.settings import RetentionSettings
 from webapp.terminal.key_file import KeyHolders
 from webapp.terminal.new_customer import record, wanted_streams
 

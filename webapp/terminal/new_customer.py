@@ -11,7 +11,7 @@ from db.engine import begin, read
 from db.errors import SlugTaken
 from pipelines import DEFAULT
 from streams import Broker, WantedStream, processed, raw
-from webapp.settings import RetentionSettings
+from streams.settings import RetentionSettings
 from webapp.terminal.key_file import KeyHolder
 
 
