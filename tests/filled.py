@@ -10,10 +10,12 @@ from sqlalchemy import insert, select
 import db.customers.notes
 import db.customers.routes
 import db.customers.rows
-from db.clock import today
+import db.ledger.costs
+from db.clock import now_us, today
 from db.customers import pipeline_versions, quota_use
 from db.customers.rows import Customer
 from db.engine import begin, read
+from db.ledger.costs import CustomerCost
 from db.quarantine import acts, rows as quarantine
 from db.quarantine.acts import Note
 from db.results import prepare, write_events, write_interactions, write_rollups
@@ -89,6 +91,7 @@ def fill(home: Home, slug: str, secret: str) -> Filled:
         )
         for queue in (f"{customer.slug}-left", None):
             db.customers.routes.route(conn, customer, "decode", queue)
+        db.ledger.costs.add(conn, customer.id, now_us(conn), CustomerCost(windows=1, batches=1, events=2))
         db.customers.notes.add(conn, customer, "resume", who=secret, why=secret)
         quota_use.write(conn, "probe", today(conn), {customer.id: 1})
         drop = {"step": "drop", "rule": secret, "where": {"service": ["x"]}}

@@ -38,7 +38,7 @@ class Live:
 
     def settled(self, slug: str) -> Any:
         """The books once nothing is in flight, with the result tables; the stream proves them."""
-        until(lambda: self.books(slug)["in_flight"] == 0, f"all of {slug} to be deposited")
+        until(lambda: self.books(slug)["owed_batches"] == 0, f"all of {slug} to be deposited")
         proof = flask(self.home, "verify", slug)
         assert proof.exit_code == Exit.OK, proof.stdout
         return self.books(slug, "--results")

@@ -67,7 +67,7 @@ class Sluice:
             raise NotCounted(
                 f"the books do not balance: {[one['differences'] for one in books['customers']]}"
             )
-        for name in ("in_flight", "rejected", "quarantined", "expired"):
+        for name in ("owed_batches", "rejected", "quarantined", "expired"):
             if wrong := sum(one[name] for one in books["customers"]):
                 raise NotCounted(f"the books have {wrong} {name} where nothing was to be")
         if (found := self.committed()) != events:

@@ -229,7 +229,7 @@ class Stack:
         self._view.problem = figures["problem"]
         if self._view.problem is None:
             self._view.customers = [WatchedCustomer.of(one) for one in figures["customers"]]
-            self._view.left_out = figures["left_out"]
+            self._view.left_out = figures["more_customers"]
 
     def _tell(self, text: str) -> None:
         self._logs.write(RUN, f"{time.strftime('%H:%M:%S')} {text}")

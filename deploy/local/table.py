@@ -28,15 +28,16 @@ RUN = "run"  # the name under which the runner itself speaks
 class WatchedCustomer:
     """One customer as `flask watch --json` says; times are None while nothing was committed lately."""
 
-    slug: str
+    customer: str
     state: str
-    batches_per_s: float
-    events_per_s: float
-    lag_batches: int
-    lag_s: float
-    p50_s: float | None
-    p99_s: float | None
-    p999_s: float | None
+    breaker_reason: str | None
+    deposited_batches_per_second: float
+    deposited_events_per_second: float
+    owed_batches: int
+    oldest_owed_seconds: float | None
+    p50_seconds: float | None
+    p99_seconds: float | None
+    p999_seconds: float | None
     balanced: bool | None
 
     @classmethod
@@ -113,7 +114,7 @@ class PlainLines:
         if view.problem:
             self._print("books", view.problem)
         for one in view.customers:
-            self._print(one.slug, sentence(one))
+            self._print(one.customer, sentence(one))
 
     def tell(self, text: str) -> None:
         self._print(RUN, text)
@@ -163,16 +164,17 @@ def layout(view: View, width: int, height: int) -> RenderableType:
 
 def sentence(one: WatchedCustomer) -> str:
     return (
-        f"{one.batches_per_s or 0:,.1f} batches/s, {one.events_per_s or 0:,.0f} events/s, lag {lag(one)}, "
-        f"p50 {seconds(one.p50_s)}, p99 {seconds(one.p99_s)}, p99.9 {seconds(one.p999_s)}, "
+        f"{one.deposited_batches_per_second or 0:,.1f} batches/s,"
+        f" {one.deposited_events_per_second or 0:,.0f} events/s, lag {lag(one)}, "
+        f"p50 {seconds(one.p50_seconds)}, p99 {seconds(one.p99_seconds)}, p99.9 {seconds(one.p999_seconds)}, "
         f"books {books(one.balanced)}"
     )
 
 
 def lag(one: WatchedCustomer) -> str:
-    if not one.lag_batches:
+    if not one.owed_batches:
         return "none"
-    return f"{one.lag_batches:,} batches, {seconds(one.lag_s)}"
+    return f"{one.owed_batches:,} batches, {seconds(one.oldest_owed_seconds)}"
 
 
 def seconds(value: float | None) -> str:
@@ -202,15 +204,16 @@ def _customers(view: View, *, wide: bool) -> RenderableType:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("books", no_wrap=True)
     for one in view.customers:
-        slug = Text(one.slug) + Text("" if one.state == "active" else f" {one.state}", style="yellow")
-        behind_s = (one.lag_s,) if wide else ()
-        times = (seconds(value) for value in (*behind_s, one.p50_s, one.p99_s, one.p999_s))
+        state = "breaker open" if one.breaker_reason else one.state
+        slug = Text(one.customer) + Text("" if state == "active" else f" {state}", style="yellow")
+        behind_s = (one.oldest_owed_seconds,) if wide else ()
+        times = (seconds(value) for value in (*behind_s, one.p50_seconds, one.p99_seconds, one.p999_seconds))
         style = {True: "green", False: "bold red", None: "dim"}[one.balanced]
         table.add_row(
             slug,
-            f"{one.batches_per_s or 0:,.1f}",
-            f"{one.events_per_s or 0:,.0f}",
-            f"{one.lag_batches or 0:,}",
+            f"{one.deposited_batches_per_second or 0:,.1f}",
+            f"{one.deposited_events_per_second or 0:,.0f}",
+            f"{one.owed_batches or 0:,}",
             *times,
             Text(books(one.balanced), style=style),
         )
@@ -219,7 +222,7 @@ def _customers(view: View, *, wide: bool) -> RenderableType:
     if view.problem:
         table.caption = Text(view.problem, style="bold red")
     elif view.left_out:
-        table.caption = f"and {view.left_out:,} more with less to do: flask lag"
+        table.caption = f"and {view.left_out:,} more that are less behind: flask lag"
     return table
 
 

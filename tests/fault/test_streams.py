@@ -40,7 +40,7 @@ def test_what_retention_removed_below_the_cursor_is_booked_as_expired_and_alerte
         until(shortened, "retention to remove the oldest batches")
         broker.close()
         books = whole.books(slug)["customers"][0]
-        assert (books["in_flight"], books["balanced"]) == (posted, True)
+        assert (books["owed_batches"], books["balanced"]) == (posted, True)
         whole.start("dispatcher")
         until(lambda: settled(whole, slug), "balanced books")
         books = whole.books(slug)["customers"][0]

@@ -93,10 +93,10 @@ def test_a_flood_of_failures_writes_nothing_and_is_deposited_once_the_fault_is_m
     assert whole.post_batch(other, ndjson(event(secrets.token_hex(16)))).status == 202
     until(lambda: settled(whole, f"{slug}-other"), "the other customer's batch")
     books = whole.books(slug)["customers"][0]
-    assert (books["in_flight"], books["deposited"], books["balanced"]) == (sent, 0, True)
+    assert (books["owed_batches"], books["deposited"], books["balanced"]) == (sent, 0, True)
     assert shown(whole, "customers", "show", slug)["breaker_reason"] == "unknown_format"
     (lag,) = shown(whole, "lag", "--customer", slug)["customers"]
-    assert (lag["breaker"], lag["batches"]) == ("unknown_format", sent)
+    assert (lag["breaker_reason"], lag["owed_batches"]) == ("unknown_format", sent)
     assert "breaker open" in whole.flask("customers", "list").stdout
     opened = [line for line in whole.log("worker").splitlines() if "breaker_opened" in line and slug in line]
     assert len(opened) == 1

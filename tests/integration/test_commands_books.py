@@ -90,7 +90,7 @@ def test_books_that_balance_say_where_each_batch_is(home: Home, agreed: str) -> 
         "discarded": 1,
         "expired": 0,
         "quarantined": 2,
-        "in_flight": 4,
+        "owed_batches": 4,
     }
     assert {name: books[name] for name in expected} == expected
     assert (books["deposited"], books["undispatched"]) == (1, 1)
@@ -214,8 +214,8 @@ def test_a_stream_that_is_gone_is_a_difference(home: Home, agreed: str) -> None:
 
 def test_lag_counts_what_waits_in_the_stream_and_what_is_in_flight(home: Home, agreed: str) -> None:
     [lag] = flask_json(home, "lag", "--customer", agreed)["customers"]
-    assert (lag["batches"], lag["windows"]) == (4, 1)
-    assert 0 <= lag["oldest_s"] <= (time.time_ns() // 1000 - NOW_US) / 1e6 + 1
+    assert (lag["owed_batches"], lag["windows_in_flight"]) == (4, 1)
+    assert 0 <= lag["oldest_owed_seconds"] <= (time.time_ns() // 1000 - NOW_US) / 1e6 + 1
     assert agreed in flask(home, "lag").stdout
 
 

@@ -121,7 +121,7 @@ def test_keys_are_named_by_their_digest_and_the_last_one_is_asked_for(home: Home
     first = home.add(slug)
     second = flask(home, "customers", "rotate-key", slug).stdout.strip()
     ids = [digest(key).hex()[:ID_DIGITS] for key in (first, second)]
-    assert [key["id"] for key in flask_json(home, "customers", "keys", slug)["keys"]] == ids
+    assert [key["key_id"] for key in flask_json(home, "customers", "keys", slug)["keys"]] == ids
     table = flask(home, "customers", "keys", slug).stdout
     assert all(one in table for one in ids)
     assert not any(key[-20:] in table for key in (first, second))

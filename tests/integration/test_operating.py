@@ -111,7 +111,7 @@ def test_a_stage_that_is_routed_elsewhere_is_done_by_the_workers_there(
     accepted(whole, key)
 
     until(lambda: waiting(rabbitmq, f"layer-{slug}"), "the window's events to wait for the stage")
-    assert whole.books(slug)["customers"][0]["in_flight"] == 1
+    assert whole.books(slug)["customers"][0]["owed_batches"] == 1
     whole.start("layer", "-Q", f"layer-{slug}", "-n", f"layer-{slug}@%h", role="worker")
     until(lambda: settled(whole, slug), "balanced books")
     assert scalar(engine, "SELECT sum(events) FROM interactions") == 1

@@ -239,7 +239,7 @@ def test_a_replay_counts_as_fresh_from_when_it_was_sent_again(live: Live, slug: 
     replay(live, slug)
     live.settled(slug)
     [lag] = flask_json(live.home, "lag", "--customer", slug)["customers"]
-    assert lag["max_s"] < 3_600
+    assert lag["max_seconds"] < 3_600
     [envelope] = [one for one in live.home.envelopes(slug) if one.first_accepted_at_us is not None]
     assert envelope.accepted_at_us - envelope.came_at_us >= 5_184_000_000_000
 

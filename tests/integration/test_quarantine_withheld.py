@@ -187,7 +187,7 @@ def test_the_bytes_of_a_discarded_row_are_not_fetched_from_the_raw_stream(
     index = [json.loads(line) for line in (folder / "index.jsonl").read_text().splitlines()]
     assert [str(line["id"]) for line in index] == ids[1:]
     [one] = flask_json(home, "books", "--customer", held)["customers"]
-    assert (one["balanced"], one["quarantine_days"]["withheld"]) == (True, 3)
+    assert (one["balanced"], one["quarantine_withheld"]) == (True, 3)
 
 
 def test_a_batch_is_decoded_once_for_all_its_withheld_events(home: Home, slug: str, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_batch_is_decoded_once_for_all_its_withheld_events(home: Home, slug: s
     with decompressions() as found:
         said = flask_json(home, "quarantine", "replay", "--customer", slug)
     assert found == ["gzip"] * 2
-    assert (said["events"], len(said["skipped"])) == (10, 2)
+    assert (said["events"], len(said["skipped_rows"])) == (10, 2)
     assert [bytes(one.body) for one in home.envelopes(slug, 2)] == events * 2
 
 
@@ -225,7 +225,7 @@ def test_an_event_of_a_batch_that_unpacks_to_too_much_is_not_said_to_be_gone(hom
     shown = flask(home, "quarantine", "show", str(of_it["id"]), "--bytes")
     assert shown.exit_code == Exit.NOT_FOUND
     assert "unpacks to more than 268,435,456 bytes" in shown.stderr
-    skipped = flask_json(home, "quarantine", "replay", "--customer", slug)["skipped"]
+    skipped = flask_json(home, "quarantine", "replay", "--customer", slug)["skipped_rows"]
     assert [one["batch_id"] for one in skipped] == ["batch-1", "another batch"]
     assert "unpacks to more than 268,435,456 bytes" in skipped[0]["why"]
     assert "does not have them any more" in skipped[1]["why"]
@@ -234,7 +234,8 @@ def test_an_event_of_a_batch_that_unpacks_to_too_much_is_not_said_to_be_gone(hom
 def test_the_books_and_the_customer_say_what_was_withheld(home: Home, held: str) -> None:
     size = len(BATCH) + len(EVENT) + len(GARBAGE)
     [one] = flask_json(home, "books", "--customer", held)["customers"]
-    assert one["quarantine_days"] == {"bytes": 0, "withheld": 3, "withheld_bytes": size}
+    assert (one["quarantine_bytes"], one["quarantine_withheld"]) == (0, 3)
+    assert one["quarantine_withheld_bytes"] == size
     assert "3 rows of quarantine were over" in flask(home, "books", "--customer", held).stdout
     shown = flask_json(home, "customers", "show", held)
     assert (shown["quarantine_daily_bytes"], shown["quarantine_withheld_today"]) == (1, 0)

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Engine, insert
 
 import db.customers.rows
-from db.clock import today
+from db.clock import now_us, today
 from db.customers.rows import Customer
 from db.engine import begin
 from db.tables import quarantine_days
@@ -23,8 +23,9 @@ from deploy.local import ports
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker, StreamSettings, raw
 from tests.envelopes import envelope
-from tests.integration.ledger_rows import add_customer
-from webapp.commands.watch import SHOWN
+from tests.integration.ledger_rows import add_customer, claim, new_window, record
+from webapp.commands.watch import SHOWN, STREAMS_A_LOOK, Watch
+from webapp.terminal import lag_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 60.0
@@ -69,6 +70,11 @@ def printing(environment: dict[str, str]) -> Iterator[Iterator[list[str]]]:
         process.communicate()
 
 
+def full(look: dict[str, Any]) -> dict[str, int]:
+    """Whose quarantine is full, and by how many rows."""
+    return {one["customer"]: one["quarantine_withheld_today"] for one in look["quarantine_full"]}
+
+
 def full_today(engine: Engine, customer: Customer) -> None:
     """Two rows' bytes were over today's budget of quarantine."""
     full = {"bytes": 1_000, "withheld": 2, "withheld_bytes": 602}
@@ -93,16 +99,16 @@ def test_a_batch_that_waits_for_dispatch_is_lag_and_has_an_age(
     subprocess.run(add, cwd=ROOT, env=environment, check=True, timeout=DEADLINE_S)
     with watching(environment) as said:
         [row] = next(look["customers"] for look in said if look["problem"] is None)
-        assert (row["slug"], row["state"], row["lag_batches"], row["lag_s"]) == (slug, "active", 0, 0)
+        assert (row["customer"], row["state"], row["owed_batches"]) == (slug, "active", 0)
         assert row["balanced"] is True
-        assert row["p999_s"] is None
+        assert row["p999_seconds"] is None
         publish(rabbitmq, slug, time.time_ns() // 1000 - 3_600_000_000)
         end = time.monotonic() + DEADLINE_S
-        while not row["lag_batches"]:
+        while not row["owed_batches"]:
             assert time.monotonic() < end
             [row] = next(said)["customers"] or [row]
-        assert row["lag_batches"] == 1
-        assert 3_600 <= row["lag_s"] < 3_700
+        assert row["owed_batches"] == 1
+        assert 3_600 <= row["oldest_owed_seconds"] < 3_700
 
 
 def test_a_customer_whose_quarantine_is_full_for_today_is_named(
@@ -114,7 +120,7 @@ def test_a_customer_whose_quarantine_is_full_for_today_is_named(
         assert customer is not None
     full_today(engine, customer)
     with watching(environment) as said:
-        assert next(look["withheld"] for look in said if look["problem"] is None) == {slug: 2}
+        assert next(full(look) for look in said if look["problem"] is None) == {slug: 2}
     wanted = f"{slug}: today's quarantine is full, 2 rows are only in the raw stream"
     with printing(environment) as looks:
         assert any(wanted in look for look in looks)
@@ -127,11 +133,56 @@ def test_customers_whose_quarantine_is_full_are_named_up_to_a_bound_and_the_othe
     for name in names:
         full_today(engine, add_customer(engine, name))
     with watching(environment) as said:
-        assert next(look["withheld"] for look in said if look["problem"] is None) == dict.fromkeys(names, 2)
+        assert next(full(look) for look in said if look["problem"] is None) == dict.fromkeys(names, 2)
     with printing(environment) as looks:
         told = next(look for look in looks if any("quarantine is full" in line for line in look))
     named = [line.split(":")[0] for line in told if "today's quarantine is full" in line]
     assert (named, told[-1]) == (names[:SHOWN], "and 3 more whose quarantine is full")
+
+
+@pytest.fixture
+def watch(engine: Engine, rabbitmq: RabbitNode) -> Iterator[Watch]:
+    broker = Broker(StreamSettings(url=rabbitmq.stream_url, broker_url=rabbitmq.amqp_url))
+    yield Watch(engine=engine, broker=broker)
+    broker.close()
+
+
+def many(engine: Engine, slug: str) -> list[Customer]:
+    """More than a look asks the streams of."""
+    with begin(engine) as conn:
+        return [db.customers.rows.add(conn, f"{slug}-{number:03}") for number in range(STREAMS_A_LOOK + 3)]
+
+
+def test_the_customer_that_is_behind_comes_first_whatever_its_slug(
+    engine: Engine, watch: Watch, slug: str
+) -> None:
+    customers = many(engine, slug)
+    for customer, age in ((customers[-1], 3_600), (customers[-2], 60)):
+        with begin(engine) as conn:
+            at_us = now_us(conn) - age * 1_000_000
+        window = new_window(0, 4, first_accepted_at=at_us)
+        record(engine, customer, claim(engine, customer), 0, 4, window=window)
+    seen = watch.look()
+    assert [one.customer.slug for one in seen.customers[:2]] == [customers[-1].slug, customers[-2].slug]
+    assert (len(seen.customers), seen.more) == (SHOWN, len(customers) - SHOWN)
+    assert seen.customers[0].oldest_s is not None
+    assert 3_600 <= seen.customers[0].oldest_s < 7_200
+    watch.sort, watch.top = lag_rows.NAME, 2
+    assert [one.customer.slug for one in watch.look().customers] == [one.slug for one in customers[:2]]
+
+
+def test_what_waits_in_the_raw_stream_of_the_last_of_many_is_found_and_stays_first(
+    engine: Engine, watch: Watch, rabbitmq: RabbitNode, slug: str
+) -> None:
+    last = many(engine, slug)[-1]
+    watch.broker.declare(raw(last.slug), max_bytes=10**7, max_age_s=3_600, segment_bytes=10**6)
+    publish(rabbitmq, last.slug, time.time_ns() // 1000 - 3_600_000_000)
+    looks = [watch.look() for _ in range(4)]
+    first = [look.customers[0] for look in looks]
+    found = [one.customer.slug == last.slug for one in first]
+    assert found[-2:] == [True, True], "every stream had its turn, and it is not forgotten"
+    assert (first[-1].batches, looks[-1].more) == (1, STREAMS_A_LOOK + 3 - SHOWN)
+    watch.broker.delete(raw(last.slug))
 
 
 def test_a_broker_that_is_away_is_said_and_the_watch_goes_on(environment: dict[str, str], slug: str) -> None:

@@ -58,7 +58,7 @@ def interactions(engine: Engine) -> list[Any]:
 def settled(whole: Whole, slug: str) -> bool:
     """Every accepted batch of the customer is accounted for, and the books balance."""
     books = whole.books(slug)["customers"][0]
-    return bool(books["balanced"]) and books["in_flight"] == 0
+    return bool(books["balanced"]) and books["owed_batches"] == 0
 
 
 def test_a_posted_batch_becomes_rows_that_the_books_account_for(
@@ -156,7 +156,7 @@ def test_agents_are_answered_while_nothing_processes(whole: Whole, engine: Engin
     for _ in range(20):
         assert whole.post_batch(key, ndjson(event(secrets.token_hex(16)))).status == 202
     books = whole.books(slug)["customers"][0]
-    assert (books["in_flight"], books["balanced"]) == (20, True)
+    assert (books["owed_batches"], books["balanced"]) == (20, True)
     whole.start("dispatcher")
     whole.start("worker")
     until(lambda: settled(whole, slug), "balanced books")

@@ -74,6 +74,18 @@ def test_every_command_says_what_it_does(app: Flask) -> None:
         assert len(result.output.splitlines()) > 3
 
 
+def test_every_command_prints_a_document_for_scripts(app: Flask) -> None:
+    without = []
+    for words in commands(app.cli):
+        command: click.Command = app.cli
+        for word in words.split():
+            assert isinstance(command, click.Group)
+            command = command.commands[word]
+        if not any("--json" in parameter.opts for parameter in command.params):
+            without.append(words)
+    assert without == []
+
+
 def test_the_page_of_commands_lists_exactly_the_exit_codes_there_are() -> None:
     rows = re.findall(r"^\| (\d) \| ([A-Z_]+) \|", (DOCS / "commands.md").read_text(), re.M)
     assert {(int(code), name) for code, name in rows} == {(int(code), code.name) for code in Exit}

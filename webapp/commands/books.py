@@ -1,7 +1,6 @@
 """`flask books`: the equations of every customer, and exit 1 when one does not hold."""
 
 import dataclasses
-import json
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -16,14 +15,15 @@ from db.settings import DatabaseSettings
 from streams import Broker
 from webapp.accounting.books import Books, books, books_with_results
 from webapp.commands.generations import told
-from webapp.terminal import command_context
+from webapp.terminal import command_context, documents
+from webapp.terminal.documents import json_option
 from webapp.terminal.exits import Command, Exit
 from webapp.terminal.tables import Cell, show
 
 
 @click.command("books", cls=Command)
 @click.option("--customer", "slug", help="Only this one.")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@json_option
 @click.option("--results", is_flag=True, help="Add up the result tables too: reads every row, takes minutes.")
 @click.option("--from", "from_slug", default="", help="Go on at this customer.")
 @click.pass_context
@@ -48,8 +48,8 @@ def command(context: click.Context, slug: str | None, as_json: bool, results: bo
     differences = {one.customer.slug: one.differences() for one in found}
     balanced = not any(differences.values())
     if as_json:
-        documents = [_document(one, differences[one.customer.slug]) for one in found]
-        click.echo(json.dumps({"balanced": balanced, "customers": documents}))
+        rows = [_document(one, differences[one.customer.slug]) for one in found]
+        documents.echo({"balanced": balanced, "customers": rows})
     else:
         _print(found, differences)
     context.exit(Exit.OK if balanced else Exit.DIFFERS)
@@ -78,20 +78,32 @@ def _with_results(broker: Broker, customers: Sequence[Customer]) -> list[Books]:
 
 
 def _document(one: Books, differences: list[str]) -> dict[str, object]:
-    document = dataclasses.asdict(one.ledger) | {
-        "customer": one.customer.slug,
-        "balanced": not differences,
-        "differences": differences,
-        "in_stream": one.in_stream,
-        "in_flight": one.in_flight,
-        "undispatched": one.undispatched,
-        "gone_undispatched": one.gone_undispatched,
-        "cursor_beyond_end": one.cursor_beyond_end,
-        "quarantine_days": dataclasses.asdict(one.quarantine_days),
-        "generations": [dataclasses.asdict(each) for each in one.past],
-    }
+    ledger = dataclasses.asdict(one.ledger)
+    del ledger["in_flight"]  # only those that were dispatched
+    document = (
+        {"customer": one.customer.slug}
+        | ledger
+        | {
+            "balanced": not differences,
+            "differences": differences,
+            "in_stream": one.in_stream,
+            "owed_batches": one.in_flight,
+            "undispatched": one.undispatched,
+            "gone_undispatched": one.gone_undispatched,
+            "cursor_beyond_end": one.cursor_beyond_end,
+            "quarantine_bytes": one.quarantine_days.bytes,
+            "quarantine_withheld": one.quarantine_days.withheld,
+            "quarantine_withheld_bytes": one.quarantine_days.withheld_bytes,
+            "generations": [dataclasses.asdict(each) for each in one.past],
+        }
+    )
     if one.results is not None:
-        document["results"] = dataclasses.asdict(one.results)
+        document["results"] = {
+            "interactions": one.results.interactions,
+            "rollups": one.results.rollups,
+            "quarantined_batches": dataclasses.asdict(one.results.quarantined),
+            "rejected_events": dataclasses.asdict(one.results.rejected),
+        }
     return document
 
 

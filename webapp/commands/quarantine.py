@@ -1,9 +1,7 @@
 """`flask quarantine …`: what was not taken, and why."""
 
 import dataclasses
-import json
 import sys
-from datetime import UTC, datetime
 from typing import get_args
 
 import click
@@ -16,7 +14,9 @@ from db.engine import read
 from db.quarantine.rows import Quarantined, RowState
 from webapp.commands import quarantine_acts
 from webapp.quarantine.withheld import Withheld
-from webapp.terminal import command_context
+from webapp.terminal import command_context, documents
+from webapp.terminal.dates import iso
+from webapp.terminal.documents import json_option
 from webapp.terminal.exits import CommandGroup, Ended, Exit
 from webapp.terminal.tables import Cell, show as show_table
 
@@ -31,7 +31,7 @@ for command in (quarantine_acts.replay, quarantine_acts.export, quarantine_acts.
 @click.option("--state", type=click.Choice(get_args(RowState)), help="Only rows of which this became.")
 @click.option("--before", type=click.IntRange(min=1), help="Only ids below this one, to page on.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, help="At most so many a customer.")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@json_option
 def list_(
     slug: str | None,
     reason: str | None,
@@ -50,8 +50,9 @@ def list_(
             )
             found.extend((customer.slug, row) for row in rows)
     if as_json:
-        documents = [{"customer": owner} | dataclasses.asdict(row) for owner, row in found]
-        click.echo(json.dumps({"quarantine": documents}))
+        documents.echo(
+            {"quarantine": [{"customer": owner} | dataclasses.asdict(row) for owner, row in found]}
+        )
         return
     headers = ["id", "customer", "reason", "batch", "row", "offset", "bytes", "since", "state"]
     show_table(headers, [_row(owner, row) for owner, row in found])
@@ -60,7 +61,8 @@ def list_(
 @group.command("show")
 @click.argument("row_id", metavar="ID", type=click.IntRange(min=1))
 @click.option("--bytes", "as_bytes", is_flag=True, help="Only the bytes, as they are, to stdout.")
-def show(row_id: int, as_bytes: bool) -> None:
+@json_option
+def show(row_id: int, as_bytes: bool, as_json: bool) -> None:
     """One row with its detail and the beginning of its bytes."""
     with read(command_context.parts().engine) as connection:
         found = db.quarantine.rows.show(connection, row_id)
@@ -72,12 +74,18 @@ def show(row_id: int, as_bytes: bool) -> None:
     if as_bytes:
         sys.stdout.buffer.write(data if row.withheld is None else _fetched(owner, row))
         return
-    for name, value in dataclasses.asdict(row).items():
+    document = {"customer": owner.slug} | dataclasses.asdict(row)
+    if as_json:
+        told = [{"act": n.act, "who": n.who, "why": n.why, "noted_at": n.noted_at} for n in notes]
+        documents.echo(document | {"notes": told})
+        return
+    for name, value in document.items():
+        value = documents.plain(value, name)
         click.echo(f"{name.replace('_', ' '):<18} {'-' if value is None else value}")
     begins = "its bytes are in the raw stream only" if row.withheld is not None else repr(data[:200])
     click.echo(f"{'begins with':<18} {begins}")
     for note in notes:
-        click.echo(f"{note.act:<18} {_time(note.noted_at)} by {note.who}{note.why and ': '}{note.why}")
+        click.echo(f"{note.act:<18} {iso(note.noted_at)} by {note.who}{note.why and ': '}{note.why}")
 
 
 def _fetched(owner: Customer, row: Quarantined) -> bytes:
@@ -98,11 +106,7 @@ def _row(owner: str, row: Quarantined) -> list[Cell]:
             None if row.row is None else str(row.row),
             str(row.stream_offset),
             row.size if row.withheld is None else f"{row.withheld:,} in stream",
-            _time(row.created_at),
+            iso(row.created_at)[:19] + "Z",
             row.state,
         ),
     ]
-
-
-def _time(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S")

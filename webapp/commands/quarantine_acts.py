@@ -1,7 +1,5 @@
 """`flask quarantine replay|export|discard`: what is done about rows that were not taken, and who did it."""
 
-import dataclasses
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,8 +22,9 @@ from webapp.quarantine.portions import OnProgress, discard as discard_rows
 from webapp.quarantine.replay import CONTENT_TYPES, Replay, Said
 from webapp.quarantine.withheld import Withheld
 from webapp.receiving import accept
-from webapp.terminal import command_context
+from webapp.terminal import command_context, documents
 from webapp.terminal.dates import Time
+from webapp.terminal.documents import json_option
 from webapp.terminal.exits import Command, Ended, Exit
 from webapp.terminal.who import by_default, by_required, confirmed, why_optional, why_required, yes_option
 
@@ -90,7 +89,7 @@ def _choosing(command: Callable[..., None]) -> Callable[..., None]:
 @why_optional
 @click.option("--as", "form", type=click.Choice(list(CONTENT_TYPES)), help="What the bytes really are.")
 @click.option("--encoding", type=click.Choice(list(ENCODINGS)), help="How they are really encoded.")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@json_option
 @with_appcontext
 def replay(chosen: Chosen, by: str, why: str, form: str | None, encoding: str | None, as_json: bool) -> None:
     """Send quarantined batches and events through again, each once.
@@ -128,8 +127,9 @@ def replay(chosen: Chosen, by: str, why: str, form: str | None, encoding: str | 
 @by_default
 @why_optional
 @click.option("--to", "folder", required=True, type=click.Path(path_type=Path), help="A new folder.")
+@json_option
 @with_appcontext
-def export(chosen: Chosen, by: str, why: str, folder: Path) -> None:
+def export(chosen: Chosen, by: str, why: str, folder: Path, as_json: bool) -> None:
     """Write rows into a new folder: the bytes of each in a file, and what is known of them in index.jsonl."""
     customer, selection, there = chosen.rows("kept", "replaying", "replayed")
     engine = command_context.parts().engine
@@ -142,6 +142,8 @@ def export(chosen: Chosen, by: str, why: str, folder: Path) -> None:
     except OSError as error:
         raise Ended(Exit.REFUSED, f"{folder} cannot be written: {error.strerror}") from error
     click.echo(f"exported {rows:,} rows of {customer.slug} to {folder}", err=True)
+    if as_json:
+        documents.echo({"customer": customer.slug, "rows": rows, "folder": str(folder)})
 
 
 @click.command("discard", cls=Command)
@@ -149,8 +151,9 @@ def export(chosen: Chosen, by: str, why: str, folder: Path) -> None:
 @by_required
 @why_required
 @yes_option
+@json_option
 @with_appcontext
-def discard(chosen: Chosen, by: str, why: str, yes: bool) -> None:
+def discard(chosen: Chosen, by: str, why: str, yes: bool, as_json: bool) -> None:
     """Delete the bytes of rows for good; the rows stay for the books, with a note of who and why."""
     chosen.need_rows()
     customer, selection, there = chosen.rows("kept")
@@ -161,6 +164,8 @@ def discard(chosen: Chosen, by: str, why: str, yes: bool) -> None:
     with _bar(there.rows, "discarded") as progress:
         rows = discard_rows(engine, selection, by=by, why=why, at_us=now_us(engine), progress=progress)
     click.echo(f"discarded {rows:,} rows of {customer.slug}", err=True)
+    if as_json:
+        documents.echo({"customer": customer.slug, "rows": rows})
 
 
 def _already(row: Quarantined, wanted: tuple[RowState, ...]) -> None:
@@ -183,8 +188,9 @@ def _bar(rows: int, label: str) -> Iterator[OnProgress]:
 
 def _tell(work: Replay, as_json: bool) -> None:
     if as_json:
-        skipped = [dataclasses.asdict(one) for one in work.skipped]
-        click.echo(json.dumps({"batches": work.batches, "events": work.events, "skipped": skipped}))
+        skipped = [{"id": one.row_id, "batch_id": one.batch_id, "why": one.why} for one in work.skipped]
+        counts = {"batches": work.batches, "events": work.events}
+        documents.echo({"customer": work.customer.slug} | counts | {"skipped_rows": skipped})
         return
     click.echo(
         f"replayed {work.batches:,} batches and {work.events:,} events of {work.customer.slug}", err=True

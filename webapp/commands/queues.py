@@ -1,13 +1,13 @@
 """`flask queues …`: queues that no customer's route leads to any more."""
 
 import dataclasses
-import json
 
 import click
 
 import db.customers.routes
 from db.engine import begin, read
-from webapp.terminal import command_context
+from webapp.terminal import command_context, documents
+from webapp.terminal.documents import json_option
 from webapp.terminal.exits import CommandGroup, Ended, Exit
 from webapp.terminal.tables import show as show_table
 
@@ -15,7 +15,7 @@ group = CommandGroup("queues", help="Find and remove queues that no customer use
 
 
 @group.command("list")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@json_option
 def list_unused(as_json: bool) -> None:
     """Queues left behind by routes: whose doorbells came there, how many wait, and how many consumers."""
     with read(command_context.parts().engine) as connection:
@@ -24,10 +24,8 @@ def list_unused(as_json: bool) -> None:
         found = broker.doorbells(list(unused))
     slugs = {name: [customer.slug for customer in unused[name]] for name in found}
     if as_json:
-        rows = [
-            {"queue": name, "customers": slugs[name], **dataclasses.asdict(found[name])} for name in found
-        ]
-        click.echo(json.dumps({"queues": rows}))
+        rows = [{"queue": name, "slugs": slugs[name], **dataclasses.asdict(found[name])} for name in found]
+        documents.echo({"queues": rows})
         return
     headers = ["queue", "customers", "messages", "consumers"]
     show_table(
@@ -37,7 +35,8 @@ def list_unused(as_json: bool) -> None:
 
 @group.command("remove")
 @click.argument("queue")
-def remove(queue: str) -> None:
+@json_option
+def remove(queue: str, as_json: bool) -> None:
     """Remove a queue that `flask queues list` names; what is owed of it is rung in the queues used now."""
     with begin(command_context.parts().engine) as connection:
         customers = db.customers.routes.unused(connection).get(queue)
@@ -50,3 +49,5 @@ def remove(queue: str) -> None:
         if not broker.remove_doorbells(queue):
             raise Ended(Exit.NOT_FOUND, f"the broker has no queue {queue}")
     click.echo(f"queue {queue} is removed", err=True)
+    if as_json:
+        documents.echo({"queue": queue, "slugs": [customer.slug for customer in customers]})

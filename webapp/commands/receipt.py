@@ -1,21 +1,20 @@
 """`flask receipt`: where is my batch?"""
 
 import dataclasses
-import json
-from datetime import UTC, datetime
 
 import click
 from flask.cli import with_appcontext
 
 from webapp.accounting.receipts import find
-from webapp.terminal import command_context
+from webapp.terminal import command_context, documents
+from webapp.terminal.documents import json_option
 from webapp.terminal.exits import Command, Ended, Exit
 
 
 @click.command("receipt", cls=Command)
 @click.argument("slug")
 @click.argument("batch_id")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@json_option
 @click.option(
     "--look-at", type=click.IntRange(0), default=10_000, help="Waiting batches to look through at most."
 )
@@ -37,14 +36,10 @@ def command(slug: str, batch_id: str, as_json: bool, look_at: int) -> None:
             Exit.NOT_FOUND,
             f"no batch {batch_id} of {slug}: it never came, its id is forgotten, or it waits further back",
         )
-    document = {"state": "waiting"} | dataclasses.asdict(found)
+    document = {"customer": slug, "state": "waiting"} | dataclasses.asdict(found)
     if as_json:
-        click.echo(json.dumps(document))
+        documents.echo(document)
         return
     for name, value in document.items():
-        shown = _time(value) if name.endswith("_at") else value
+        shown = documents.plain(value, name)
         click.echo(f"{name.replace('_', ' '):<14} {'-' if shown in (None, (), []) else shown}")
-
-
-def _time(value: object) -> str | None:
-    return datetime.fromtimestamp(value / 1e6, UTC).isoformat() if isinstance(value, int) else None

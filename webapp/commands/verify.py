@@ -1,7 +1,6 @@
 """`flask verify`: the books proved against the stream itself."""
 
 import dataclasses
-import json
 import sys
 
 import click
@@ -11,7 +10,8 @@ from db.settings import DatabaseSettings
 from webapp.accounting.proof import Proof
 from webapp.accounting.verification import StreamChanged, verify
 from webapp.commands.generations import told
-from webapp.terminal import command_context
+from webapp.terminal import command_context, documents
+from webapp.terminal.documents import json_option
 from webapp.terminal.exits import Command, Exit
 
 
@@ -20,7 +20,7 @@ from webapp.terminal.exits import Command, Exit
 @click.option(
     "--from", "from_offset", type=click.IntRange(0), default=0, help="Go on at this offset of the stream."
 )
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@json_option
 @click.pass_context
 @with_appcontext
 def command(context: click.Context, slug: str, from_offset: int, as_json: bool) -> None:
@@ -57,7 +57,7 @@ def command(context: click.Context, slug: str, from_offset: int, as_json: bool) 
             _stopped(slug, proof)
             raise
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(proof)))
+        documents.echo({"customer": slug} | dataclasses.asdict(proof))
     else:
         _print(slug, proof)
     context.exit(Exit.DIFFERS if proof.differences else Exit.OK)

@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +22,7 @@ from db.quarantine.acts import Note
 from db.quarantine.rows import Quarantined, Selection
 from webapp.quarantine.portions import OnProgress, portions
 from webapp.quarantine.withheld import Withheld
+from webapp.terminal.dates import iso
 
 INDEX = "index.jsonl"
 SUFFIXES = {
@@ -115,7 +115,10 @@ def _lines(customer: Customer, rows: Sequence[Quarantined], contents: dict[int, 
                 os.fsync(file.fileno())
         facts = {"customer": customer.slug, "file": name}
         digest = {"sha256": row.sha256 or hashlib.sha256(data).hexdigest()}
-        times = {name: _time(getattr(row, name)) for name in ("accepted_at", "created_at", "replayed_at")}
+        times = {
+            name: iso(at_us) if (at_us := getattr(row, name)) else None
+            for name in ("accepted_at", "created_at", "replayed_at")
+        }
         lines += json.dumps(facts | dataclasses.asdict(row) | digest | times).encode() + b"\n"
     return lines
 
@@ -131,7 +134,3 @@ def _appear(draft: Path, folder: Path) -> None:
         if folder.exists():
             raise Refusal(f"{folder} has appeared meanwhile; nothing is written over") from error
         raise
-
-
-def _time(at_us: int | None) -> str | None:
-    return None if at_us is None else datetime.fromtimestamp(at_us / 1e6, UTC).isoformat()

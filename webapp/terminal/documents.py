@@ -15,14 +15,15 @@ def echo(document: Mapping[str, object]) -> None:
 
     In it, µs since 1970 under a name that ends in `_at` become times; 0 means not known, and becomes null.
     """
-    click.echo(json.dumps(_plain(document)))
+    click.echo(json.dumps(plain(document)))
 
 
-def _plain(value: object, name: str = "") -> object:
+def plain(value: object, name: str = "") -> object:
+    """The value as `echo` prints it under this name."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(each, str(key)) for key, each in value.items()}
+        return {str(key): plain(each, str(key)) for key, each in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     if name.endswith("_at") and isinstance(value, int):
         return iso(value) if value else None
     return value

@@ -1,7 +1,5 @@
 """`flask customers history`."""
 
-import dataclasses
-
 import click
 from flask.cli import with_appcontext
 
@@ -34,8 +32,16 @@ def history(slug: str, as_json: bool) -> None:
 
 def note_document(note: CustomerNote) -> dict[str, object]:
     """The note for `documents.echo`."""
-    values = dataclasses.asdict(note)
-    return {"customer": values.pop("slug")} | {name: value for name, value in values.items() if name != "id"}
+    return {
+        "customer": note.slug,
+        "customer_id": note.customer_id,
+        "act": note.act,
+        "who": note.who,
+        "why": note.why,
+        "changes": dict(note.detail),
+        "noted_at": note.noted_at,
+        "ended_at": note.ended_at,
+    }
 
 
 def _detail(note: CustomerNote) -> str:

@@ -1,6 +1,5 @@
 """`flask customers keys|rotate-key|revoke-key`."""
 
-import dataclasses
 from pathlib import Path
 
 import click
@@ -29,7 +28,8 @@ def keys(slug: str, as_json: bool) -> None:
     with read(command_context.parts().engine) as connection:
         live = db.customers.keys.live(connection, customer.id)
     if as_json:
-        documents.echo({"customer": slug, "keys": [dataclasses.asdict(key) for key in live]})
+        rows = [{"key_id": key.id, "created_at": key.created_at} for key in live]
+        documents.echo({"customer": slug, "keys": rows})
         return
     show_table(["key", "created at"], [[key.id, iso(key.created_at)] for key in live])
 
@@ -40,8 +40,9 @@ def keys(slug: str, as_json: bool) -> None:
 @by_default
 @why_optional
 @yes_option
+@json_option
 @with_appcontext
-def revoke_key(slug: str, key_id: str, by: str, why: str, yes: bool) -> None:
+def revoke_key(slug: str, key_id: str, by: str, why: str, yes: bool, as_json: bool) -> None:
     """End one key, which `flask customers keys` names. Asks when it is the last one.
 
     Agents that use it are refused with 401 within 10 s.
@@ -65,18 +66,23 @@ def revoke_key(slug: str, key_id: str, by: str, why: str, yes: bool) -> None:
             connection, customer, "revoke-key", who=by, why=why, detail={"key": key_id, "keys_left": left}
         )
     click.echo(f"key {key_id} of {slug} is refused everywhere within 10 s; live keys left: {left}", err=True)
+    if as_json:
+        documents.echo({"customer": slug, "key_id": key_id, "keys_left": left})
 
 
 @click.command("rotate-key", cls=Command)
 @click.argument("slug")
 @key_file_option
+@json_option
 @with_appcontext
-def rotate_key(slug: str, key_file: Path | None) -> None:
+def rotate_key(slug: str, key_file: Path | None, as_json: bool) -> None:
     """A new key beside the one there is; of two live ones the older stops working within 10 s."""
     customer = command_context.customer(slug)
     with begin(command_context.parts().engine) as connection:
         key = db.customers.keys.rotate(connection, customer.id)
         if key_file:
             KeyFile(key_file).write(key)
-    if not key_file:
+    if as_json:
+        documents.echo({"customer": slug, "key": None if key_file else key})
+    elif not key_file:
         click.echo(key)

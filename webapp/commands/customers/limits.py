@@ -8,7 +8,8 @@ from flask.cli import with_appcontext
 import db.customers.rows
 from db.customers.rows import MOST
 from db.engine import begin
-from webapp.terminal import command_context
+from webapp.terminal import command_context, documents
+from webapp.terminal.documents import json_option
 from webapp.terminal.exits import Command, Ended, Exit
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def _option(words: str, help_text: str) -> "Callable[[click.decorators.FC], clic
 @_option("daily-bytes", "Bytes of bodies as sent, accepted from midnight to midnight UTC.")
 @_option("events-per-second", "Events dispatched; what comes faster waits in the stream.")
 @_option("quarantine-daily-bytes", "Kept in quarantine; `none`: as many as all have.")
+@json_option
 @with_appcontext
 def command(
     slug: str,
@@ -55,6 +57,7 @@ def command(
     daily_bytes: int | str | None,
     events_per_second: int | str | None,
     quarantine_daily_bytes: int | str | None,
+    as_json: bool,
 ) -> None:
     """Change the limits that are given and leave the others; `none` lifts one."""
     asked: dict[Limit, int | str | None] = {
@@ -80,3 +83,5 @@ def command(
             f" {LIFTED if value is None else value}, everywhere within 10 s",
             err=True,
         )
+    if as_json:
+        documents.echo({"customer": slug} | {str(name): value for name, value in changes.items()})

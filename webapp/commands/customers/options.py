@@ -9,4 +9,3 @@ key_file_option = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the key here (0600), not to stdout.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="For scripts.")

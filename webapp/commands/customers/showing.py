@@ -15,12 +15,19 @@ from db.customers.rows import Customer
 from db.engine import read
 from db.ledger.costs import CustomerCost
 from webapp.commands.customers.history import note_document
-from webapp.commands.customers.options import json_option
 from webapp.terminal import command_context, documents
 from webapp.terminal.dates import iso
+from webapp.terminal.documents import json_option
 from webapp.terminal.exits import Command
 from webapp.terminal.tables import Cell, show as show_table
 
+NAMES = {
+    "id": "customer_id",
+    "slug": "customer",
+    "retention_days": "results_days",
+    "remember_days": "ids_days",
+}
+"""What scripts call a field of `Customer` that has another name there."""
 LIST_S = 60.0
 """How long a statement of the list may take, s: with 10,000 customers it adds up a million rows."""
 
@@ -89,11 +96,13 @@ def show(slug: str, as_json: bool) -> None:
         why = f": {note.why}" if note.why else ""
         document["last_note"] = f"{note.act} by {note.who}, {iso(note.noted_at)}{why}"
     for name, value in document.items():
-        click.echo(f"{name.replace('_', ' '):<20} {'-' if value in (None, {}) else value}")
+        value = documents.plain(value, name)
+        click.echo(f"{name.replace('_', ' '):<26} {'-' if value in (None, {}) else value}")
 
 
 def _document(customer: Customer) -> dict[str, object]:
-    return dataclasses.asdict(customer) | {"routes": dict(customer.routes)}
+    values = {NAMES.get(name, name): value for name, value in dataclasses.asdict(customer).items()}
+    return {"customer": customer.slug} | values | {"routes": dict(customer.routes)}
 
 
 def _cost(cost: CustomerCost) -> dict[str, object]:

@@ -10,36 +10,43 @@ from db.customers.notes import CustomerAct
 from db.customers.rows import Customer, CustomerState
 from db.engine import begin
 from webapp.accounting.books import stream_ends
-from webapp.terminal import command_context
+from webapp.terminal import command_context, documents
+from webapp.terminal.documents import json_option
 from webapp.terminal.exits import Command, Ended, Exit
 from webapp.terminal.who import by_default, by_required, confirmed, why_optional, why_required, yes_option
 
 
-def _set_state(customer: Customer, act: CustomerAct, state: CustomerState, by: str, why: str) -> None:
+def _set_state(
+    customer: Customer, act: CustomerAct, state: CustomerState, by: str, why: str, as_json: bool
+) -> None:
     with begin(command_context.parts().engine) as connection:
         db.customers.rows.set_state(connection, customer.id, state)
         db.customers.notes.add(connection, customer, act, who=by, why=why, detail={"was": customer.state})
     click.echo(f"customer {customer.slug} is {state}, everywhere within 10 s", err=True)
+    if as_json:
+        documents.echo({"customer": customer.slug, "state": state})
 
 
 @click.command("pause", cls=Command)
 @click.argument("slug")
 @by_default
 @why_optional
+@json_option
 @with_appcontext
-def pause(slug: str, by: str, why: str) -> None:
+def pause(slug: str, by: str, why: str, as_json: bool) -> None:
     """Accept and keep its batches, but do not dispatch them."""
-    _set_state(command_context.customer(slug), "pause", "paused", by, why)
+    _set_state(command_context.customer(slug), "pause", "paused", by, why, as_json)
 
 
 @click.command("block", cls=Command)
 @click.argument("slug")
 @by_default
 @why_optional
+@json_option
 @with_appcontext
-def block(slug: str, by: str, why: str) -> None:
+def block(slug: str, by: str, why: str, as_json: bool) -> None:
     """Refuse its batches with 403."""
-    _set_state(command_context.customer(slug), "block", "blocked", by, why)
+    _set_state(command_context.customer(slug), "block", "blocked", by, why, as_json)
 
 
 @click.command("drop", cls=Command)
@@ -47,14 +54,15 @@ def block(slug: str, by: str, why: str) -> None:
 @by_required
 @why_required
 @yes_option
+@json_option
 @with_appcontext
-def drop(slug: str, by: str, why: str, yes: bool) -> None:
+def drop(slug: str, by: str, why: str, yes: bool, as_json: bool) -> None:
     """Answer its batches as accepted, count them, and discard them. Asks first."""
     customer = command_context.customer(slug)
     question = f"Discard all batches that agents of {slug} send from now on?"
     if not yes and not confirmed(question):
         raise Ended(Exit.REFUSED, f"nothing was changed: customer {slug} is {customer.state}")
-    _set_state(customer, "drop", "dropping", by, why)
+    _set_state(customer, "drop", "dropping", by, why, as_json)
 
 
 @click.command("resume", cls=Command)
@@ -66,8 +74,9 @@ def drop(slug: str, by: str, why: str, yes: bool) -> None:
 )
 @by_default
 @why_optional
+@json_option
 @with_appcontext
-def resume(slug: str, accept_failures: bool, by: str, why: str) -> None:
+def resume(slug: str, accept_failures: bool, by: str, why: str, as_json: bool) -> None:
     """Back to normal, from whatever state; an open breaker is closed, and what is owed is decoded anew."""
     customer = command_context.customer(slug)
     upto = _last_offset(customer) if accept_failures else None
@@ -78,6 +87,8 @@ def resume(slug: str, accept_failures: bool, by: str, why: str) -> None:
         db.customers.notes.add(connection, customer, "resume", who=by, why=why, detail=was)
     closed = f"; its breaker is closed, windows decoded anew: {owed}" if customer.breaker_reason else ""
     click.echo(f"customer {slug} is active, everywhere within 10 s{closed}", err=True)
+    if as_json:
+        documents.echo({"customer": slug, "state": "active", "windows_decoded_anew": owed})
 
 
 def _last_offset(customer: Customer) -> int:
