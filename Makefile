@@ -107,7 +107,7 @@ check: $(DEV_STAMP) ## lint, format, types, imports between rooms, docs against 
 	@$(PRIVATE) $(BIN)/python -m pytest -q tests/unit/test_rooms.py tests/unit/test_style.py tests/unit/test_docs.py \
 	  tests/unit/test_figures.py tests/unit/test_figures_floods.py tests/unit/test_glossary.py \
 	  tests/unit/test_contributing.py tests/unit/test_webapp_surface.py tests/unit/test_metrics_page.py \
-	  tests/unit/test_requirements.py tests/unit/test_private_names.py
+	  tests/unit/test_requirements.py tests/unit/test_private_names.py tests/unit/test_revision.py
 
 .PHONY: format
 format: $(DEV_STAMP) ## format the code and fix what ruff can fix

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, e
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from db import clock
+from db import clock, revision
 from db.errors import DatabaseMisconfigured, DatabaseUnavailable
 from db.settings import DatabaseSettings
 
@@ -74,9 +74,10 @@ def begin(engine: Engine) -> Iterator[Connection]:
     """A write transaction, committed at the end of the block; on SQLite it takes the write lock at once.
 
     Raises DatabaseUnavailable for a database that is away, locked or too slow, DatabaseMisconfigured for
-    missing tables.
+    missing tables, and the first time for a schema of another release.
     """
     with _named(), _connected(engine).execution_options(**{_WRITES: True}) as conn, conn.begin():
+        revision.keep(conn)
         clock.keep(conn)
         yield conn
 
@@ -91,6 +92,7 @@ def read(engine: Engine, *, statement_s: float | None = None) -> Iterator[Connec
         if conn.dialect.name == "postgresql":
             conn = conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with conn.begin():
+            revision.keep(conn)
             clock.keep(conn)
             allow(conn, statement_s)
             yield conn
@@ -106,6 +108,7 @@ def look(engine: Engine) -> Iterator[Connection]:
         if conn.dialect.name == "postgresql":
             conn = conn.execution_options(isolation_level="AUTOCOMMIT")
         with conn.begin():
+            revision.keep(conn)
             clock.keep(conn)
             yield conn
 

@@ -14,6 +14,7 @@ from db.engine import connect
 from db.errors import DatabaseMisconfigured
 from db.ledger.workers import DISPATCHER
 from db.retention.partitions import Partition, made, month
+from db.revision import leave_unchecked
 from db.settings import DatabaseSettings
 from db.tables import metadata, workers
 
@@ -155,13 +156,14 @@ def file_of(settings: DatabaseSettings) -> Path | None:
 
 
 def connect_to_look(settings: DatabaseSettings) -> Engine:
-    """An engine that makes no file, no folder and no change: SQLite's is opened for reading only.
+    """An engine that makes no file, no folder and no change, whatever the schema's revision: SQLite's is
+    opened for reading only.
 
     Raises DatabaseMisconfigured, also for an SQLite file that is not there.
     """
     path = file_of(settings)
     if path is None:
-        return connect(settings, pooled=False)
+        return leave_unchecked(connect(settings, pooled=False))
     if not path.exists():
         raise DatabaseMisconfigured(f"there is no database {path}: run `alembic upgrade head`")
     where, wait_s = f"file:{quote(str(path.absolute()))}?mode=ro", settings.sqlite_busy_timeout_s
@@ -169,4 +171,4 @@ def connect_to_look(settings: DatabaseSettings) -> Engine:
     def opened() -> sqlite3.Connection:
         return sqlite3.connect(where, uri=True, timeout=wait_s, check_same_thread=False)
 
-    return create_engine("sqlite+pysqlite://", creator=opened, poolclass=NullPool)
+    return leave_unchecked(create_engine("sqlite+pysqlite://", creator=opened, poolclass=NullPool))

@@ -6,6 +6,8 @@ Revision: 0004, after 0003
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.indexes import create_index, done
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
@@ -20,10 +22,15 @@ COUNTS = ("pruned_quarantined_batches", "pruned_quarantined_events", "quarantine
 
 
 def upgrade() -> None:
+    if not done("quarantine_notes"):
+        add()
+    create_index(REPLAYED, "quarantine", ["customer_id", "replayed_as"])
+    create_index(CREATED, "quarantine", ["customer_id", "created_at"])
+
+
+def add() -> None:
     op.add_column("quarantine", sa.Column("replayed_as", WORD))
     op.add_column("quarantine", sa.Column("replayed_at", BIG))
-    op.create_index(REPLAYED, "quarantine", ["customer_id", "replayed_as"])
-    op.create_index(CREATED, "quarantine", ["customer_id", "created_at"])
     for name in COUNTS:
         op.add_column("folded", sa.Column(name, BIG, nullable=False, server_default=sa.text("0")))
     op.create_table(

@@ -3,8 +3,9 @@
 Revision: 0007, after 0006
 """
 
-import sqlalchemy as sa
 from alembic import op
+
+from migrations.indexes import create_index
 
 revision = "0007"
 down_revision = "0006"
@@ -12,17 +13,10 @@ branch_labels = None
 depends_on = None
 
 INDEX = "ix_windows_parts"
-IS_PART = sa.text("parent_id IS NOT NULL")
 
 
 def upgrade() -> None:
-    op.create_index(
-        INDEX,
-        "windows",
-        ["customer_id", "first_offset"],
-        postgresql_where=IS_PART,
-        sqlite_where=IS_PART,
-    )
+    create_index(INDEX, "windows", ["customer_id", "first_offset"], where="parent_id IS NOT NULL")
 
 
 def downgrade() -> None:

@@ -3,10 +3,14 @@
 import argparse
 import os
 import signal
+import sys
 from functools import partial
 from types import FrameType
 
+import structlog
+
 import db.engine
+import db.errors
 from db.settings import DatabaseSettings
 from streams import Broker, StreamSettings
 from supervision import Supervised
@@ -20,6 +24,11 @@ from tasks.logs import configure
 from tasks.measures.dispatching import shown
 from tasks.measures.measurer import made
 from tasks.settings import TaskSettings
+
+log = structlog.get_logger("dispatcher")
+
+MISCONFIGURED = 6
+"""The exit code by which a supervisor knows that to start the dispatcher again would not help."""
 
 
 def main() -> None:
@@ -70,6 +79,9 @@ def main() -> None:
         measurer.start()
     try:
         dispatcher.run()
+    except db.errors.DatabaseMisconfigured as error:
+        log.error("database_misconfigured", reason=str(error))
+        sys.exit(MISCONFIGURED)
     finally:
         turns.close()
         housekeeper.stop()

@@ -9,7 +9,7 @@ import structlog
 from celery import bootsteps
 
 from supervision import Answerer, address
-from tasks.worker.names import stop_for_name
+from tasks.worker.misconfigured import stop_misconfigured
 from tasks.worker.transport import lost
 
 log = structlog.get_logger("worker")
@@ -87,6 +87,6 @@ def _answerer(name: str, where: str) -> Answerer | None:
                 time.sleep(0.1)
                 continue
             if error.errno == errno.EADDRINUSE:
-                stop_for_name(name)
+                stop_misconfigured("worker_name_taken", name=name)
             log.error("health_not_answered", reason=str(error))
             return None

@@ -17,7 +17,7 @@ import db.ledger.workers
 from db.clock import now_us
 from db.settings import DatabaseSettings
 from tasks.queues import STAGES, queue_name
-from tasks.worker.names import stop_for_name
+from tasks.worker.misconfigured import stop_misconfigured
 from tasks.worker.transport import lost
 
 log = structlog.get_logger("worker")
@@ -30,6 +30,7 @@ SHORT = {
     "lock_timeout_s": 1.0,
     "sqlite_busy_timeout_s": 1.0,
 }
+OUT_OF_REACH = (db.errors.DatabaseUnavailable, db.errors.DatabaseMisconfigured)
 
 
 class SharedQueues(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
@@ -56,7 +57,7 @@ class SharedQueues(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has
         self._timer = consumer.timer.call_repeatedly(LOOK_S, self._look, (consumer,))
 
     def stop(self, consumer: Any) -> None:
-        with suppress(db.errors.DatabaseUnavailable), db.engine.begin(self._engine) as connection:
+        with suppress(*OUT_OF_REACH), db.engine.begin(self._engine) as connection:
             self._name.leave(connection)
         if self._timer is not None:
             self._timer.cancel()
@@ -83,10 +84,12 @@ class SharedQueues(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has
                 elsewhere = set(self._attendance.processes(connection, time.monotonic()))
                 customers = db.customers.rows.everyone(connection)
         except db.errors.LostName:
-            stop_for_name(consumer.hostname)
+            stop_misconfigured("worker_name_taken", name=consumer.hostname)
         except db.errors.DatabaseUnavailable as error:
             log.warning("queues_not_looked_at", reason=str(error)[:200])
             return
+        except db.errors.DatabaseMisconfigured as error:
+            stop_misconfigured("database_misconfigured", reason=str(error))
         wanted = {
             queue_name(customer.slug, stage, customer.routes) for customer in customers for stage in STAGES
         }

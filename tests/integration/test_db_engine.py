@@ -182,7 +182,7 @@ def test_an_absurd_setting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_new_sqlite_file_gets_its_folder_and_its_pragmas(tmp_path: Path) -> None:
     engine = connect(DatabaseSettings(url=f"sqlite:///{tmp_path / 'new' / 'sluice.db'}"))
-    with begin(engine) as conn:
+    with engine.connect() as conn:
         pragmas = {
             name: conn.execute(text(f"PRAGMA {name}")).scalar_one()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import db.inspection
 from db.clock import now_us
+from db.errors import DatabaseMisconfigured
+from db.revision import check
 from webapp.doctor.examined import Examined
 from webapp.doctor.findings import CheckOutcome, fail, named, ok, warn, worst
 
@@ -32,9 +34,14 @@ def database(examined: Examined) -> CheckOutcome:
 def schema(examined: Examined) -> CheckOutcome:
     with examined.looked() as connection:
         missing = db.inspection.missing_tables(connection)
-    if missing:
-        return fail(f"tables are missing: {named(missing)}", "run `alembic upgrade head`")
-    return ok("all tables are there")
+        if missing:
+            return fail(f"tables are missing: {named(missing)}", "run `alembic upgrade head`")
+        try:
+            check(connection)
+        except DatabaseMisconfigured as error:
+            found, _, remedy = str(error).partition(": ")
+            return fail(found, remedy)
+    return ok("all tables are there, of a revision that fits this release")
 
 
 def durability(examined: Examined) -> CheckOutcome:

@@ -17,7 +17,7 @@ import structlog
 
 from db.customers.keys import digest as digest_of
 from db.customers.rows import Customer
-from db.errors import DatabaseUnavailable
+from db.errors import DatabaseMisconfigured, DatabaseUnavailable
 from webapp.errors import ReceiverUnavailable
 
 log = structlog.get_logger(__name__)
@@ -112,7 +112,7 @@ class KeyCache:
             return entry.customer
         try:
             return future.result(self._wait_s)
-        except (NotYet, DatabaseUnavailable):
+        except (NotYet, DatabaseUnavailable, DatabaseMisconfigured):
             return entry.customer
 
     def _of_new(self, digest: bytes) -> Customer | None:
@@ -126,7 +126,7 @@ class KeyCache:
             # One crowd waits for a database that hangs, the next does not: threads are for who can be served.
             self._away = True
             raise ReceiverUnavailable("the key's look-up takes too long") from None
-        except DatabaseUnavailable:
+        except (DatabaseUnavailable, DatabaseMisconfigured):
             raise ReceiverUnavailable("the key could not be looked up") from None
 
     def _remembered(self, entries: dict[bytes, _Entry], digest: bytes) -> _Entry | None:
@@ -169,7 +169,10 @@ class KeyCache:
         with self._lock:
             lookups.pending.pop(digest, None)
             went, self._away = not self._away, True
-        if not isinstance(error, DatabaseUnavailable):
+        if isinstance(error, DatabaseMisconfigured):
+            if went:
+                log.error("database_misconfigured", reason=str(error))
+        elif not isinstance(error, DatabaseUnavailable):
             log.error("key_lookup_failed", error=type(error).__name__)
         elif went:
             log.warning("database_went_away", known_keys=len(self._known))
