@@ -37,6 +37,7 @@ def test_no_process_works_on_a_schema_that_is_not_its_own(
         whole.start("worker", "-n", f"{slug}@%h")
         lag = whole.flask("lag", check=False)
         assert (lag.returncode, "install a release of 0998 or later" in lag.stderr) == (6, True), lag.stderr
+        assert "install a release of 0998 or later" in whole.flask("doctor", check=False).stdout
         for name in ("dispatcher", "worker"):
             assert whole.processes[name].wait(120) == 6
             assert "install a release of 0998 or later" in whole.log(name)
