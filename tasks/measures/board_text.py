@@ -22,7 +22,7 @@ TROUBLED_SHARE = 4
 
 @dataclass(kw_only=True)
 class WholeFigures:
-    """What is known of the whole installation. Times are Unix seconds; `beats`: seconds by process and name."""
+    """What is known of the whole installation. Times: Unix seconds. `beats`: seconds by process and name."""
 
     measured_at_s: float = 0.0
     books_checked_s: float = 0.0
