@@ -1,8 +1,11 @@
 """Celery's configuration: read by `celery -A tasks` and by the dispatcher."""
 
+from environment import starting
 from tasks.settings import TaskSettings
 
-_settings = TaskSettings()
+with starting.stopping():
+    starting.check()
+    _settings = TaskSettings()
 
 broker_url = _settings.broker_url.get_secret_value()
 broker_connection_retry_on_startup = True

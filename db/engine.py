@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -27,13 +28,15 @@ _RESTED_S = 0.5
 _UNDEFINED_TABLE = "42P01"
 # Who wants to know how long the transactions of an engine waited for a connection.
 _waited: WeakKeyDictionary[Engine, Callable[[float], None]] = WeakKeyDictionary()
+_NO_DATABASE = 26  # SQLite's code for a file of another kind
 _REMEDY = "the database lacks a table: run `alembic upgrade head` on it first"
 
 
-def connect(settings: DatabaseSettings, *, pooled: bool = True) -> Engine:
+def connect(settings: DatabaseSettings, *, pooled: bool = True, create: bool = False) -> Engine:
     """An engine for the configured database; nothing is opened yet, so call it before or after a fork.
 
-    With `pooled=False` each connection is closed after its use. Raises DatabaseMisconfigured for a URL that
+    With `pooled=False` each connection is closed after its use. A SQLite file that is not there is made with
+    `create` only, and else DatabaseUnavailable at the first use. Raises DatabaseMisconfigured for a URL that
     is neither SQLite nor PostgreSQL.
     """
     try:
@@ -42,7 +45,7 @@ def connect(settings: DatabaseSettings, *, pooled: bool = True) -> Engine:
         raise DatabaseMisconfigured("DATABASE_URL is no URL; use sqlite:///path or postgresql://…") from None
     match url.get_backend_name():
         case "sqlite":
-            return _sqlite(url, settings, pooled)
+            return _sqlite(url, settings, pooled, create)
         case "postgresql":
             return _postgresql(url, settings, pooled)
         case other:
@@ -156,22 +159,25 @@ def _postgresql(url: URL, settings: DatabaseSettings, pooled: bool) -> Engine:
     return engine
 
 
-def _sqlite(url: URL, settings: DatabaseSettings, pooled: bool) -> Engine:
+def _sqlite(url: URL, settings: DatabaseSettings, pooled: bool, create: bool) -> Engine:
     path = url.database
     if not path or path == ":memory:" or path.startswith("file:"):
         raise DatabaseMisconfigured(
             "SQLite needs a file that other processes can open: DATABASE_URL=sqlite:///path"
         )
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DatabaseMisconfigured(
-            f"the folder of the SQLite file cannot be made: {error.strerror}"
-        ) from error
+    if create:
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseMisconfigured(
+                f"the folder of the SQLite file cannot be made: {error.strerror}"
+            ) from error
     wait_s = settings.sqlite_busy_timeout_s
+    # As a URI, so that opening makes no file; the query of ours goes with it.
+    file = f"file:{quote(str(Path(path).absolute()))}?mode={'rwc' if create else 'rw'}"
     engine = create_engine(
         url.set(drivername="sqlite+pysqlite"),
-        connect_args={"timeout": wait_s, "check_same_thread": False},
+        creator=lambda: sqlite3.connect(file, uri=True, timeout=wait_s, check_same_thread=False),
         **_pool(settings, pooled),
     )
 
@@ -233,6 +239,8 @@ def _reaction(error: BaseException) -> DatabaseUnavailable | DatabaseMisconfigur
         # psycopg's OperationalError holds the classes 08, 40, 53, 55, 57, 58 and what has no code: away,
         # deadlock, full, lock and statement timeouts.
         return DatabaseUnavailable(str(error)) if isinstance(error, psycopg.OperationalError) else None
+    if isinstance(error, sqlite3.DatabaseError) and getattr(error, "sqlite_errorcode", 0) == _NO_DATABASE:
+        return DatabaseMisconfigured("DATABASE_URL names a file that is no SQLite database")
     if isinstance(error, sqlite3.OperationalError):
         if "no such table" in str(error):
             return DatabaseMisconfigured(_REMEDY)

@@ -1,7 +1,7 @@
 """What can go wrong with the database, named by the reaction it calls for.
 
 DatabaseUnavailable     try later
-DatabaseMisconfigured   stop and say so
+DatabaseMisconfigured   stop and say so (an environment.errors.Misconfigured)
 Lost                    somebody else won; let go of the work, nothing was written
   LostLease             ... the customer's dispatch lease or cursor has moved on
   LostRace              ... the window or the deposit cursor has moved on
@@ -9,6 +9,8 @@ Lost                    somebody else won; let go of the work, nothing was writt
 Refusal (ValueError)    the caller asked for what the rules forbid
   BadSlug, SlugTaken, TooManyKeys
 """
+
+from environment.errors import Misconfigured
 
 
 class DatabaseUnavailable(Exception):
@@ -23,7 +25,7 @@ class DatabaseUnavailable(Exception):
         self.retry_after_s = retry_after_s
 
 
-class DatabaseMisconfigured(Exception):
+class DatabaseMisconfigured(Misconfigured):
     """The database is there but cannot be used as it is; the message says what to do."""
 
 

@@ -1,13 +1,17 @@
 """Settings of the database, read once at each entry point."""
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from environment.errors import Misconfigured
+from environment.sources import Settings
+from environment.urls import check_database
 
 
-class DatabaseSettings(BaseSettings):
+class DatabaseSettings(Settings):
     """Where the database is and how long a call may wait for it.
 
-    Raises pydantic.ValidationError when a value is absurd.
+    Raises environment.errors.Misconfigured when a value is absurd.
     """
 
     model_config = SettingsConfigDict(
@@ -54,3 +58,12 @@ class DatabaseSettings(BaseSettings):
     quarantine_days: int = Field(
         default=90, gt=0, le=3650, description="how long quarantined rows are kept, days"
     )
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_understood(cls, url: str) -> str:
+        try:
+            check_database(url)
+        except Misconfigured as error:
+            raise ValueError(str(error)) from None
+        return url

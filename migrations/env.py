@@ -15,6 +15,7 @@ from sqlalchemy import Connection, exc, text
 from db.engine import begin, connect
 from db.revision import leave_unchecked
 from db.settings import DatabaseSettings
+from environment import starting
 
 # Two processes that start at once must not migrate at once; any constant of our own will do.
 _MIGRATION_LOCK = 7_316_529_048_221_001
@@ -71,8 +72,17 @@ def migrate_patiently(connection: Connection) -> None:
 def main() -> None:
     if context.is_offline_mode():
         raise SystemExit("migrations need the database itself; run alembic without --sql")
-    settings = context.config.attributes.get("settings") or DatabaseSettings()
-    engine = leave_unchecked(connect(settings.model_copy(update=BOUNDS), pooled=False))
+    given = context.config.attributes.get("settings")
+    if given is not None:
+        _run(given)
+        return
+    with starting.stopping():
+        starting.check()
+        _run(DatabaseSettings())
+
+
+def _run(settings: DatabaseSettings) -> None:
+    engine = leave_unchecked(connect(settings.model_copy(update=BOUNDS), pooled=False, create=True))
     try:
         if engine.dialect.name == "postgresql":
             with engine.connect() as connection:

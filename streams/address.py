@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote
 
+from environment.errors import Misconfigured
+from environment.urls import split_streams
 from streams.errors import BrokerMisconfigured
 
 _SCHEMES = {"rabbitmq-stream": (False, 5552), "rabbitmq-stream+tls": (True, 5551)}
-_FORM = (
-    "expected rabbitmq-stream[+tls]://user:password@host:port/vhost (the default vhost is %2f),"
-    " of a cluster several joined by semicolons"
-)
 
 
 class Node(NamedTuple):
@@ -36,7 +34,10 @@ def parse(url: str) -> Address:
 
     Raises BrokerMisconfigured, with a message that holds nothing of the URL's password.
     """
-    first, *others = [_parse_one(one) for one in url.split(";")]
+    try:
+        first, *others = [_address(one) for one in split_streams(url)]
+    except Misconfigured as error:
+        raise BrokerMisconfigured(str(error)) from None
     if any(replace(other, nodes=first.nodes) != first for other in others):
         raise BrokerMisconfigured(
             "the URLs in STREAM_URL differ in more than host and port: they name one cluster"
@@ -44,22 +45,12 @@ def parse(url: str) -> Address:
     return replace(first, nodes=tuple(dict.fromkeys(node for one in (first, *others) for node in one.nodes)))
 
 
-def _parse_one(url: str) -> Address:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise BrokerMisconfigured(f"STREAM_URL is not a URL: {_FORM}") from None
-    if parts.scheme not in _SCHEMES:
-        raise BrokerMisconfigured(f"STREAM_URL has the scheme {parts.scheme!r}: {_FORM}")
-    if not parts.hostname:
-        raise BrokerMisconfigured(f"STREAM_URL names no host: {_FORM}")
+def _address(parts: SplitResult) -> Address:
     tls, default_port = _SCHEMES[parts.scheme]
-    path = parts.path[1:]
     return Address(
-        nodes=(Node(parts.hostname, port or default_port),),
+        nodes=(Node(parts.hostname or "", parts.port or default_port),),
         user=unquote(parts.username or "guest"),
         password=unquote(parts.password or "guest"),
-        vhost=unquote(path) or "/",
+        vhost=unquote(parts.path[1:]) or "/",
         tls=tls,
     )

@@ -6,7 +6,7 @@ Exception
 │   ├── Refused            the broker said no (code)
 │   ├── StreamMissing      there is no such stream
 │   └── Leaderless         nobody leads this stream; all others may be well
-├── BrokerMisconfigured    stop and say so
+├── BrokerMisconfigured    stop and say so (an environment.errors.Misconfigured)
 ├── ForeignProcess         a Broker was carried over a fork
 ValueError
 ├── TooLarge               this message can never be published
@@ -14,6 +14,8 @@ ValueError
 LookupError
 └── StreamEnds             the stream's last offset (end) is below the one asked for
 """
+
+from environment.errors import Misconfigured
 
 
 class BrokerUnavailable(Exception):
@@ -52,7 +54,7 @@ class Leaderless(BrokerUnavailable):
         self.stream = stream
 
 
-class BrokerMisconfigured(Exception):
+class BrokerMisconfigured(Misconfigured):
     """A setting or an existing stream contradicts what is asked; no retry will help."""
 
 

@@ -3,8 +3,11 @@
 from typing import Self
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from environment.errors import Misconfigured
+from environment.sources import Settings
+from environment.urls import check_broker
 from streams.address import parse
 from streams.errors import BrokerMisconfigured
 
@@ -13,8 +16,11 @@ GIB = 1024 * MIB
 DAY_S = 24 * 3600
 
 
-class StreamSettings(BaseSettings):
-    """Environment: STREAM_URL, BROKER_URL, and SLUICE_STREAM_<FIELD> for everything else."""
+class StreamSettings(Settings):
+    """Environment: STREAM_URL, BROKER_URL, and SLUICE_STREAM_<FIELD> for everything else.
+
+    Raises environment.errors.Misconfigured when a value is absurd.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="SLUICE_STREAM_",
@@ -92,6 +98,15 @@ class StreamSettings(BaseSettings):
             raise ValueError(str(error)) from None
         return url
 
+    @field_validator("broker_url")
+    @classmethod
+    def _broker_url_is_understood(cls, url: str) -> str:
+        try:
+            check_broker(url)
+        except Misconfigured as error:
+            raise ValueError(str(error)) from None
+        return url
+
     @model_validator(mode="after")
     def _bounds_fit_each_other(self) -> "StreamSettings":
         if self.backoff_min_s > self.backoff_max_s:
@@ -103,7 +118,7 @@ class StreamSettings(BaseSettings):
         return self
 
 
-class RetentionSettings(BaseSettings):
+class RetentionSettings(Settings):
     """How much a customer's streams keep, fixed when they are created (SLUICE_RETENTION_*)."""
 
     model_config = SettingsConfigDict(

@@ -14,6 +14,8 @@ from kombu.exceptions import OperationalError
 import db.engine
 import db.errors
 from db.settings import DatabaseSettings
+from environment.errors import MISCONFIGURED
+from environment.starting import stopping
 from supervision import Missing, Unanswered, address, ask
 from tasks.dispatcher.turns import DISPATCHER, Turn, dispatcher_name
 from tasks.settings import TaskSettings
@@ -32,6 +34,7 @@ class HealthExit(IntEnum):
 
     WORKS = 0  # or waits for what is away, which starting it again would not change
     FAILS = 1  # start it again
+    MISCONFIGURED = MISCONFIGURED  # this command's own settings make no sense
 
 
 def worker(name: str, deadline_s: float) -> Health:
@@ -109,10 +112,11 @@ def main() -> int:
     loop.add_argument("-n", "--name", metavar="NAME", help="as the dispatcher was given it")
     loop.add_argument("--deadline", type=float, default=TURN_DEADLINE_S, metavar="SECONDS")
     words = parser.parse_args()
-    if words.of == "worker":
-        code, said = worker(host_format(default_nodename(words.hostname)), words.deadline)
-    else:
-        code, said = dispatcher(dispatcher_name(words.name), words.deadline)
+    with stopping():
+        if words.of == "worker":
+            code, said = worker(host_format(default_nodename(words.hostname)), words.deadline)
+        else:
+            code, said = dispatcher(dispatcher_name(words.name), words.deadline)
     print(said, file=sys.stderr)
     return code
 

@@ -1,14 +1,21 @@
 """Settings of the dispatcher and of the Celery workers."""
 
-from pydantic import AliasChoices, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from environment.errors import Misconfigured
+from environment.sources import Settings
+from environment.urls import check_broker
 
 MIB = 1024 * 1024
 ADDRESS = r"^$|^(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):[0-9]{1,5}$"
 
 
-class TaskSettings(BaseSettings):
-    """Read once by each entry point, from the environment (`SLUICE_TASK_…`)."""
+class TaskSettings(Settings):
+    """Read once by each entry point, from the environment (`SLUICE_TASK_…`).
+
+    Raises environment.errors.Misconfigured when a value is absurd.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="SLUICE_TASK_", frozen=True, extra="ignore", hide_input_in_errors=True
@@ -16,7 +23,7 @@ class TaskSettings(BaseSettings):
 
     broker_url: SecretStr = Field(
         SecretStr("amqp://guest:guest@127.0.0.1:5672//"),
-        validation_alias=AliasChoices("BROKER_URL"),
+        validation_alias="BROKER_URL",
         description="AMQP 0.9.1 URL of the broker that carries the Celery messages",
     )
     queue_type: str = Field(
@@ -144,3 +151,12 @@ class TaskSettings(BaseSettings):
         "counted as `_other`",
     )
     task_time_limit_s: int = Field(300, gt=0, description="seconds after which a task's process is killed")
+
+    @field_validator("broker_url")
+    @classmethod
+    def _url_is_understood(cls, url: SecretStr) -> SecretStr:
+        try:
+            check_broker(url.get_secret_value())
+        except Misconfigured as error:
+            raise ValueError(str(error)) from None
+        return url

@@ -12,7 +12,7 @@ def create_app(settings: "HttpSettings | None" = None) -> "Flask":
     """The Flask application; settings are read from the environment when none are given.
 
     Connects to nothing: broker and database connections are opened by the first request, hence after
-    gunicorn's fork. Raises `webapp.errors.ReceiverMisconfigured` with the remedy when a setting is absurd.
+    gunicorn's fork. Raises `environment.errors.Misconfigured` with the remedy when a setting is absurd.
     """
     # Metrics are made at this import; the gunicorn settings, which live in this package, must have said
     # before which memory they are in.

@@ -10,6 +10,7 @@ from db.customers import keys as key_table
 from db.customers.rows import Customer
 from db.engine import connect, read
 from db.settings import DatabaseSettings
+from environment import starting
 from streams import Broker, StreamSettings
 from webapp import commands, logs
 from webapp.limits.admission import Limits
@@ -24,7 +25,8 @@ from webapp.serving.close_unread import announcing
 from webapp.serving.head_check import HeadCheck
 from webapp.serving.parts import Parts
 from webapp.serving.shutdown_flag import ShutdownFlag
-from webapp.settings import HttpSettings, http_settings
+from webapp.settings import CommandSettings, HttpSettings, http_settings
+from webapp.terminal.building import building
 
 
 def _finder(engine: Engine, limits: Limits) -> Find:
@@ -39,9 +41,15 @@ def _finder(engine: Engine, limits: Limits) -> Find:
 
 
 def build(settings: HttpSettings | None = None, shutdown: ShutdownFlag | None = None) -> Flask:
-    """The application; connects to nothing yet."""
+    """The application; connects to nothing yet. Raises environment.errors.Misconfigured."""
+    with building():
+        starting.check()
+        CommandSettings()
+        return _built(settings or http_settings(), shutdown or ShutdownFlag())
+
+
+def _built(settings: HttpSettings, shutdown: ShutdownFlag) -> Flask:
     logs.configure()
-    settings = settings or http_settings()
     engine = connect(DatabaseSettings())
     # A worker of gunicorn's follows its master's meters and never uses these.
     meters = Meters(lanes=1)
@@ -72,7 +80,7 @@ def build(settings: HttpSettings | None = None, shutdown: ShutdownFlag | None = 
         limits=limits,
         reception=reception,
         head_check=HeadCheck(reception, {batches.PATH: batches.FORMATS, traces.PATH: traces.FORMATS}),
-        shutdown=shutdown or ShutdownFlag(),
+        shutdown=shutdown,
     )
     # No static files and no session: both cost every request something.
     app = Flask("webapp", static_folder=None)

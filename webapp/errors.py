@@ -1,12 +1,7 @@
 """What can go wrong in this room, named by the reaction it calls for.
 
-ReceiverMisconfigured   stop and say what to do
 ReceiverUnavailable     try later; the answer is 503 with Retry-After
 """
-
-
-class ReceiverMisconfigured(Exception):
-    """The process cannot work as it was set up; the message says what to change."""
 
 
 class ReceiverUnavailable(Exception):

@@ -5,11 +5,14 @@ worker's poller, not in threads; ours (webapp.serving.worker), because slow ones
 connects for itself after the fork; the master holds no connection.
 """
 
+import importlib
 import os
 import signal
 from types import FrameType
 from typing import TYPE_CHECKING, cast
 
+from environment.settings import run_folder
+from environment.starting import check_apart, stopping
 from operators import Listener, Memory, share
 from supervision import Supervised
 from webapp.limits.meters import Meters
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
 
     from webapp.serving.parts import Parts
 
-_settings = http_settings()
+with stopping():
+    _settings = http_settings()
+    _run_folder = run_folder()
 _shutdown = ShutdownFlag()
 # During a reload there are twice as many workers.
 _meters = Meters(lanes=2 * _settings.workers + 2)
@@ -51,10 +56,20 @@ backlog = 2048
 preload_app = False
 """The application holds a broker, and that must not cross a fork."""
 proc_name = "sluice-receiver"
-worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - unlinked at once
-"""The sign of life is the time of an empty file; with no folder named, a full disk would refuse one."""
+worker_tmp_dir = str(_run_folder)
+"""The sign of life is the time of an empty file, which is unlinked at once; memory is never full of them."""
 control_socket_disable = True
 """It would lie outside of the project, in the user's home."""
+
+
+def on_starting(server: "Arbiter") -> None:
+    """A misconfigured receiver ends here: its workers would be started again for ever."""
+    check_apart(_check)
+
+
+def _check() -> None:
+    # In a process of its own: what the master has imported is not imported anew at a reload.
+    importlib.import_module("webapp.serving.starting").check()
 
 
 def when_ready(server: "Arbiter") -> None:

@@ -2,17 +2,17 @@
 
 from typing import Self
 
-from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, model_validator
+from pydantic_settings import SettingsConfigDict
 
+from environment.sources import Settings
 from streams.settings import RetentionSettings
-from webapp.errors import ReceiverMisconfigured
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 
 
-class HttpSettings(BaseSettings):
+class HttpSettings(Settings):
     """How the receiver listens, what it lets in, and how long it waits (SLUICE_HTTP_*)."""
 
     model_config = SettingsConfigDict(
@@ -113,27 +113,23 @@ class HttpSettings(BaseSettings):
         return self
 
 
+class CommandSettings(Settings):
+    """How the `flask` commands end (SLUICE_COMMAND_*)."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SLUICE_COMMAND_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    traceback: bool = Field(
+        False, description="print the traceback of an unforeseen error (exit code 7) before its sentence"
+    )
+
+
 def http_settings() -> HttpSettings:
-    """The receiver's settings from the environment. Raises ReceiverMisconfigured."""
-    try:
-        return HttpSettings()
-    except ValidationError as error:
-        raise ReceiverMisconfigured(_remedy("SLUICE_HTTP_", error)) from None
+    """The receiver's settings from the environment. Raises environment.errors.Misconfigured."""
+    return HttpSettings()
 
 
 def retention_settings() -> RetentionSettings:
-    """The streams' retention from the environment. Raises ReceiverMisconfigured."""
-    try:
-        return RetentionSettings()
-    except ValidationError as error:
-        raise ReceiverMisconfigured(_remedy("SLUICE_RETENTION_", error)) from None
-
-
-def _remedy(prefix: str, error: ValidationError) -> str:
-    found = [
-        f"{prefix}{str(fault['loc'][0]).upper()}={fault['input']}: {fault['msg']}"
-        if fault["loc"]
-        else fault["msg"]
-        for fault in error.errors(include_url=False)
-    ]
-    return "change these settings (docs/settings.md says what they mean): " + "; ".join(found)
+    """The streams' retention from the environment. Raises environment.errors.Misconfigured."""
+    return RetentionSettings()

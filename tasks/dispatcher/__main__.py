@@ -12,6 +12,8 @@ import structlog
 import db.engine
 import db.errors
 from db.settings import DatabaseSettings
+from environment.errors import MISCONFIGURED
+from environment.starting import stopping
 from streams import Broker, StreamSettings
 from supervision import Supervised
 from tasks.celery import app
@@ -24,11 +26,9 @@ from tasks.logs import configure
 from tasks.measures.dispatching import shown
 from tasks.measures.measurer import made
 from tasks.settings import TaskSettings
+from tasks.starting import check
 
 log = structlog.get_logger("dispatcher")
-
-MISCONFIGURED = 6
-"""The exit code by which a supervisor knows that to start the dispatcher again would not help."""
 
 
 def main() -> None:
@@ -36,6 +36,12 @@ def main() -> None:
     parser.add_argument("-n", "--name", metavar="NAME", help="for `python -m tasks.health`: dispatcher@%%h")
     name = dispatcher_name(parser.parse_args().name)
     configure()
+    with stopping():
+        check()
+        _serve(name)
+
+
+def _serve(name: str) -> None:
     settings = TaskSettings()
     leases = Leases(stale_s=settings.lease_stale_s)
     measures = shown(settings, leases.holder)

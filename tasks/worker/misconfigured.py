@@ -5,10 +5,9 @@ from typing import Any, NoReturn
 import structlog
 from celery.exceptions import WorkerShutdown
 
-log = structlog.get_logger("worker")
+from environment.errors import MISCONFIGURED
 
-MISCONFIGURED = 6
-"""The exit code by which a supervisor knows it."""
+log = structlog.get_logger("worker")
 
 
 def stop_misconfigured(event: str, **fields: Any) -> NoReturn:

@@ -42,7 +42,7 @@ def test_with_a_full_disk_every_batch_is_taken_and_counted_and_workers_live(
 ) -> None:
     key = home.add(slug)
     within, folder = full(tmp_path / "full")
-    environment = {**home.environment, "TMPDIR": folder, "SLUICE_HTTP_METRICS_FOLDER": f"{folder}/metrics"}
+    environment = {**home.environment, "TMPDIR": folder}
     with receivers.running(tmp_path, environment, within=within) as receiver:
         workers = receiver.workers()
         assert {receiver.post(key, BODY).status_code for _ in range(POSTS)} == {202}

@@ -195,8 +195,14 @@ NAMES = {
         "pyamqp.Connection.Channel": "the class of the connection's channels",
         "pyamqp.Transport.Connection": "the class of the transport's connections",
     },
-    "celeryconfig.py streams/declaring.py streams/doorbell_queues.py tasks/health.py": {
+    "celeryconfig.py streams/declaring.py streams/doorbell_queues.py streams/reachable.py tasks/health.py": {
         "amqp.connection.Connection(*, read_timeout, write_timeout)": "bound the waiting for a silent broker",
+    },
+    "streams/reachable.py": {
+        "exceptions.AuthenticationFailure.code": "user or password are wrong",
+        "exceptions.SASLError.code": "the same",
+        "exceptions.SASLAuthenticationFailureLoopback.code": "guest from another host",
+        "exceptions.VirtualHostAccessFailure.code": "no such vhost, or no permission",
     },
     "tasks/worker/refused_queues.py": {
         "amqp.exceptions.AMQPError.reply_text": "names the queue that was refused"

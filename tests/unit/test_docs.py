@@ -15,10 +15,13 @@ from pydantic_settings import BaseSettings
 
 import db.ledger.windows
 import db.tables
+from environment.names import NAMES, PREFIX
+from environment.secret_files import SECRETS
+from environment.sources import is_secret, variable_of
 from webapp import problems
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS_WITH_SETTINGS = ("streams", "db", "tasks", "webapp")
+ROOMS_WITH_SETTINGS = ("environment", "streams", "db", "tasks", "webapp")
 SETTINGS = ROOT / "docs" / "settings.md"
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 ROW = re.compile(r"^\| `([^`]+)` \| (.*?) \| (.*) \|$", re.MULTILINE)
@@ -97,12 +100,29 @@ def test_every_setting_has_a_meaning_and_is_read_once_by_somebody() -> None:
 
 
 def test_docs_name_no_setting_that_does_not_exist() -> None:
-    known = set(in_code())
-    prefixes = {str(settings.model_config["env_prefix"]) for settings in settings_classes()}
     for page in DOCS:
         for name in re.findall(r"SLUICE_[A-Z_]+[A-Z]\b", page.read_text()):
-            if name.startswith(tuple(prefixes)):
-                assert name in known, f"{page.relative_to(ROOT)} names {name}"
+            assert name in NAMES or page == ROOT / "CHANGELOG.md", f"{page.relative_to(ROOT)} names {name}"
+
+
+def test_no_setting_is_taken_for_a_misspelt_one() -> None:
+    """`environment.names` has them all, whichever room they are of."""
+    of_the_runner = {"SLUICE_RUN", "SLUICE_URL"}
+    assert set(NAMES) - of_the_runner == {name for name in in_code() if name.startswith(PREFIX)}
+
+
+def test_every_setting_with_a_password_may_lie_in_a_file_that_the_page_names() -> None:
+    secrets = {
+        variable_of(settings, name)
+        for settings in settings_classes()
+        for name, field in settings.model_fields.items()
+        if is_secret(field)
+    }
+    assert secrets <= set(SECRETS)
+    assert not {name for name in SECRETS if f"`{name}_FILE`" not in SETTINGS.read_text()}
+    for name in in_code():
+        if re.search("URL|PASSWORD|SECRET|TOKEN|KEY$", name):
+            assert name in secrets, f"{name} may hold a password: repr=False keeps it out of messages"
 
 
 def test_every_problem_type_is_documented() -> None:

@@ -36,7 +36,8 @@ DOCUMENTED = {
     "kombu.pidbox.Mailbox.namespace": "reference of kombu.pidbox",
     "prometheus_client.registry.Collector": "documentation of the library, Custom Collectors",
     "psycopg.adapt.Dumper": "psycopg, Data adaptation configuration",
-    "pydantic_settings.main.BaseSettings.model_config": "pydantic, Settings Management",
+    "pydantic_settings.main.BaseSettings": "pydantic, Settings Management",
+    "pydantic_settings.sources.base.PydanticBaseSettingsSource": "pydantic, Settings Management",
     "sqlalchemy.sql.type_api.ExternalType.cache_ok": "SQLAlchemy, Custom Types",
     "sqlalchemy.sql.type_api.TypeDecorator": "SQLAlchemy, Custom Types",
 }

@@ -15,6 +15,7 @@ ROOMS = (
     "bench",
     "db",
     "deploy",
+    "environment",
     "migrations",
     "operators",
     "pipelines",

@@ -18,6 +18,7 @@ ROOMS = (
     "celeryconfig",
     "db",
     "deploy",
+    "environment",
     "migrations",
     "operators",
     "supervision",

@@ -1,8 +1,8 @@
 """Settings that make no sense stop the start, with the remedy and without the password."""
 
 import pytest
-from pydantic import ValidationError
 
+from environment.errors import Misconfigured
 from streams import StreamSettings
 from streams.address import parse
 from streams.errors import BrokerMisconfigured
@@ -67,6 +67,6 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_an_absurd_setting_stops_the_start(field: str, value: object) -> None:
-    with pytest.raises(ValidationError) as refusal:
+    with pytest.raises(Misconfigured) as refusal:
         StreamSettings(**{field: value})  # type: ignore[arg-type] # that is the point
     assert "secret" not in str(refusal.value)

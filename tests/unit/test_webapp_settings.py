@@ -2,7 +2,7 @@
 
 import pytest
 
-from webapp.errors import ReceiverMisconfigured
+from environment.errors import Misconfigured
 from webapp.settings import http_settings, retention_settings
 
 
@@ -25,27 +25,27 @@ def test_an_absurd_setting_is_named_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(ReceiverMisconfigured, match=name) as stopped:
+    with pytest.raises(Misconfigured, match=name) as stopped:
         http_settings()
     assert "docs/settings.md" in str(stopped.value)
 
 
 def test_retry_after_must_be_a_range(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUICE_HTTP_RETRY_AFTER_MIN_S", "9")
-    with pytest.raises(ReceiverMisconfigured, match="retry_after_min_s"):
+    with pytest.raises(Misconfigured, match="retry_after_min_s"):
         http_settings()
 
 
 def test_the_metrics_port_must_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUICE_HTTP_METRICS_BIND", "127.0.0.1:65536")
-    with pytest.raises(ReceiverMisconfigured, match="metrics_bind"):
+    with pytest.raises(Misconfigured, match="metrics_bind"):
         http_settings()
 
 
 def test_a_stream_must_hold_two_segments_or_it_never_shrinks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUICE_RETENTION_RAW_BYTES", "2000000")
     monkeypatch.setenv("SLUICE_RETENTION_RAW_SEGMENT_BYTES", "1500000")
-    with pytest.raises(ReceiverMisconfigured, match="two of its segments"):
+    with pytest.raises(Misconfigured, match="two of its segments"):
         retention_settings()
 
 

@@ -1,7 +1,6 @@
 """`flask books`: the equations of every customer, and exit 1 when one does not hold."""
 
 import dataclasses
-import sys
 from collections.abc import Mapping, Sequence
 
 import click
@@ -18,6 +17,7 @@ from webapp.commands.generations import told
 from webapp.terminal import command_context, documents
 from webapp.terminal.documents import json_option
 from webapp.terminal.exits import Command, Exit
+from webapp.terminal.output import progress_bar
 from webapp.terminal.tables import Cell, show
 
 
@@ -58,9 +58,7 @@ def command(context: click.Context, slug: str | None, as_json: bool, results: bo
 def _with_results(broker: Broker, customers: Sequence[Customer]) -> list[Books]:
     # It takes two connections at once, which the pool of an application may not have.
     engine, found = connect(DatabaseSettings(), pooled=False), list[Books]()
-    bar = click.progressbar(
-        length=len(customers), label="added up", file=sys.stderr, hidden=not sys.stderr.isatty()
-    )
+    bar = progress_bar(len(customers), "added up")
     try:
         with bar:
             for one in books_with_results(

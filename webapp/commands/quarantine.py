@@ -1,7 +1,6 @@
 """`flask quarantine …`: what was not taken, and why."""
 
 import dataclasses
-import sys
 from typing import get_args
 
 import click
@@ -18,6 +17,7 @@ from webapp.terminal import command_context, documents
 from webapp.terminal.dates import iso
 from webapp.terminal.documents import json_option
 from webapp.terminal.exits import CommandGroup, Ended, Exit
+from webapp.terminal.output import in_a_line, write_bytes
 from webapp.terminal.tables import Cell, show as show_table
 
 group = CommandGroup("quarantine", help="Batches and events that could not be taken.")
@@ -72,7 +72,7 @@ def show(row_id: int, as_bytes: bool, as_json: bool) -> None:
         raise Ended(Exit.NOT_FOUND, f"there is no row {row_id} in quarantine")
     row, data = found
     if as_bytes:
-        sys.stdout.buffer.write(data if row.withheld is None else _fetched(owner, row))
+        write_bytes(data if row.withheld is None else _fetched(owner, row))
         return
     document = {"customer": owner.slug} | dataclasses.asdict(row)
     if as_json:
@@ -81,11 +81,12 @@ def show(row_id: int, as_bytes: bool, as_json: bool) -> None:
         return
     for name, value in document.items():
         value = documents.plain(value, name)
-        click.echo(f"{name.replace('_', ' '):<18} {'-' if value is None else value}")
+        click.echo(f"{name.replace('_', ' '):<18} {in_a_line(str('-' if value is None else value))}")
     begins = "its bytes are in the raw stream only" if row.withheld is not None else repr(data[:200])
     click.echo(f"{'begins with':<18} {begins}")
     for note in notes:
-        click.echo(f"{note.act:<18} {iso(note.noted_at)} by {note.who}{note.why and ': '}{note.why}")
+        said = f"{note.who}{note.why and ': '}{note.why}"
+        click.echo(f"{note.act:<18} {iso(note.noted_at)} by {in_a_line(said)}")
 
 
 def _fetched(owner: Customer, row: Quarantined) -> bytes:

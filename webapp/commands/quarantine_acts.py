@@ -1,6 +1,5 @@
 """`flask quarantine replay|export|discard`: what is done about rows that were not taken, and who did it."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from webapp.terminal import command_context, documents
 from webapp.terminal.dates import Time
 from webapp.terminal.documents import json_option
 from webapp.terminal.exits import Command, Ended, Exit
+from webapp.terminal.output import progress_bar
 from webapp.terminal.who import by_default, by_required, confirmed, why_optional, why_required, yes_option
 
 ENCODINGS = {"identity": ""} | {name: name for name in accept.ENCODINGS.values() if name}
@@ -181,8 +181,7 @@ def _already(row: Quarantined, wanted: tuple[RowState, ...]) -> None:
 
 @contextmanager
 def _bar(rows: int, label: str) -> Iterator[OnProgress]:
-    hidden = not sys.stderr.isatty()
-    with click.progressbar(length=rows, label=label, file=sys.stderr, hidden=hidden) as bar:
+    with progress_bar(rows, label) as bar:
         yield bar.update
 
 

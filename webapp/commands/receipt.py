@@ -9,6 +9,7 @@ from webapp.accounting.receipts import find
 from webapp.terminal import command_context, documents
 from webapp.terminal.documents import json_option
 from webapp.terminal.exits import Command, Ended, Exit
+from webapp.terminal.output import in_a_line
 
 
 @click.command("receipt", cls=Command)
@@ -42,4 +43,6 @@ def command(slug: str, batch_id: str, as_json: bool, look_at: int) -> None:
         return
     for name, value in document.items():
         shown = documents.plain(value, name)
-        click.echo(f"{name.replace('_', ' '):<14} {'-' if shown in (None, (), []) else shown}")
+        click.echo(
+            f"{name.replace('_', ' '):<14} {in_a_line(str('-' if shown in (None, (), []) else shown))}"
+        )

@@ -1,7 +1,6 @@
 """`flask verify`: the books proved against the stream itself."""
 
 import dataclasses
-import sys
 
 import click
 from flask.cli import with_appcontext
@@ -13,6 +12,7 @@ from webapp.commands.generations import told
 from webapp.terminal import command_context, documents
 from webapp.terminal.documents import json_option
 from webapp.terminal.exits import Command, Exit
+from webapp.terminal.output import progress_bar
 
 
 @click.command("verify", cls=Command)
@@ -33,7 +33,7 @@ def command(context: click.Context, slug: str, from_offset: int, as_json: bool) 
     customer, proof = command_context.customer(slug), Proof()
     with (
         command_context.broker() as broker,
-        click.progressbar(length=1, label="verified", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar,
+        progress_bar(1, "verified") as bar,
     ):
 
         def progress(done: int, due: int) -> None:

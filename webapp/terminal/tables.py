@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import click
 
+from webapp.terminal.output import in_a_line
+
 Cell = str | int | float | None
 
 
@@ -30,4 +32,4 @@ def _text(cell: Cell) -> str:
         return "yes" if cell else "no"
     if isinstance(cell, int):
         return f"{cell:,}"
-    return f"{cell:.1f}" if isinstance(cell, float) else cell
+    return f"{cell:.1f}" if isinstance(cell, float) else in_a_line(cell)
