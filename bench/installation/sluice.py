@@ -137,6 +137,8 @@ def installed(servers: Servers, database_url: str, *, name: str) -> Iterator[Slu
         "STREAM_URL": servers.node.stream_url,
         "SLUICE_HTTP_BIND": f"{ports.HOST}:{port}",
         "SLUICE_HTTP_METRICS_BIND": f"{ports.HOST}:{operators}",
+        "SLUICE_TASK_DISPATCHER_METRICS_BIND": f"{ports.HOST}:0",
+        "SLUICE_TASK_WORKER_METRICS_BIND": f"{ports.HOST}:0",
     }
     folder = servers.folder / name
     folder.mkdir()

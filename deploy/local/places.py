@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +63,9 @@ def variables(database: str, *, amqp: str, stream: str, receiver: str, operators
         "SLUICE_URL": receiver,
         "SLUICE_HTTP_BIND": receiver.removeprefix("http://"),
         "SLUICE_HTTP_METRICS_BIND": operators.removeprefix("http://"),
+        # Of those that somebody starts beside the run's own: any free port, which their log names.
+        "SLUICE_TASK_DISPATCHER_METRICS_BIND": "127.0.0.1:0",
+        "SLUICE_TASK_WORKER_METRICS_BIND": "127.0.0.1:0",
     }
 
 
@@ -75,6 +79,21 @@ def for_processes(mark: str) -> dict[str, str]:
         "SPT_NOENV": "1",  # setproctitle must not write its titles over the mark
         leftovers.MARK: mark + leftovers.PROCESSES,
     }
+
+
+def for_metrics(addresses: Mapping[str, str]) -> dict[str, str]:
+    """Where the run's own dispatcher and worker show their metrics."""
+    return {
+        f"SLUICE_TASK_{name.upper()}_METRICS_BIND": addresses[name].removeprefix("http://")
+        for name in ("dispatcher", "worker")
+    }
+
+
+def told(metrics: Mapping[str, str]) -> str:
+    """The addresses of the metrics in a line: the receiver's, and the ports of the others."""
+    receiver, *others = metrics
+    ports = ", ".join(f"{name} :{metrics[name].rpartition(':')[2]}" for name in others)
+    return f"{metrics[receiver]}/metrics ({ports})"
 
 
 def for_flower(port: int, management: str | None) -> dict[str, str]:

@@ -88,9 +88,10 @@ def up(where: places.Places) -> int:
             child.terminate()
             child.wait()
         return EXIT_FAILED
+    shown = "\n            ".join(run["metrics"].values())
     print(
         f"receiver    {run['receiver']}\nFlower      {run['flower']}\n"
-        f"metrics     {run['operators']}/metrics\nstop it     make down\n"
+        f"metrics     {shown}\nstop it     make down\n"
         f"details     {where.var / runfile.RUN_JSON}; for a shell: . {where.var / runfile.RUN_ENV}"
     )
     return 0

@@ -27,14 +27,15 @@ class BrokerUrls:
 class RunFile:
     """One run as scripts see it. Some URLs hold passwords: the file is for its owner only.
 
-    `operators` is where the receiver's /metrics are. `key_files` maps each demo customer to the file with its
-    key; `processes` maps names to pids.
+    `operators` is where the receiver's /metrics are; `metrics` maps each process that has some to their URL.
+    `key_files` maps each demo customer to the file with its key; `processes` maps names to pids.
     """
 
     pid: int
     ready: bool = False
     receiver: str
     operators: str
+    metrics: dict[str, str] = field(default_factory=dict)
     flower: str
     management: str | None
     broker: BrokerUrls

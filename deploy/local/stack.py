@@ -86,10 +86,12 @@ class Stack:
         if left := leftovers.find(every_run):
             self._tell(f"stopping {len(left)} processes that an earlier run left behind")
             self._wait(self._steps.pool.submit(leftovers.stop_run, every_run))
-        ports = runfile.stable_ports(self._where.var, ("receiver", "flower", "operators"))
-        receiver, flower, operators = (f"http://127.0.0.1:{port}" for port in ports.values())
-        self._view.links = {"receiver": receiver, "Flower": flower, "metrics": f"{operators}/metrics"}
-        self._view.links["logs"] = str(self._where.logs)
+        names = ("receiver", "flower", "operators", "dispatcher", "worker")
+        ports = runfile.stable_ports(self._where.var, names)
+        receiver, flower, operators, *others = (f"http://127.0.0.1:{port}" for port in ports.values())
+        self._view.links = {"receiver": receiver, "Flower": flower}
+        metrics = dict(zip(("receiver", "dispatcher", "worker"), (operators, *others), strict=True))
+        self._view.links |= {"metrics": places.told(metrics), "logs": str(self._where.logs)}
         broker, management = self._broker_and_database()
         own = places.variables(
             self._where.database,
@@ -102,6 +104,7 @@ class Stack:
             pid=os.getpid(),
             receiver=receiver,
             operators=operators,
+            metrics={name: f"{address}/metrics" for name, address in metrics.items()},
             flower=flower,
             management=management,
             broker=broker,
@@ -110,8 +113,8 @@ class Stack:
             logs=str(self._where.logs),
         )
         runfile.write_environment(self._where.var, own)
-        flower_needs = places.for_flower(ports["flower"], management)
-        self._start_processes(places.for_processes(self._mark) | own | flower_needs)
+        needs = places.for_flower(ports["flower"], management) | places.for_metrics(metrics)
+        self._start_processes(places.for_processes(self._mark) | own | needs)
 
     def _broker_and_database(self) -> tuple[runfile.BrokerUrls, str | None]:
         """The database is migrated while the node boots."""
@@ -163,7 +166,7 @@ class Stack:
         seconds = time.monotonic() - self._began
         self._tell(
             f"up after {seconds:.1f} s: receiver {self._run.receiver} Flower {self._run.flower}"
-            f" metrics {self._run.operators}/metrics"
+            f" metrics {self._view.links['metrics']}"
         )
 
     def _programs(self) -> list[Program]:

@@ -106,6 +106,8 @@ def test_up_waits_until_it_is_ready_and_down_leaves_nothing(clone: Clone) -> Non
     assert run["receiver"] in up.stdout
     assert run["flower"] in up.stdout
     assert f"{run['operators']}/metrics" in up.stdout
+    assert set(run["metrics"]) == {"receiver", "dispatcher", "worker"}
+    assert all(url in up.stdout for url in run["metrics"].values())
     assert set(run["processes"]) == {"receiver", "dispatcher", "worker", "flower", "watch"}
     again = clone.make("up")
     assert again.returncode == 0
