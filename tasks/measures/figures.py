@@ -35,6 +35,7 @@ class CustomerFigures:
 
     customer: Customer
     cursor: int = 0
+    undispatched: int = 0  # batches behind the cursor, when it was looked at
     open: OpenWindows = field(default_factory=OpenWindows)
     stream: StreamFigures = field(default_factory=StreamFigures)
     day: DayOfQuarantine = field(default_factory=DayOfQuarantine)
@@ -43,17 +44,19 @@ class CustomerFigures:
     cost: float = 0.0  # bytes deposited, those of `COST_HALF_LIFE_S` ago counted half
     batch_bytes: float = 0.0  # of a batch as it was sent, lately
 
+    def looked(self, cursor: int, open_windows: OpenWindows) -> None:
+        """The ledger says so now. The stream's end was seen before the cursor: what is between them waits."""
+        self.cursor, self.open = cursor, open_windows
+        self.undispatched = max(0, (self.stream.end or 0) - max(cursor, self.stream.first or 0))
+        if not self.undispatched:
+            self.stream.read_offset, self.stream.read_accepted_at = -1, None
+
     def worked(self, batches: int, size: int, seconds: float) -> None:
         """So much was deposited in the last so many seconds."""
         self.cost = self.cost * 0.5 ** (seconds / COST_HALF_LIFE_S) + size
         batches, size = batches + self.open.batches, size + self.open.bytes
         if batches:
             self.batch_bytes = size / batches
-
-    @property
-    def undispatched(self) -> int:
-        """Batches behind the cursor when the stream was looked at."""
-        return max(0, (self.stream.end or 0) - max(self.cursor, self.stream.first or 0))
 
     @property
     def owed_batches(self) -> int:

@@ -66,6 +66,8 @@ class Measurer:
     _loads: Loads = field(init=False)
     _deposits_upto_us: int = 0
     _next_look_s: float = 0.0
+    _looked_at_us: int = 0
+    _looked_s: float = 0.0
     _next_storage_s: float = 0.0
     _unchecked: list[int] = field(default_factory=list)  # of the round of the books, customers to come
     _round_began_s: float = 0.0
@@ -140,8 +142,8 @@ class Measurer:
         self._figures = {one.id: before.get(one.id) or CustomerFigures(customer=one) for one in customers}
         for customer in customers:
             one, was = self._figures[customer.id], done.get(customer.id, NOTHING_DONE)
-            one.customer, one.cursor = customer, cursors.get(customer.id, 0)
-            one.open = open_windows.get(customer.id, NO_WINDOWS)
+            one.customer = customer
+            one.looked(cursors.get(customer.id, 0), open_windows.get(customer.id, NO_WINDOWS))
             one.day = days.get(customer.id, NO_QUARANTINE)
             one.worked(was.batches, was.bytes, seconds)
         self._deposits_upto_us = upto_us
@@ -152,6 +154,7 @@ class Measurer:
             self._figures.values(), done, self._peers.processes(now_s), seconds=seconds, now_us=at_us
         )
         self._whole.measured_at_s = time.time()
+        self._looked_at_us, self._looked_s = at_us, now_s
 
     def _check_books(self, until_s: float) -> None:
         """Of as many customers as there is time for, and at least one; then where the round stopped."""
@@ -220,10 +223,12 @@ class Measurer:
         return True
 
     def _show(self) -> None:
+        # What was owed at the look may be deposited since: its age goes on only when the next look is late.
+        late_s = time.monotonic() - self._looked_s - 2 * self.settings.measure_every_s - SLICE_S
         text = board_text.shown(
             self._figures.values(),
             self._whole,
-            now_us=now_us(self.engine),
+            now_us=self._looked_at_us + int(max(0.0, late_s) * 1e6),
             most_names=self.settings.metric_customers,
             retention=self.retention,
             daily_bytes=self.settings.quarantine_daily_bytes,

@@ -100,6 +100,30 @@ def test_everything_that_is_listed_can_be_shown() -> None:
     assert set(parsed(idle().decode()).series.values()) == {0.0}
 
 
+def test_only_what_was_in_the_stream_before_the_cursor_was_read_waits_for_dispatch() -> None:
+    one = figures(1)
+    one.batch_bytes = 10.0
+    one.stream.seen(1.0, 8)
+    assert one.owed_batches == 0, "nobody has read the cursor since"
+    one.looked(5, OpenWindows())
+    one.stream.read_offset, one.stream.read_accepted_at = 5, NOW_US - 7_000_000
+    one.stream.seen(2.0, 100)
+    assert (one.owed_batches, one.owed_bytes, one.oldest_owed_s(NOW_US)) == (3, 30.0, 7.0)
+    one.looked(100, OpenWindows())
+    assert (one.owed_batches, one.oldest_owed_s(NOW_US)) == (0, 0.0)
+    one.stream.seen(3.0, 101)
+    one.looked(100, OpenWindows())
+    assert (one.owed_batches, one.oldest_owed_s(NOW_US)) == (1, 0.0), "of another batch than the one of then"
+
+
+def test_what_retention_has_removed_is_not_owed() -> None:
+    one = figures(1)
+    one.stream.first = 6
+    one.stream.seen(1.0, 8)
+    one.looked(5, OpenWindows())
+    assert one.owed_batches == 2
+
+
 @pytest.mark.parametrize(("pace", "expected"), [(0.0, 900.0), (1e5, (2**30 - 300) / (1e5 * 150))])
 def test_retention_is_by_age_or_by_the_bytes_that_come(pace: float, expected: float) -> None:
     one = figures(1, age_s=100.0)
