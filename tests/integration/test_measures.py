@@ -5,19 +5,22 @@ import secrets
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from operator import eq
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from deploy.grafana.write import DASHBOARDS
 from deploy.local import ports
 from deploy.local.rabbitmq import RabbitNode
 from tests.integration.test_health import children_of
 from tests.integration.test_whole import event, ndjson
 from tests.measured import Scrape, ask, scraped
+from tests.prometheus import scraping
 from tests.whole import Whole, until
 
 pytestmark = pytest.mark.timeout(600)
@@ -237,3 +240,37 @@ def test_one_dispatcher_of_two_measures(shown: Shown) -> None:
     assert not [name for name, _ in scraped(idle).series if name == "sluice_owed_batches"]
     shown.whole.kill("second", signal.SIGTERM)
     until(lambda: shown.dispatcher().value("sluice_measuring") == 1, "the first to measure")
+
+
+def test_each_panel_of_the_dashboards_shows_something(
+    shown: Shown, rabbitmq: RabbitNode, prometheus_program: str, tmp_path: Path, slug: str
+) -> None:
+    key = shown.whole.add_customer(slug)
+    queries = [
+        (query.expr.replace("$customer", slug), query.often_empty)
+        for dashboard in DASHBOARDS
+        for row in dashboard.rows
+        for panel in row.panels
+        for query in panel.queries
+    ]
+    targets = {
+        "sluice-receiver": shown.whole.operators_port,
+        "sluice-dispatcher": shown.dispatcher_port,
+        "sluice-worker": shown.worker_port,
+        "sluice-rabbitmq": urlsplit(rabbitmq.prometheus_url).port or 0,
+    }
+    with scraping(prometheus_program, tmp_path / "prometheus", targets) as prometheus:
+        missing = {expression for expression, often_empty in queries if not often_empty}
+
+        def seen() -> bool:
+            body = ndjson(event(secrets.token_hex(16)))
+            assert shown.whole.post_batch(key, body).status == 202
+            missing.difference_update([one for one in missing if prometheus.series(one)])
+            return not missing
+
+        with suppress(AssertionError):
+            until(seen, "data", deadline_s=30)
+        assert not missing, "\n".join(sorted(missing))
+        for expression, often_empty in queries:
+            if often_empty:
+                prometheus.series(expression)  # or Prometheus refuses it
