@@ -19,14 +19,21 @@ RETRY = {"max_retries": 1, "interval_start": 0.1, "interval_step": 0.0, "interva
 with a dispatcher all of its customers, and a window that was not rung is rung later."""
 
 
-def ring(app: Celery, window_id: int, customer_id: int, slug: str, routes: Mapping[Stage, str]) -> None:
+def ring(
+    app: Celery,
+    window_id: int,
+    customer_id: int,
+    slug: str,
+    routes: Mapping[Stage, str],
+    headers: Mapping[str, str] | None = None,
+) -> None:
     """Send the chain of a recorded window; returns after the broker's confirm of its first message.
 
     A doorbell may be lost or ring twice: the window's row, not the message, says what is owed, and the
     ledger takes each window once. Raises kombu's OperationalError when the broker can't be reached, and of
-    amqp's MessageNacked when the queue rejects the message.
+    amqp's MessageNacked when the queue rejects the message. All of the chain's messages carry `headers`.
     """
-    link = partial(_link, app, slug, routes, window_id)
+    link = partial(_link, app, slug, routes, window_id, headers=headers or {})
     if queue_name(slug, "decode", routes) == queue_name(slug, "process", routes):
         links = [link("decode_process", "decode", (window_id,))]
     else:
@@ -57,9 +64,11 @@ def _link(
     args: tuple[object, ...],
     *,
     immutable: bool = True,
+    headers: Mapping[str, str] | None = None,
 ) -> Signature:
     shown = f"({slug}, window {window_id})"
     queue = queue_name(slug, stage, routes)
+    options = {"headers": dict(headers)} if headers else {}
     return signature(
-        task, args=args, app=app, immutable=immutable, queue=queue, argsrepr=shown, kwargsrepr=""
+        task, args=args, app=app, immutable=immutable, queue=queue, argsrepr=shown, kwargsrepr="", **options
     )

@@ -12,12 +12,13 @@ from db.engine import connect, read
 from db.settings import DatabaseSettings
 from environment import starting
 from streams import Broker, StreamSettings
+from tracing import Tracer
 from webapp import commands, logs
 from webapp.limits.admission import Limits
 from webapp.limits.meters import Meters
 from webapp.limits.quota_sync import QuotaSync
 from webapp.metrics import CustomerCounts
-from webapp.receiving import batches, cors, error_handlers, traces
+from webapp.receiving import batches, cors, error_handlers, own_traces, traces
 from webapp.receiving.accept import BatchAcceptor
 from webapp.receiving.keys import Find, KeyCache
 from webapp.serving import health
@@ -81,6 +82,7 @@ def _built(settings: HttpSettings, shutdown: ShutdownFlag) -> Flask:
         reception=reception,
         head_check=HeadCheck(reception, {batches.PATH: batches.FORMATS, traces.PATH: traces.FORMATS}),
         shutdown=shutdown,
+        tracer=Tracer("receiver"),
     )
     # No static files and no session: both cost every request something.
     app = Flask("webapp", static_folder=None)
@@ -93,5 +95,6 @@ def _built(settings: HttpSettings, shutdown: ShutdownFlag) -> Flask:
     app.register_blueprint(health.blueprint(broker, keys, parts.shutdown))
     error_handlers.register(app)
     cors.register(app, settings.cors_origin)
+    own_traces.register(app, parts.tracer)
     commands.register(app)
     return app

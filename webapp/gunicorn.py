@@ -126,6 +126,7 @@ def post_worker_init(worker: "Worker") -> None:
     parts.meters.follow(_meters)
     if worker.lane is not None:
         parts.counts.go_on(worker.lane)
+    parts.tracer.start()
     parts.warm()
     _watch.follow(parts)
 

@@ -27,6 +27,7 @@ from tasks.measures.dispatching import shown
 from tasks.measures.measurer import made
 from tasks.settings import TaskSettings
 from tasks.starting import check
+from tracing import Tracer
 
 log = structlog.get_logger("dispatcher")
 
@@ -49,6 +50,8 @@ def _serve(name: str) -> None:
     broker = Broker(StreamSettings(), reconnected=reconnected("streams"))
     engine = db.engine.connect(DatabaseSettings())
     db.engine.watch(engine, measures.connections.waited, reconnected("database"))
+    tracer = Tracer("dispatcher")
+    tracer.start()
     supervised = Supervised()
     turns = Turns(
         supervised,
@@ -65,6 +68,7 @@ def _serve(name: str) -> None:
         queues=Queues(app),
         measures=measures,
         turns=turns,
+        tracer=tracer,
     )
 
     def stop(signum: int, frame: FrameType | None) -> None:
@@ -96,6 +100,7 @@ def _serve(name: str) -> None:
         broker.close()
         engine.dispose()
         measures.stop()
+        tracer.stop()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 from amqp.exceptions import ChannelError, MessageNacked
@@ -19,7 +21,9 @@ from tasks.chains import ring
 from tasks.dispatcher.raw_streams.feed import Feed, LastRing
 from tasks.dispatcher.scheduling.queue_depth import Queues
 from tasks.measures.dispatching import DispatchMeasures
+from tasks.queues import queue_name
 from tasks.settings import TaskSettings
+from tracing import CUSTOMER, Attributes, Tracer
 
 log = structlog.get_logger("dispatcher")
 
@@ -35,15 +39,19 @@ class Doorbells:
     queues: Queues
     settings: TaskSettings
     measures: DispatchMeasures = field(default_factory=DispatchMeasures)
+    tracer: Tracer = field(default_factory=partial(Tracer, "dispatcher"))
 
     def found(self, window_ids: Iterable[int]) -> dict[int, LastRing]:
         """Windows that were in flight before, to be rung soon."""
         since = time.monotonic() - self.settings.stale_after_s + FIRST_RING_S
         return dict.fromkeys(window_ids, LastRing(since))
 
-    def ring(self, customer: Customer, window_id: int) -> None:
+    def ring(self, customer: Customer, window_id: int, started_ns: int | None = None) -> None:
+        """`started_ns`: when a new window was about to be recorded, ns since 1970; None for a later ring."""
         try:
-            ring(self.app, window_id, customer.id, customer.slug, customer.routes)
+            with self._traced(customer, window_id, started_ns):
+                carried = self.tracer.headers(customer.slug)
+                ring(self.app, window_id, customer.id, customer.slug, customer.routes, carried)
         except (ChannelError, OperationalError) as error:
             cause = error.__cause__ if isinstance(error, OperationalError) else error
             if not isinstance(cause, (ChannelError, MessageNacked)):
@@ -52,6 +60,22 @@ class Doorbells:
             detail = str(cause)[:200] or "the queue rejects messages"
             self.measures.queue_refused(customer.slug)
             log.error("queue_refused", customer=customer.slug, detail=detail)
+
+    def _traced(
+        self, customer: Customer, window_id: int, started_ns: int | None
+    ) -> AbstractContextManager[None]:
+        if not self.tracer.traces(customer.slug):
+            return nullcontext()
+        attributes: Attributes = {
+            CUSTOMER: customer.slug,
+            "sluice.window": window_id,
+            "messaging.system": "rabbitmq",
+            "messaging.destination.name": queue_name(customer.slug, "decode", customer.routes),
+            "messaging.operation.type": "send",
+            "messaging.operation.name": "ring",
+        }
+        name = "ring" if started_ns is None else "dispatch"
+        return self.tracer.span(name, "producer", attributes, started_ns=started_ns)
 
     def ring_stale(self, customer: Customer, feed: Feed) -> None:
         """Ring windows again whose deposit is overdue, unless their doorbells still wait in the own queue."""

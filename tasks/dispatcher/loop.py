@@ -14,12 +14,11 @@ from sqlalchemy import Connection, Engine
 import db.customers.rows
 import db.engine
 import db.errors
-import db.ledger.dispatch
 import db.ledger.windows
 import streams.errors
 from db.clock import now_us
 from db.customers.rows import Customer
-from db.ledger.dispatch import Known, NewQuarantine
+from db.ledger.dispatch import NewQuarantine
 from db.ledger.workers import Attendance
 from streams import Broker
 from tasks.dispatcher.cutter import Pending
@@ -29,12 +28,13 @@ from tasks.dispatcher.raw_streams.errands import Errands
 from tasks.dispatcher.raw_streams.feed import Feed, LastRing
 from tasks.dispatcher.raw_streams.following import Following
 from tasks.dispatcher.raw_streams.reconciling import Reconciler
-from tasks.dispatcher.recorder import SortedBatches, quarantine_rows, record, sort
+from tasks.dispatcher.recorder import SortedBatches, known, quarantine_rows, record, sort
 from tasks.dispatcher.scheduling.due_windows import DueWindows
 from tasks.dispatcher.scheduling.queue_depth import Queues
 from tasks.dispatcher.turns import Turns
 from tasks.measures.dispatching import DispatchMeasures
 from tasks.settings import TaskSettings
+from tracing import Tracer
 
 log = structlog.get_logger("dispatcher")
 
@@ -60,6 +60,7 @@ class Dispatcher:
     queues: Queues
     measures: DispatchMeasures = field(default_factory=DispatchMeasures)
     turns: Turns | None = None  # whom the end of each round is told
+    tracer: Tracer = field(default_factory=partial(Tracer, "dispatcher"))
     stopping: bool = False
     _customers: dict[int, Customer] = field(default_factory=dict)
     _fetches: Errands[tuple[SortedBatches, list[NewQuarantine]]] = field(default_factory=Errands)
@@ -81,6 +82,7 @@ class Dispatcher:
             queues=self.queues,
             settings=settings,
             measures=self.measures,
+            tracer=self.tracer,
         )
         reconciler = Reconciler(
             engine=self.engine, broker=self.broker, app=self.app, deadline_s=settings.read_deadline_s
@@ -177,7 +179,7 @@ class Dispatcher:
         if not due:
             return []
         with db.engine.look(self.engine) as connection:
-            sorted_batches = [sort(feed, batches, _known(connection, feed, batches)) for feed, batches in due]
+            sorted_batches = [sort(feed, batches, known(connection, feed, batches)) for feed, batches in due]
         for each in sorted_batches:
             if each.quarantined:
                 self._held_back[each.feed.customer_id] = each
@@ -210,13 +212,14 @@ class Dispatcher:
         """Record the windows of all customers that are due in one transaction, then ring them."""
         if not due:
             return
+        begun_ns = time.time_ns()
         with db.engine.begin(self.engine) as connection:
             at_us = now_us(connection)
             windows = [self._record(connection, each, rows, at_us) for each, rows in due]
         # Dying here leaves recorded windows without a doorbell: the next holder finds them in flight and
         # rings.
         for (each, _), window_id in zip(due, windows, strict=True):
-            self._recorded(each, window_id)
+            self._recorded(each, window_id, begun_ns)
 
     def _record(
         self, connection: Connection, each: SortedBatches, rows: list[NewQuarantine], at_us: int
@@ -236,7 +239,7 @@ class Dispatcher:
             self._following.drop(each.feed)
             raise
 
-    def _recorded(self, each: SortedBatches, window_id: int) -> None:
+    def _recorded(self, each: SortedBatches, window_id: int, begun_ns: int) -> None:
         feed, customer = each.feed, self._customers[each.feed.customer_id]
         if each.expired:
             log.error("batches_expired", customer=feed.slug, count=each.expired)
@@ -255,7 +258,7 @@ class Dispatcher:
         self._due_windows.pace.went(
             feed.customer_id, sum(b.size for b in each.fresh), customer.events_per_second
         )
-        self._doorbells.ring(customer, window_id)
+        self._doorbells.ring(customer, window_id, begun_ns)
 
     def _poll(self) -> None:
         """Learn which windows were deposited since, and which were split."""
@@ -292,9 +295,3 @@ class Dispatcher:
 def _moved(before: Customer, customer: Customer) -> bool:
     """Whether its doorbells lie elsewhere than they should, or somebody asked for them."""
     return (before.routes, before.rings_asked) != (customer.routes, customer.rings_asked)
-
-
-def _known(connection: Connection, feed: Feed, batches: list[Pending]) -> dict[str, Known]:
-    ids = [batch.batch_id for batch in batches]
-    ids += [batch.other_id for batch in batches if batch.other_id]
-    return db.ledger.dispatch.known(connection, feed.customer_id, ids)

@@ -71,6 +71,13 @@ def sort(feed: Feed, batches: Sequence[Pending], known: Mapping[str, Known]) -> 
     )
 
 
+def known(connection: Connection, feed: Feed, batches: Sequence[Pending]) -> dict[str, Known]:
+    """What is remembered of the batches' ids, for `sort`."""
+    ids = [batch.batch_id for batch in batches]
+    ids += [batch.other_id for batch in batches if batch.other_id]
+    return db.ledger.dispatch.known(connection, feed.customer_id, ids)
+
+
 def _first(batch: Pending, seen: Mapping[str, Known]) -> Known | None:
     """What is remembered of the batch; under the id of another release only what had the same bytes."""
     own, other = seen.get(batch.batch_id), seen.get(batch.other_id)

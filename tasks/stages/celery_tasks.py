@@ -27,6 +27,7 @@ from tasks.logs import configure
 from tasks.measures.shown import stage_measures
 from tasks.stages.context import context
 from tasks.stages.deliveries import delivery
+from tasks.stages.traced import traced
 from tasks.worker.failures import unforeseen_as_failed
 
 log = structlog.get_logger("worker")
@@ -112,7 +113,10 @@ def _watched(task: "Task[Any, Any]") -> Iterator[None]:
     """
     signal.setitimer(signal.ITIMER_PROF, context().settings.processor_limit_s)
     try:
-        with unforeseen_as_failed(task.name, task.request.argsrepr):
+        with (
+            unforeseen_as_failed(task.name, task.request.argsrepr),
+            traced(context().tracer, task.name, task.request),
+        ):
             yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 
 from celery import Celery, current_app
 from sqlalchemy import Engine
@@ -13,6 +13,7 @@ from streams import Broker, StreamSettings
 from tasks.measures.shown import stage_measures
 from tasks.measures.stages import StageMeasures
 from tasks.settings import TaskSettings
+from tracing import Tracer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +25,12 @@ class Context:
     settings: TaskSettings
     app: Celery
     measures: StageMeasures = field(default_factory=StageMeasures)
+    tracer: Tracer = field(default_factory=partial(Tracer, "worker"))
 
     def close(self) -> None:
         self.broker.close()
         self.engine.dispose()
+        self.tracer.stop()
 
 
 @cache
@@ -36,13 +39,15 @@ def _of_process(pid: int) -> Context:
     reconnected = measures.connections.reconnected
     engine = db.engine.connect(DatabaseSettings())
     db.engine.watch(engine, measures.connections.waited, reconnected("database"))
-    return Context(
+    made = Context(
         engine=engine,
         broker=Broker(StreamSettings(), reconnected=reconnected("streams")),
         settings=TaskSettings(),
         app=current_app._get_current_object(),
         measures=measures,
     )
+    made.tracer.start()
+    return made
 
 
 def context() -> Context:

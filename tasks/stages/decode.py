@@ -57,7 +57,7 @@ def run(
 def _handed_on(context: Context, work: Work, hand_on: Callable[[Handover], Handed]) -> Handed | None:
     began_us = processor_time.now_us()
     try:
-        with context.measures.working(work.slug, "decode"):
+        with context.measures.working(work.slug, "decode"), context.tracer.child("decode"):
             handover = decode(work, _messages(context, work), context.settings)
         return hand_on(handover._replace(header=processor_time.charged(handover.header, began_us)))
     except WindowTooLarge:

@@ -45,7 +45,7 @@ def book(context: Context, move: CursorMove, ready: Sequence[OwedResult]) -> Non
     Raises `LostRace` when the cursor is not at `move.before` any more, and `Tripped` when so much failed
     that the breaker has to open: nothing is written then.
     """
-    with context.measures.working(move.state.slug, "deposit"):
+    with context.measures.working(move.state.slug, "deposit"), context.tracer.child("deposit"):
         _book(context, move, ready)
 
 

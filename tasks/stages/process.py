@@ -53,7 +53,7 @@ def publish(context: Context, handed: Handover) -> bool:
     is away.
     """
     header = handed.header
-    with context.measures.working(header.customer, "process"):
+    with context.measures.working(header.customer, "process"), context.tracer.child("process"):
         return _published(context, handed)
 
 

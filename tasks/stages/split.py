@@ -90,5 +90,6 @@ def _replace(context: Context, work: Work, parts: Sequence[Part]) -> None:
             customer_id=work.window.customer_id,
             slug=work.slug,
             routes=work.routes,
+            headers=context.tracer.headers(work.slug),
         )
     log.info("window_split", window=work.window.id, children=children)

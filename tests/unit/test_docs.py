@@ -166,7 +166,7 @@ def test_every_make_target_says_what_it_does() -> None:
     assert phony == set(re.findall(r"^([a-z-]+):.*## \S", makefile, re.MULTILINE))
 
 
-LOGGING_ROOMS = ("webapp", "tasks", "streams", "operators", "db")
+LOGGING_ROOMS = ("webapp", "tasks", "streams", "operators", "db", "tracing")
 
 
 def logged() -> set[str]:

@@ -9,7 +9,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 GLOSSARY = ROOT / "docs" / "glossary.md"
-ROOMS = ("streams", "db", "tasks", "pipelines", "webapp", "operators", "supervision", "environment")
+ROOMS = (
+    "streams",
+    "db",
+    "tasks",
+    "pipelines",
+    "webapp",
+    "operators",
+    "supervision",
+    "tracing",
+    "environment",
+)
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 

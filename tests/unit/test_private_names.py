@@ -34,6 +34,7 @@ DOCUMENTED = {
     "click": "click's guides: commands, groups, types and exceptions of one's own",
     "kombu.pidbox.Mailbox.get_queue": "reference of kombu.pidbox",
     "kombu.pidbox.Mailbox.namespace": "reference of kombu.pidbox",
+    "opentelemetry.sdk.trace.export": "OpenTelemetry Python, exporters and processors of one's own",
     "prometheus_client.registry.Collector": "documentation of the library, Custom Collectors",
     "psycopg.adapt.Dumper": "psycopg, Data adaptation configuration",
     "pydantic_settings.main.BaseSettings": "pydantic, Settings Management",

@@ -22,6 +22,7 @@ ROOMS = (
     "streams",
     "supervision",
     "tasks",
+    "tracing",
     "webapp",
 )
 OURS = {*ROOMS, "tests", "celeryconfig"}

@@ -23,6 +23,8 @@ from webapp.settings import HttpSettings
 log = structlog.get_logger(__name__)
 
 BATCH_ID_FORM = re.compile(r"[\x21-\x7e]{1,64}")
+CUSTOMER = "sluice.customer"
+"""Whose key the request has, in its environ."""
 AGENT_CHARACTERS = 128
 """So much of a User-Agent is kept."""
 ENVELOPE_OVERHEAD = 4096
@@ -101,6 +103,7 @@ class BatchAcceptor:
         begun = time.perf_counter()
         problems.check_host(environ)
         customer = self._authenticate(environ.get("HTTP_AUTHORIZATION", ""))
+        environ[CUSTOMER] = customer.slug
         if customer.state == "blocked":
             raise Problem(problems.CUSTOMER_BLOCKED, "the operator has blocked this customer")
         kind = _format(environ.get("CONTENT_TYPE", ""), formats)
@@ -132,6 +135,7 @@ class BatchAcceptor:
         if isinstance(decision, Problem):
             raise decision
         admitted = decision or self.admit(environ, formats)
+        environ[CUSTOMER] = admitted.customer.slug
         accepted = None
         try:
             body = self._body(environ, admitted)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from streams import Broker
+from tracing import Tracer
 from webapp.limits.admission import Limits
 from webapp.limits.meters import Meters
 from webapp.metrics import CustomerCounts
@@ -31,6 +32,7 @@ class Parts:
     reception: BatchAcceptor
     head_check: HeadCheck
     shutdown: ShutdownFlag
+    tracer: Tracer
 
     def warm(self) -> None:
         """Connect to the broker, so that the first batch does not wait for it; blocks for a moment."""
@@ -47,3 +49,4 @@ class Parts:
         self.limits.close()
         self.broker.close()
         self.engine.dispose()
+        self.tracer.stop()
