@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func, select
 
 import db.customers.rows
 from db.customers import keys
 from db.engine import read
+from db.tables import customer_keys
 from deploy.local.rabbitmq import RabbitNode
 from streams import processed, raw
 from tests.commands import flask, flask_json
@@ -60,6 +61,16 @@ def test_two_hundred_that_are_killed_in_the_middle_are_all_there_with_their_keys
     held = KeysFile(tmp_path / "keys")
     found = {each: owner(engine, str(held.of(each).read())) for each in slugs}
     assert found == {each: each for each in slugs}
+    with read(engine) as connection:
+        assert connection.execute(select(func.count()).select_from(customer_keys)).scalar_one() == MANY
+
+
+def test_a_customer_whose_key_cannot_be_written_is_not_added(home: Home, slug: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = flask(home, "customers", "add", slug, "--key-folder", str(tmp_path / "file" / "keys"))
+    assert said.exit_code == Exit.REFUSED
+    assert "cannot be written" in said.stderr
+    assert flask(home, "customers", "show", slug).exit_code == Exit.NOT_FOUND
 
 
 def test_every_bad_line_is_told_before_anything_is_made(home: Home, slug: str, tmp_path: Path) -> None:

@@ -140,7 +140,8 @@ OPERATORS_OWN = {
     "queues list": "names queues that no customer uses",
     "queues remove": "removes one of them",
     "quarantine show": "takes the id of a row, whoever's it is",
-    "watch": "shows the busiest of all",
+    "doctor": "looks at the whole installation",
+    "watch": "shows the worst off of all",
 }
 
 
