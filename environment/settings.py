@@ -27,6 +27,24 @@ class RunSettings(Settings):
     )
 
 
+class LogSettings(Settings):
+    """How a process writes its log."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SLUICE_LOG_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    format: str = Field(
+        "text",
+        pattern="^(text|json)$",
+        description="form of the lines that libraries log: text, or json as Sluice's own lines have it",
+    )
+
+    @property
+    def as_json(self) -> bool:
+        return self.format == "json"
+
+
 def run_folder() -> Path:
     """The folder for what a process writes while it runs. Raises Misconfigured when there is none."""
     named = RunSettings().run_folder

@@ -5,10 +5,18 @@ import sys
 
 import structlog
 
+from environment.settings import LogSettings
+from supervision import formatter, log_uncaught
+
 
 def configure() -> None:
     """Set up structlog for this process, and let the libraries' own warnings through."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    as_json = LogSettings().as_json
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(formatter(as_json=as_json))
+    if as_json:
+        log_uncaught()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -89,6 +89,13 @@ def promtool(prometheus_program: str) -> str:
     return program
 
 
+@pytest.fixture(scope="session")
+def systemd_analyze() -> str:
+    """What checks units; systemd itself need not run."""
+    _or_skip(lambda: install.ensure("systemd"))
+    return "systemd-analyze"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
     """A migrated, empty database of this test's own, once on SQLite and once on PostgreSQL."""

@@ -13,15 +13,17 @@ WATCHDOG_S = 4
 
 @dataclass(kw_only=True)
 class Notices:
-    """Collects the notices that come to `path`; each is one datagram with lines NAME=value."""
+    """Collects the notices that come to `path`; each is one datagram with lines NAME=value. A path that
+    begins with `@` is an abstract socket.
+    """
 
-    path: Path
+    path: str
     _came: list[tuple[float, str]] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
         """What systemd sets, with `WatchdogSec` of WATCHDOG_S."""
-        return {"NOTIFY_SOCKET": str(self.path), "WATCHDOG_USEC": str(WATCHDOG_S * 1_000_000)}
+        return {"NOTIFY_SOCKET": self.path, "WATCHDOG_USEC": str(WATCHDOG_S * 1_000_000)}
 
     def count(self, line: str) -> int:
         """How many notices had that line, or a line that begins so when it ends with `=`."""
@@ -44,10 +46,11 @@ class Notices:
 
 
 @contextlib.contextmanager
-def listening(path: Path) -> Iterator[Notices]:
-    notices = Notices(path=path)
+def listening(path: Path | str) -> Iterator[Notices]:
+    notices = Notices(path=str(path))
+    address = notices.path.replace("@", "\0") if notices.path.startswith("@") else notices.path
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
-        receiver.bind(str(path))
+        receiver.bind(address)
         thread = threading.Thread(target=notices.collect, args=(receiver,), daemon=True)
         thread.start()
         try:
@@ -55,5 +58,5 @@ def listening(path: Path) -> Iterator[Notices]:
         finally:
             # An empty datagram ends the collecting; the path stays, for what still speaks.
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                sender.sendto(b"", str(path))
+                sender.sendto(b"", address)
             thread.join(10)

@@ -11,7 +11,7 @@ import signal
 from types import FrameType
 from typing import TYPE_CHECKING, cast
 
-from environment.settings import run_folder
+from environment.settings import LogSettings, run_folder
 from environment.starting import check_apart, stopping
 from operators import Listener, Memory, share
 from supervision import Supervised
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 with stopping():
     _settings = http_settings()
     _run_folder = run_folder()
+    _as_json = LogSettings().as_json
 _shutdown = ShutdownFlag()
 # During a reload there are twice as many workers.
 _meters = Meters(lanes=2 * _settings.workers + 2)
@@ -58,6 +59,7 @@ preload_app = False
 proc_name = "sluice-receiver"
 worker_tmp_dir = str(_run_folder)
 """The sign of life is the time of an empty file, which is unlinked at once; memory is never full of them."""
+logger_class = "webapp.serving.json_logger.JsonLogger" if _as_json else "gunicorn.glogging.Logger"
 control_socket_disable = True
 """It would lie outside of the project, in the user's home."""
 

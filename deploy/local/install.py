@@ -66,6 +66,7 @@ _PRESENT: dict[str, Callable[[], bool]] = {
     "postgresql": lambda: postgresql_programs() is not None,
     "nginx": lambda: nginx() is not None,
     "prometheus": lambda: prometheus() is not None and promtool() is not None,
+    "systemd": lambda: shutil.which("systemd-analyze") is not None,
     "debootstrap": lambda: shutil.which("debootstrap") is not None,
     "python3-venv": _ensurepip,
 }

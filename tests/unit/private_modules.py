@@ -14,6 +14,10 @@ MODULES = {
     ),
     "config": ("gunicorn.config", "Ask for certfile and keyfile, which are documented."),
     "errors": ("gunicorn.http.errors", "Find what the parser raises for it now, and answer that."),
+    "glogging": (
+        "gunicorn.glogging",
+        "Give the handlers of gunicorn's lines our form where they are made now.",
+    ),
     "gthread": ("gunicorn.workers.gthread", "Read ThreadWorker.run, and do this where it does its part now."),
     "message": ("gunicorn.http.message", "Find who parses heads, makes bodies and sends 100 Continue now."),
     "parser": ("gunicorn.http.parser", "Put what was taken in where the parser reads from now."),

@@ -85,6 +85,10 @@ NAMES = {
         "arbiter.Arbiter.signal(sig, frame)": "SIGTERM's handler, which ours calls after the drain",
         "arbiter.Arbiter.signal_chld(sig, frame)": "SIGCHLD's; ours sees to the operators' listener first",
     },
+    "webapp/serving/json_logger.py": {
+        "glogging.Logger.setup(cfg)": "makes the handlers; ours gives them another form",
+        "glogging.Logger.error_log": "all lines but those of requests",
+    },
     "webapp/serving/watching.py": {
         "arbiter.Arbiter.murder_workers()": "called in each round of the master; ours looks at workers there",
         "arbiter.Arbiter.WORKERS": "the living workers",

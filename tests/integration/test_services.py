@@ -1,0 +1,110 @@
+"""The commands of deploy/systemd: as another user, on a read-only project, with small temporary folders."""
+
+import json
+import os
+import secrets
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from deploy.local import ports
+from deploy.local.rabbitmq import RabbitNode
+from tests import units
+from tests.integration.test_whole import event, ndjson, settled
+from tests.notified import Notices, listening
+from tests.whole import Whole, until
+
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.usefixtures("systemd_analyze"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a service as another user"),
+]
+
+
+@dataclass(kw_only=True)
+class Services:
+    """Services that were started as systemd would; `whole` sees to their end."""
+
+    whole: Whole
+    urls: dict[str, str]
+    settings: dict[str, str]
+    notices: dict[str, Notices] = field(default_factory=dict)
+
+    def start(self, name: str, notices: Notices | None = None, *words: str) -> int:
+        told = notices.environment if notices else {}
+        process = units.start(
+            units.unit(name), self.urls, self.settings | told, self.whole.folder / f"{name}.log", *words
+        )
+        self.whole.processes[name] = process
+        return process.pid
+
+    def run(self, name: str, *words: str) -> None:
+        """A command to its end."""
+        self.start(name, None, *words)
+        assert self.whole.processes.pop(name).wait(300) == 0, self.whole.log(name)
+
+
+@pytest.fixture
+def services(tmp_path: Path, rabbitmq: RabbitNode, postgresql_url: str) -> Iterator[Services]:
+    urls = {"database": postgresql_url, "broker": rabbitmq.amqp_url, "stream": rabbitmq.stream_url}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
+    environment |= {
+        "DATABASE_URL": postgresql_url,
+        "BROKER_URL": rabbitmq.amqp_url,
+        "STREAM_URL": rabbitmq.stream_url,
+    }
+    whole = Whole(folder=tmp_path, environment=environment)
+    (flower,) = ports.free(1)
+    settings = {
+        "SLUICE_HTTP_BIND": f"127.0.0.1:{whole.port}",
+        "SLUICE_HTTP_METRICS_BIND": f"127.0.0.1:{whole.operators_port}",
+        "SLUICE_TASK_DISPATCHER_METRICS_BIND": "127.0.0.1:0",
+        "SLUICE_TASK_WORKER_METRICS_BIND": "127.0.0.1:0",
+        "FLOWER_PORT": str(flower),
+        "SLUICE_LOG_FORMAT": "json",
+    }
+    try:
+        yield Services(whole=whole, urls=urls, settings=settings)
+    finally:
+        whole.stop()
+
+
+def test_the_units_commands_accept_dispatch_and_deposit(services: Services, slug: str) -> None:
+    whole = services.whole
+    services.run("sluice-migrate.service")
+    key = whole.add_customer(slug)
+    names = (
+        "sluice-receiver.service",
+        "sluice-dispatcher@1.service",
+        "sluice-worker.service",
+        f"sluice-worker@{slug}.service",
+    )
+    with ExitStack() as stack:
+        told = {}
+        for name in names:
+            told[name] = stack.enter_context(listening(f"@sluice-test-{secrets.token_hex(8)}"))
+            services.start(name, told[name])
+        services.start("sluice-flower.service")
+        for name, notices in told.items():
+            until(lambda: notices.count("READY=1") == 1, f"{name} to be ready ({whole.folder})")  # noqa: B023
+        flower = int(services.settings["FLOWER_PORT"])
+        until(lambda: ports.accepts(flower), "Flower to listen")
+
+        assert whole.post_batch(key, ndjson(event(secrets.token_hex(16)))).status == 202
+        until(lambda: settled(whole, slug), "balanced books")
+        assert whole.books(slug)["customers"][0]["deposited"] == 1
+        for name, notices in told.items():
+            until(lambda: notices.count("WATCHDOG=1") > 1, f"{name} to beat")  # noqa: B023
+        for name, notices in told.items():
+            whole.kill(name, signal.SIGTERM)
+            assert notices.count("STOPPING=1") == 1, name
+    for name in ("sluice-receiver.service", "sluice-dispatcher@1.service"):
+        for line in whole.log(name).splitlines():
+            assert json.loads(line)["level"] in ("info", "warning"), line
+    # Celery prints a banner and its farewell; all that it logs is JSON.
+    assert '"event": "shared@' in whole.log("sluice-worker.service")
+    assert "INFO/MainProcess" not in whole.log("sluice-worker.service")
