@@ -248,6 +248,10 @@ FIRING: dict[str, Scene] = {
         series=_measured("windows_rung_again_total", growing(2), customer="acme"),
         alerts={"SluiceWindowsRungAgain": {"customer": "acme"}},
     ),
+    "windows of a new dispatcher are rung again": Scene(
+        series=_measured("windows_rung_again_total", f"_x{LAST - 9} 30x8", customer="late"),
+        alerts={"SluiceWindowsRungAgain": {"customer": "late"}},
+    ),
     "a queue refuses": Scene(
         series=_measured("queues_refused_total", f"3x{LAST - 3} 4 5", customer="acme"),
         alerts={"SluiceQueueRefused": {"customer": "acme"}},
