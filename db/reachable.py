@@ -2,13 +2,14 @@
 
 import re
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import exc
 from sqlalchemy.engine import make_url
 
-from db.engine import connect
-from db.errors import DatabaseMisconfigured
+from db.engine import connect, look
+from db.errors import DatabaseMisconfigured, DatabaseUnavailable
 from db.settings import DatabaseSettings
 
 # A server says this before it has agreed on a language with us, so in its own; libpq gives no code for it.
@@ -28,13 +29,15 @@ def check(settings: DatabaseSettings) -> None:
     """Connect once; returns when that works, and when the database is away.
 
     Blocks for `connect_timeout_s` at most. Raises DatabaseMisconfigured when there is no such SQLite file,
-    host or database, or when user or password are refused.
+    host or database, when user or password are refused, or when the schema is not one for this release.
     """
     engine = connect(settings, pooled=False)
     try:
         if engine.dialect.name == "sqlite":
             check_file(Path(make_url(settings.url).database or ""))
         with engine.connect():
+            pass
+        with suppress(DatabaseUnavailable), look(engine):
             return
     except exc.DBAPIError as error:
         _tell(engine.url.host, engine.url.database, error)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from deploy.local import leftovers, places, runfile
+from deploy.local import leftovers, places, runfile, sqlite
 from deploy.local.install import PackageMissing
 from deploy.local.stack import START_WITHIN_S, Stack
 from deploy.local.steps import StartFailed
@@ -64,6 +64,7 @@ def foreground(where: places.Places, shown: Screen) -> int:
         problem = str(why)
     finally:
         shown.close()
+        _checkpoint(where)
         lock.close()
     print(problem or "all stopped", file=sys.stderr)
     return EXIT_FAILED if problem else 0
@@ -104,6 +105,7 @@ def down(where: places.Places) -> int:
     if pid is None:
         left = leftovers.stop_run(leftovers.every_run(where.var))
         runfile.forget(where.var)
+        _checkpoint(where)
         print("nothing is running" + (f"; killed {len(left)} leftovers" if left else ""))
         return 0
     os.kill(pid, signal.SIGTERM)
@@ -114,8 +116,14 @@ def down(where: places.Places) -> int:
             until = float("inf")
         time.sleep(0.1)
     leftovers.stop_run(leftovers.every_run(where.var))
+    _checkpoint(where)
     print("all stopped")
     return 0
+
+
+def _checkpoint(where: places.Places) -> None:
+    if problem := sqlite.checkpoint(where.database):
+        print(problem, file=sys.stderr)
 
 
 def _background(where: places.Places) -> "subprocess.Popen[bytes]":

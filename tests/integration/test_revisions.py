@@ -32,21 +32,26 @@ def test_no_process_works_on_a_schema_that_is_not_its_own(
         stamp(sqlite_url, "0999")
         assert whole.flask("lag").returncode == Exit.OK, "beside a later schema that allows it"
         stamp(sqlite_url, LATER)
-        whole.start("receiver")
-        whole.start("dispatcher")
+        for name in ("receiver", "dispatcher"):
+            whole.start(name)
         whole.start("worker", "-n", f"{slug}@%h")
         lag = whole.flask("lag", check=False)
         assert (lag.returncode, "install a release of 0998 or later" in lag.stderr) == (6, True), lag.stderr
         assert "install a release of 0998 or later" in whole.flask("doctor", check=False).stdout
-        for name in ("dispatcher", "worker"):
+        for name in ("receiver", "dispatcher", "worker"):
             assert whole.processes[name].wait(120) == 6
             assert "install a release of 0998 or later" in whole.log(name)
             assert "Traceback" not in whole.log(name)
 
-        until(lambda: "Listening" in whole.log("receiver"), "the receiver to listen")
+        # One that meets the schema only later goes on, as it does without a database.
+        stamp(sqlite_url, HEAD)
+        before = whole.log("receiver").count("Listening")
+        whole.start("receiver")
+        until(lambda: whole.log("receiver").count("Listening") > before, "the receiver to listen")
+        stamp(sqlite_url, LATER)
         until(lambda: whole.get("/readyz").status == 503, "it to say that it is not ready")
         assert whole.post_batch(key, b"{}").status == 503, "the agent keeps its batch"
-        until(lambda: "install a release of 0998 or later" in whole.log("receiver"), "it to say why")
+        until(lambda: "database_misconfigured" in whole.log("receiver"), "it to say why")
         stamp(sqlite_url, HEAD)
         until(whole.ready, "the receiver to find the schema that it needs")
     finally:

@@ -116,7 +116,15 @@ def test_up_waits_until_it_is_ready_and_down_leaves_nothing(clone: Clone) -> Non
     assert (down.returncode, down.stdout) == (0, "all stopped\n")
     assert clone.left() == []
     assert not (clone.var / "run.json").exists()
+    assert not (clone.var / "sluice.db-wal").exists()
+    # One that was killed leaves the WAL, and its last rows in there.
+    killed = "import os, sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('CREATE TABLE late (a)')"
+    subprocess.run(
+        [sys.executable, "-c", f"{killed}; db.commit(); os._exit(0)", clone.var / "sluice.db"], check=True
+    )
+    assert (clone.var / "sluice.db-wal").stat().st_size > 0
     assert clone.make("down").stdout == "nothing is running\n"
+    assert not (clone.var / "sluice.db-wal").exists()
 
 
 def test_a_second_run_in_the_same_clone_says_so_in_one_sentence(clone: Clone) -> None:
