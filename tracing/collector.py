@@ -4,6 +4,8 @@ import os
 import re
 from urllib.parse import unquote
 
+from environment.secret_files import from_file
+
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _HEADERS = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
@@ -25,10 +27,20 @@ def protocol() -> str:
     return _first(_PROTOCOLS) or SPOKEN
 
 
+def headers_from_file() -> dict[str, str]:
+    """The headers for the collector, when they lie in a file; those in variables are the SDK's to read.
+
+    Raises environment.errors.Misconfigured.
+    """
+    text = next((found for name in _HEADERS if (found := from_file(name))), "")
+    return {name.lower(): value for name, value in _parsed(text)}
+
+
 def own_customer() -> str | None:
     """The customer of Sluice with whose key spans are posted, when the collector is Sluice.
 
     Nothing of this customer's batches is traced: a span would become a batch, which would become spans.
+    Raises environment.errors.Misconfigured.
     """
     return claimed_customer(_authorization())
 
@@ -40,11 +52,15 @@ def claimed_customer(authorization: str) -> str | None:
 
 
 def _authorization() -> str:
-    for header in (_first(_HEADERS) or "").split(","):
-        name, _, value = header.partition("=")
-        if name.strip().lower() == "authorization":
-            return unquote(value.strip())
-    return ""
+    in_file = headers_from_file()
+    headers = in_file or dict(_parsed(_first(_HEADERS) or ""))
+    return next((value for name, value in headers.items() if name.lower() == "authorization"), "")
+
+
+def _parsed(text: str) -> list[tuple[str, str]]:
+    """As OpenTelemetry writes headers: `name=value,name=value`, quoted as in a URL."""
+    pairs = (header.partition("=") for header in text.split(",") if "=" in header)
+    return [(unquote(name.strip()), unquote(value.strip())) for name, _, value in pairs]
 
 
 def _first(names: tuple[str, ...]) -> str | None:

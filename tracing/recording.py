@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from environment.errors import Misconfigured
 from tracing import collector
 from tracing.attributes import CUSTOMER, Attributes, Kind
 from tracing.sampling import sampler
@@ -190,7 +191,11 @@ def begin(process: str) -> Recording | None:
         return None
     try:
         provider = TracerProvider(sampler=sampler(), resource=_resource(process), shutdown_on_exit=False)
-        provider.add_span_processor(BoundedProcessor(OTLPSpanExporter()))
+        exporter = OTLPSpanExporter(headers=collector.headers_from_file() or None)
+        provider.add_span_processor(BoundedProcessor(exporter))
+    except Misconfigured as error:
+        log.warning("traces_misconfigured", detail=str(error))
+        return None
     except Exception as error:  # by a variable that the SDK refuses; the process works without traces
         log.warning("traces_misconfigured", detail=f"the SDK refuses the settings: {type(error).__name__}")
         return None

@@ -29,8 +29,9 @@ class Tracer:
         # The SDK takes 15 MB and a third of a second: not for those who do not trace.
         from tracing.recording import begin
 
-        self._own = collector.own_customer()
         self._recording = begin(self._process)
+        if self._recording is not None:
+            self._own = collector.own_customer()
 
     def stop(self) -> None:
         """Send what is left, within a few seconds in any case."""

@@ -54,11 +54,13 @@ def traced(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Who
     keep_all = tmp_path_factory.mktemp("pipeline") / "keep.json"
     keep_all.write_text('{"steps": [{"step": "keep", "percent": 100}]}')
     assert flask(home, "pipeline", "set", OWN, str(keep_all)).exit_code == Exit.OK
+    headers = keep_all.with_name("headers")
+    headers.write_text(f"Authorization=Bearer%20{key}\n")
     environment = receiver.bare_environment() | dict(home.environment) | RETENTION | SOON
     found = Whole(folder=tmp_path_factory.mktemp("logs"), environment=environment)
     found.environment |= {
         "OTEL_EXPORTER_OTLP_ENDPOINT": found.url,
-        "OTEL_EXPORTER_OTLP_HEADERS": f"Authorization=Bearer%20{key}",
+        "OTEL_EXPORTER_OTLP_HEADERS_FILE": str(headers),
     }
     try:
         found.start_all()

@@ -67,7 +67,7 @@ def orphans(examined: Examined) -> CheckOutcome:
     rows = _rows(examined)
     if rows is None:
         return warn(NOT_ASKED, ASK)
-    slugs = {one.slug for one in examined.customers}
+    slugs = {one.slug for one in examined.everyone}
     found = sorted(name for name in rows if (of := _OF_CUSTOMERS.fullmatch(name)) and of["slug"] not in slugs)
     if not found:
         return ok("every stream and queue has its customer")

@@ -8,7 +8,7 @@ from functools import cached_property
 from sqlalchemy import Connection, Engine
 
 import db.customers.rows
-from db.customers.rows import Customer
+from db.customers.rows import DELETING, Customer
 from db.engine import look
 from db.inspection import connect_to_look
 from db.settings import DatabaseSettings
@@ -37,10 +37,15 @@ class Examined:
         return connect_to_look(self.database)
 
     @cached_property
-    def customers(self) -> list[Customer]:
-        """All that have, or should have, streams. Raises as `db.engine.look` does."""
+    def everyone(self) -> list[Customer]:
+        """All customers. Raises as `db.engine.look` does."""
         with self.looked() as connection:
             return db.customers.rows.everyone(connection)
+
+    @property
+    def customers(self) -> list[Customer]:
+        """Those that should have streams: none that is being deleted. Raises as `db.engine.look` does."""
+        return [one for one in self.everyone if one.state != DELETING]
 
     @cached_property
     def management(self) -> Management | None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from db.errors import DatabaseMisconfigured, DatabaseUnavailable
-from streams.errors import BrokerMisconfigured, BrokerUnavailable
+from db.errors import DatabaseUnavailable
+from environment.errors import Misconfigured
+from streams.errors import BrokerUnavailable
 from webapp.doctor.examined import Examined
 
 DEADLINE_S = 25.0
@@ -125,7 +126,7 @@ def _looked(check: HealthCheck, examined: Examined) -> CheckOutcome:
         return fail(f"the database is away: {error}", "start it, or change DATABASE_URL")
     except BrokerUnavailable as error:
         return fail(f"the broker is away: {error}", "start it, or change BROKER_URL, STREAM_URL")
-    except (DatabaseMisconfigured, BrokerMisconfigured) as error:
+    except Misconfigured as error:
         return fail(str(error), "docs/settings.md says what the settings mean")
     except Exception as error:  # a check of ours that is wrong must not hide what the others find
         return fail(f"the check itself failed: {type(error).__name__}", "report this as a fault of Sluice")

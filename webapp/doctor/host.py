@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import db.inspection
+from environment.settings import run_folder
 from webapp.doctor.broker import ASK
 from webapp.doctor.examined import Examined
 from webapp.doctor.findings import CheckOutcome, fail, ok, warn, worst
@@ -36,8 +37,11 @@ def clocks(examined: Examined) -> CheckOutcome:
 
 def disk(examined: Examined) -> CheckOutcome:
     file = db.inspection.file_of(examined.database)
-    folders = [Path(tempfile.gettempdir())] + ([file.absolute().parent] if file else [])
-    return worst([_free(folder) for folder in folders])
+    small = dict.fromkeys([Path(tempfile.gettempdir()), run_folder()])
+    outcomes = [_free(folder, MIB, 16 * MIB) for folder in small]
+    if file is not None:
+        outcomes.append(_free(file.absolute().parent, _FULL, _NEARLY_FULL))
+    return worst(outcomes)
 
 
 def file_descriptors(examined: Examined) -> CheckOutcome:
@@ -58,12 +62,13 @@ def _compared(whose: str, ahead_s: float) -> CheckOutcome:
     return warn(told, "set both by NTP (times are recorded by the database's)")
 
 
-def _free(folder: Path) -> CheckOutcome:
+def _free(folder: Path, least: int, enough: int) -> CheckOutcome:
+    """Sizes in bytes."""
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
         return fail(f"{folder}: {error.strerror}", "make the folder")
     told = f"{folder} has {free // MIB:,} MiB free"
-    if free < _FULL:
+    if free < least:
         return fail(told, "free some")
-    return warn(told, "free some") if free < _NEARLY_FULL else ok(told)
+    return warn(told, "free some") if free < enough else ok(told)
