@@ -66,6 +66,8 @@ class Measurer:
     _loads: Loads = field(init=False)
     _deposits_upto_us: int = 0
     _next_look_s: float = 0.0
+    _look_every_s: float = 0.0
+    _next_show_s: float = 0.0
     _looked_at_us: int = 0
     _looked_s: float = 0.0
     _next_storage_s: float = 0.0
@@ -108,20 +110,28 @@ class Measurer:
             self.board.show(board_text.idle())
             return
         try:
-            if time.monotonic() >= self._next_look_s:
-                self._next_look_s = time.monotonic() + self.settings.measure_every_s
+            if (began_s := time.monotonic()) >= self._next_look_s:
+                self._next_look_s = began_s + self.settings.measure_every_s
                 self._look()
+                self._look_every_s = self._spaced(began_s)
+                self._next_look_s = began_s + self._look_every_s
             self._check_books(time.monotonic() + seconds * SHARE)
         except DatabaseUnavailable as error:
             log.warning("measuring_waited", detail=str(error)[:200])
         self._look_at_streams(time.monotonic() + seconds * SHARE)
-        self._show()
+        if (began_s := time.monotonic()) >= self._next_show_s:
+            self._show()
+            self._next_show_s = began_s + self._spaced(began_s)
+
+    def _spaced(self, began_s: float) -> float:
+        """Seconds until what began then is done again: with very many customers it takes longer."""
+        return max(self.settings.measure_every_s, (time.monotonic() - began_s) / SHARE)
 
     def _forget(self) -> None:
         self._figures, self._whole, self._peers = {}, WholeFigures(), Peers()
         self._loads = Loads(target_s=self.settings.owed_target_s, most=self.settings.metric_customers)
         self._deposits_upto_us, self._next_look_s, self._next_storage_s = 0, 0.0, 0.0
-        self._unchecked = []
+        self._unchecked, self._next_show_s = [], 0.0
 
     def _look(self) -> None:
         """At everything that few statements tell of all customers."""
@@ -224,7 +234,7 @@ class Measurer:
 
     def _show(self) -> None:
         # What was owed at the look may be deposited since: its age goes on only when the next look is late.
-        late_s = time.monotonic() - self._looked_s - 2 * self.settings.measure_every_s - SLICE_S
+        late_s = time.monotonic() - self._looked_s - 2 * self._look_every_s - SLICE_S
         text = board_text.shown(
             self._figures.values(),
             self._whole,

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from operators import OTHER, LabelNames, Memory
+from operators.board import Board
 from operators.names import PROMOTED_AFTER
 from operators.signs import STUCK_S
 from operators.values import SHOWN_S, exposition
@@ -24,6 +25,14 @@ def test_a_text_replaces_the_one_before_as_a_whole() -> None:
     for text in (b"a 1\n", b"a 2\nb 3\n", b"", b"a 4\n"):
         assert memory.board.show(text)
         assert reader.board.shown() == text
+
+
+def test_a_text_is_written_beside_the_one_that_is_read() -> None:
+    page = bytearray(Board.size(8))
+    board = Board(memoryview(page))
+    for text, before in ((b"aaaa", b""), (b"bbbb", b"aaaa"), (b"cccc", b"bbbb")):
+        board.show(text)
+        assert before in page, "somebody may still read it"
 
 
 def test_a_text_that_is_too_long_leaves_the_one_before() -> None:
@@ -81,7 +90,6 @@ def test_no_flood_of_customers_makes_more_labels_than_names() -> None:
 
 
 def test_a_successor_keeps_the_names_that_were_given() -> None:
-    names = LabelNames(4)
-    names.go_on(["acme", OTHER])
-    assert names.label("acme") == "acme"
-    assert len({names.label(f"new-{number}") for number in range(10)} - {OTHER}) == 1
+    names = LabelNames(2)
+    names.go_on(["acme", OTHER, "initech"])
+    assert [names.label(slug) for slug in ("acme", "initech", "late")] == ["acme", "initech", OTHER]
