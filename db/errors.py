@@ -5,6 +5,7 @@ DatabaseMisconfigured   stop and say so (an environment.errors.Misconfigured)
 Lost                    somebody else won; let go of the work, nothing was written
   LostLease             ... the customer's dispatch lease or cursor has moved on
   LostRace              ... the window or the deposit cursor has moved on
+NoCustomer (LookupError) there is no such customer, or not any more
   LostName              ... another worker that is alive has this one's name
 Refusal (ValueError)    the caller asked for what the rules forbid
   BadSlug, SlugTaken, TooManyKeys
@@ -43,6 +44,10 @@ class LostRace(Lost):
 
 class LostName(Lost):
     """Another worker beats in the row of this name."""
+
+
+class NoCustomer(LookupError):
+    """Nobody has this id: the customer was deleted."""
 
 
 class Refusal(ValueError):

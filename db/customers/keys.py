@@ -7,7 +7,7 @@ from hashlib import sha256
 from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from db.clock import now_us
-from db.customers.rows import DELETING, Customer, customer
+from db.customers.rows import DELETING, Customer, being_deleted, customer
 from db.errors import Refusal, TooManyKeys
 from db.tables import customer_keys, customers
 
@@ -85,7 +85,7 @@ def _locked_slug(conn: Connection, customer_id: int) -> str:
     if found is None:
         raise Refusal(f"there is no customer {customer_id}")
     if found.state == DELETING:
-        raise Refusal(f"customer {found.slug} is being deleted; see `flask customers delete`")
+        raise Refusal(being_deleted(found.slug))
     slug: str = found.slug
     return slug
 

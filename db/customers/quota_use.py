@@ -9,7 +9,9 @@ from db.tables import usage
 KEPT_DAYS = 7
 # A receiver's count only grows: of two of its processes that write, the later count wins in whatever order.
 _WRITE = text(
-    "INSERT INTO usage (customer_id, day, receiver, bytes) VALUES (:customer_id, :day, :receiver, :bytes)"
+    "INSERT INTO usage (customer_id, day, receiver, bytes)"
+    # Not of a customer that was deleted meanwhile.
+    " SELECT id, :day, :receiver, :bytes FROM customers WHERE id = :customer_id AND state <> 'deleting'"
     " ON CONFLICT (customer_id, day, receiver) DO UPDATE SET bytes = excluded.bytes"
     " WHERE excluded.bytes > usage.bytes"
 )

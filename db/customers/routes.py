@@ -46,6 +46,18 @@ def unused(conn: Connection) -> Mapping[str, list[Customer]]:
     return {name: found[name] for name in sorted(fit - used)}
 
 
+def queues_of(conn: Connection, customer: Customer) -> list[str]:
+    """The queues that are the customer's alone: nothing of others comes there, and nothing came there that
+    `unused` would name as theirs.
+    """
+    left = conn.execute(select(left_queues.c.name, left_queues.c.customer_id)).all()
+    others = [one for one in everyone(conn) if one.id != customer.id]
+    theirs = set[str]().union(*map(leading_to, others)) | {own_queue(one.slug) for one in others}
+    theirs |= {row.name for row in left if row.customer_id != customer.id}
+    mine = {row.name for row in left} | leading_to(customer) | {own_queue(customer.slug)}
+    return sorted({name for name in mine - theirs if ROUTE_FORM.fullmatch(name)} - TAKEN)
+
+
 def ask_ring(conn: Connection, customer_id: int) -> None:
     """Have the dispatcher ring all open windows of the customer, where its routes lead, at its next tick."""
     asked = customers.c.rings_asked + 1

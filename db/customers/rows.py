@@ -72,7 +72,12 @@ class Customer:
     @property
     def shown_state(self) -> str:
         """The state, or that the breaker is open: for people."""
-        return self.state if self.breaker_reason is None else "breaker open"
+        return self.state if self.breaker_reason is None or self.state == DELETING else "breaker open"
+
+
+def being_deleted(slug: str) -> str:
+    """Why nothing can be done with the customer, and what can: for people."""
+    return f"customer {slug} is being deleted; `flask customers delete {slug}` completes that"
 
 
 def own_queue(slug: str) -> str:
@@ -201,7 +206,7 @@ def change(conn: Connection, customer_id: int, **values: object) -> None:
     if conn.execute(changed).rowcount != 1:
         there = by_id(conn, customer_id)
         if there is not None:
-            raise Refusal(f"customer {there.slug} is being deleted; see `flask customers delete`")
+            raise Refusal(being_deleted(there.slug))
         raise Refusal(f"there is no customer {customer_id}")
 
 

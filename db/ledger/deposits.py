@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from db.errors import LostRace
+from db.customers.rows import DELETING
+from db.errors import LostRace, NoCustomer
 from db.ledger.windows import IS_OPEN
 from db.tables import customers, deposits, windows
 
@@ -44,7 +45,8 @@ _CLOSE = (
 _OWED = (windows.c.customer_id == customers.c.id) & (windows.c.id == bindparam("window")) & IS_OPEN
 _STATE = (
     select(
-        *(customers.c.slug, customers.c.breaker_reason, customers.c.failures_accepted_upto),
+        *(customers.c.slug, customers.c.state, customers.c.breaker_reason),
+        customers.c.failures_accepted_upto,
         *(deposits.c.next_offset, windows.c.id.label("owed")),
     )
     .join(deposits, deposits.c.customer_id == customers.c.id)
@@ -56,7 +58,8 @@ _STATE = (
 class DepositState(NamedTuple):
     """What a deposit has to know before it begins; `next_offset` is the processed stream's.
 
-    `halted`: the breaker is open. Windows that begin at or below `accepted_upto` may fail.
+    `halted`: the breaker is open, or the customer is being deleted. Windows that begin at or below
+    `accepted_upto` may fail.
     """
 
     slug: str
@@ -95,14 +98,14 @@ class Owed(NamedTuple):
 
 
 def state(conn: Connection, customer_id: int, window_id: int) -> DepositState:
-    """What a deposit of this window has to know first. Raises LookupError for no such customer."""
+    """What a deposit of this window has to know first. Raises NoCustomer when it was deleted."""
     row = conn.execute(_STATE, {"of": customer_id, "window": window_id}).one_or_none()
     if row is None:
-        raise LookupError(f"there is no customer {customer_id}")
+        raise NoCustomer(f"there is no customer {customer_id}")
     upto = row.failures_accepted_upto
     return DepositState(
         slug=row.slug,
-        halted=row.breaker_reason is not None,
+        halted=row.breaker_reason is not None or row.state == DELETING,
         accepted_upto=-1 if upto is None else upto,
         next_offset=row.next_offset,
         owed=row.owed is not None,

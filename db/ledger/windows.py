@@ -17,7 +17,7 @@ from sqlalchemy import (
     update,
 )
 
-from db.customers.rows import Stage
+from db.customers.rows import DELETING, Stage
 from db.errors import LostRace
 from db.tables import batches, customers, pipelines, windows
 
@@ -34,7 +34,9 @@ _PINNED = (pipelines.c.customer_id == windows.c.customer_id) & (
 )
 _WORK: Select[*tuple[Any, ...]] = (
     select(
-        *windows.c, customers.c.slug, customers.c.routes, customers.c.breaker_reason, pipelines.c.definition
+        *windows.c,
+        *(customers.c.slug, customers.c.routes, customers.c.breaker_reason),
+        *(customers.c.state.label("of_state"), pipelines.c.definition),
     )
     .join(customers, customers.c.id == windows.c.customer_id)
     .outerjoin(pipelines, _PINNED)
@@ -123,11 +125,15 @@ def get(conn: Connection, window_id: int) -> Window | None:
 
 
 def work(conn: Connection, window_id: int) -> Work | None:
-    """The window in any state. Raises LookupError when its pipeline version is missing."""
+    """The window in any state; None for none, or one of a customer that is being deleted. Raises LookupError
+    when its pipeline version is missing.
+    """
     row = conn.execute(_WORK, {"window": window_id}).one_or_none()
     if row is None:
         return None
-    *columns, slug, routes, breaker_reason, definition = row
+    *columns, slug, routes, breaker_reason, of_state, definition = row
+    if of_state == DELETING:
+        return None
     if definition is None:
         raise LookupError(f"the pipeline version of window {window_id} is missing")
     window = Window(**dict(zip(windows.c.keys(), columns, strict=True)))
@@ -178,8 +184,13 @@ def split(conn: Connection, window_id: int, parts: Sequence[Part]) -> list[int]:
     """Replace an open window by parts that hold the same batches; returns the parts' ids in order.
 
     The parts are rung by whoever looks for stale windows next. Raises LostRace when somebody else split or
-    deposited the window, ValueError when the parts' batches do not add up.
+    deposited the window, or its customer is being deleted, ValueError when the parts' batches do not add up.
     """
+    # Locked until the commit: the deletion of the customer comes after it, and finds the parts, or before it.
+    of = select(windows.c.customer_id).where(windows.c.id == window_id).scalar_subquery()
+    owner = select(customers.c.state).where(customers.c.id == of).with_for_update(read=True, key_share=True)
+    if conn.execute(owner).scalar_one_or_none() in (None, DELETING):
+        raise LostRace(f"the customer of window {window_id} is gone")
     closed = conn.execute(
         update(windows).where(windows.c.id == window_id, IS_OPEN).values(state="split").returning(*windows.c)
     ).one_or_none()

@@ -1,7 +1,7 @@
 """Which workers live and what they consume, so that others know who has a worker of their own."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, delete, select, text, update
@@ -118,6 +118,12 @@ class WorkerName:
             return False
         self._written, self._met = (*found, now_us)[-_MOST_UNKNOWN:], None
         return True
+
+
+def dedicated_to(conn: Connection, queues: Collection[str]) -> dict[str, int]:
+    """The workers that were started for one of these queues, and their beats; not all of them live."""
+    rows = conn.execute(select(workers).where(workers.c.dedicated))
+    return {row.name: row.seen_at for row in rows if not set(queues).isdisjoint(row.queues)}
 
 
 @dataclass(kw_only=True)

@@ -27,11 +27,11 @@ def fold(conn: Connection, customer_id: int) -> int:
     conn.execute(
         select(dispatch.c.customer_id).where(dispatch.c.customer_id == customer_id).with_for_update()
     )
-    before: int = conn.execute(
+    before: int | None = conn.execute(
         select(folded.c.upto_window_id).where(folded.c.customer_id == customer_id)
-    ).scalar_one()
+    ).scalar_one_or_none()
     upto = _upto(conn, customer_id)
-    if upto is None or upto <= before:
+    if before is None or upto is None or upto <= before:  # no `before`: the customer was deleted meanwhile
         return 0
     passed = {"customer_id": customer_id, "above": before, "upto": upto}
     new = conn.execute(_SUM[conn.dialect.name], passed).one()

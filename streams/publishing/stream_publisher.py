@@ -32,7 +32,7 @@ class StreamPublisher:
         pool: Pool,
         accounts: tuple[UnconfirmedBytes, UnconfirmedBytes],
         frame_bytes: int,
-        on_missing: Callable[["StreamPublisher"], None],
+        on_idle: Callable[["StreamPublisher"], None],
     ) -> None:
         self.stream = stream
         self.queue: deque[Entry] = deque()
@@ -40,7 +40,7 @@ class StreamPublisher:
         self.account, self._total = accounts
         self._pool = pool
         self._frame_bytes = frame_bytes
-        self._on_missing = on_missing
+        self._on_idle = on_idle
         self._connection: StreamClient | None = None
         self._publisher_id = -1
         self._opening: asyncio.Task[None] | None = None
@@ -110,6 +110,8 @@ class StreamPublisher:
             )
             for size, waiter in unconfirmed.values():
                 self._resolve(size, waiter, unknown)
+        if not self.queue:
+            self._on_idle(self)  # the stream may be gone for good
         self.writable()
 
     def _resolve(self, size: int, waiter: ConfirmWaiter, error: BrokerUnavailable | None) -> None:
@@ -126,7 +128,7 @@ class StreamPublisher:
                 message, waiter = self.queue.popleft()
                 self._resolve(len(message), waiter, reason)
             if isinstance(reason, StreamMissing):
-                self._on_missing(self)
+                self._on_idle(self)
         finally:
             self._opening = None
         self.writable()

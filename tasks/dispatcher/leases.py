@@ -99,6 +99,8 @@ class Leases:
             self.held.pop(customer, None)
 
     def _observe(self, leases: Mapping[int, db.ledger.leases.Lease], now: float) -> None:
+        for deleted in self._beats.keys() - leases.keys():
+            del self._beats[deleted]
         for customer, lease in leases.items():
             mark = (lease.epoch, lease.beat)
             if customer not in self._beats or self._beats[customer][0] != mark:

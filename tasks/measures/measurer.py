@@ -20,6 +20,7 @@ import db.customers.rows
 import db.engine
 from db.accounting.measured import NO_QUARANTINE, NO_WINDOWS, NOTHING_DONE, bounded
 from db.clock import now_us, today
+from db.customers.deletion import is_gone
 from db.errors import DatabaseUnavailable
 from db.settings import DatabaseSettings
 from operators.board import Board
@@ -139,7 +140,7 @@ class Measurer:
             at_us = now_us(connection)
             upto_us = at_us - int(COMMITTED_S * 1e6)
             after_us = self._deposits_upto_us or upto_us - int(self.settings.measure_every_s * 1e6)
-            customers = db.customers.rows.everyone(connection)
+            customers = db.customers.rows.present(connection)
             cursors = measured.cursors(connection)
             open_windows = measured.open_windows(connection)
             done = measured.deposited(connection, after_us, upto_us)
@@ -186,6 +187,8 @@ class Measurer:
             with bounded(self.engine, LOOK_S) as connection:
                 ledger = db.accounting.books.ledger(connection, one.customer.id)
                 one.kept_rows = measured.quarantine_kept(connection, one.customer.id)
+                if is_gone(connection, one.customer.id):  # asked last: then all of it was there
+                    return
         except LookupError:
             return  # it was deleted meanwhile
         except DatabaseUnavailable:

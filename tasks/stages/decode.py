@@ -11,7 +11,7 @@ import db.ledger.windows
 from db.errors import LostRace
 from db.ledger.windows import Work
 from streams import Envelope, Message, decode_envelope, raw
-from streams.errors import UnfitMessage
+from streams.errors import StreamMissing, UnfitMessage
 from streams.messages.fingerprint import FINGERPRINT_BYTES, fingerprint_of_envelope
 from tasks.decoders import DecodedBatches, DecodeLimits, RawBatch, Reject, decode_batches
 from tasks.errors import NotWhatWasBooked, WindowTooLarge
@@ -22,6 +22,7 @@ from tasks.stages import processor_time
 from tasks.stages.breaker import spoilt_batches
 from tasks.stages.context import Context
 from tasks.stages.deliveries import Delivery, DeliveryAction, decided, grounds, suspect
+from tasks.stages.gone import is_gone
 from tasks.stages.split import offsets, split
 
 TOO_LARGE = "too_large"
@@ -33,7 +34,7 @@ def run(
     context: Context, window_id: int, hand_on: Callable[[Handover], Handed], delivery: Delivery
 ) -> Handed | None:
     """Decode a recorded window and hand it on; None when nothing is to be handed on: it was deposited
-    meanwhile, is split, or has to wait.
+    meanwhile, is split, or has to wait, or its customer was deleted.
 
     `hand_on` raises `WindowTooLarge` for more than it can take. Raises `streams.errors.BrokerUnavailable` or
     `db.errors.DatabaseUnavailable` when the broker or the database is away.
@@ -60,6 +61,10 @@ def _handed_on(context: Context, work: Work, hand_on: Callable[[Handover], Hande
         with context.measures.working(work.slug, "decode"), context.tracer.child("decode"):
             handover = decode(work, _messages(context, work), context.settings)
         return hand_on(handover._replace(header=processor_time.charged(handover.header, began_us)))
+    except StreamMissing:
+        if is_gone(context, work.window.customer_id):
+            return None
+        raise
     except WindowTooLarge:
         if split(context, work):
             return None

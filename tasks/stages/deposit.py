@@ -10,15 +10,16 @@ import db.engine
 import db.ledger.bad_ends
 import db.ledger.deposits
 import db.ledger.windows
-from db.errors import LostRace
+from db.errors import LostRace, NoCustomer
 from db.ledger.deposits import Owed
 from streams import Message, processed
-from streams.errors import StreamEnds
+from streams.errors import StreamEnds, StreamMissing
 from tasks.errors import Tripped
 from tasks.handover import Header
 from tasks.stages.context import Context
 from tasks.stages.deliveries import Decision, Delivery, DeliveryAction, decided
 from tasks.stages.deposit_transaction import CursorMove, book, open_breaker
+from tasks.stages.gone import is_gone
 from tasks.stages.processed_results import OwedResult, PackedResult, ready, unpacked, window_of
 from tasks.stages.quarantine_rows import quarantine_rows
 from tasks.stages.split import renew, split
@@ -28,7 +29,8 @@ log = structlog.get_logger("worker")
 
 def run(context: Context, customer_id: int, window_id: int, delivery: Delivery) -> None:
     """Deposit `window_id` and what is ready before it; returns when it is in the database, by whomever, or
-    when it stays owed: its customer's breaker is open, or it is left for later.
+    when it stays owed: its customer's breaker is open, or it is left for later; or when its customer was
+    deleted.
 
     The cursor of the processed stream moves by compare-and-set in the transaction that writes the rows. Of
     two deposits at once one wins; the other finds the cursor moved and looks again. Raises
@@ -38,8 +40,11 @@ def run(context: Context, customer_id: int, window_id: int, delivery: Delivery) 
         with db.engine.begin(context.engine) as connection:
             db.ledger.bad_ends.died_trying(connection, customer_id, delivery.id, delivery.died_of)
     while True:
-        with db.engine.look(context.engine) as connection:
-            state = db.ledger.deposits.state(connection, customer_id, window_id)
+        try:
+            with db.engine.look(context.engine) as connection:
+                state = db.ledger.deposits.state(connection, customer_id, window_id)
+        except NoCustomer:
+            return
         if state.halted or not state.owed:
             return
         before = state.next_offset
@@ -53,6 +58,10 @@ def run(context: Context, customer_id: int, window_id: int, delivery: Delivery) 
         except Tripped as tripped:
             open_breaker(context, move, tripped.reason)
             return
+        except StreamMissing:
+            if is_gone(context, customer_id):
+                return
+            raise
         except StreamEnds as error:
             if before == 0 or (error.end is not None and error.end + 1 >= before):
                 raise

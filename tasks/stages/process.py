@@ -11,12 +11,14 @@ from db.errors import LostRace
 from db.ledger.windows import Work
 from pipelines import Pipeline, parse
 from streams import encode_result, processed
+from streams.errors import StreamMissing
 from tasks.handover import Handover, Header, pack, peek, read
 from tasks.processors import Processed, process as apply
 from tasks.stages import processor_time
 from tasks.stages.context import Context
 from tasks.stages.decode import TOO_LARGE, refuse
 from tasks.stages.deliveries import Delivery, DeliveryAction, decided, grounds
+from tasks.stages.gone import is_gone
 from tasks.stages.split import split
 
 _pipeline = lru_cache(maxsize=1024)(parse)
@@ -46,7 +48,7 @@ def run(context: Context, data: bytes, delivery: Delivery) -> bool:
 
 def publish(context: Context, handed: Handover) -> bool:
     """Process a decoded window and publish its results; False when the window needs no deposit from here: it
-    was split, deposited meanwhile, or has to wait.
+    was split, deposited meanwhile, or has to wait, or its customer was deleted.
 
     Returns after the broker's confirm. Dying after it and before Celery's ack publishes the results once
     more; the deposit takes a window's results once. Raises `streams.errors.BrokerUnavailable` when the broker
@@ -65,9 +67,14 @@ def _published(context: Context, handed: Handover) -> bool:
             return False
         results = process(refuse(work, TOO_LARGE, "its results do not fit into one hand-over"))
     message = encode_result(header.window_id, header.customer, results)
-    context.broker.publish(
-        processed(header.customer), message, deadline_s=context.settings.publish_deadline_s
-    )
+    try:
+        context.broker.publish(
+            processed(header.customer), message, deadline_s=context.settings.publish_deadline_s
+        )
+    except StreamMissing:
+        if is_gone(context, header.customer_id):
+            return False
+        raise
     return True
 
 

@@ -82,7 +82,7 @@ class SharedQueues(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has
                 if not self._shared:
                     return
                 elsewhere = set(self._attendance.processes(connection, time.monotonic()))
-                customers = db.customers.rows.everyone(connection)
+                customers = db.customers.rows.present(connection)
         except db.errors.LostName:
             stop_misconfigured("worker_name_taken", name=consumer.hostname)
         except db.errors.DatabaseUnavailable as error:

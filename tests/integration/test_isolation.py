@@ -84,6 +84,9 @@ ABOUT_A_CUSTOMER = {
         change("{me} --exist-ok --key-file {folder}/key-of-other"),
     ],
     "customers block": [change("{me}")],
+    "customers delete": [
+        Attempt(words="{me} --by me --why so", code=Exit.REFUSED),
+    ],
     "customers drop": [
         Attempt(words="{me} --by me --why so", code=Exit.REFUSED),
         change("{me} --by me --why so --yes"),
@@ -288,4 +291,4 @@ def _names_a_customer(group: click.Group, words: str) -> bool:
     for word in words.split():
         assert isinstance(found, click.Group)
         found = found.commands[word]
-    return any(parameter.name == "slug" for parameter in found.params)
+    return any(parameter.name in ("slug", "slugs") for parameter in found.params)

@@ -8,11 +8,13 @@ from sqlalchemy import Connection, Engine
 
 import db.accounting.books
 import db.customers.pipeline_versions
+import db.customers.rows
 import db.ledger.generations
 import db.quarantine.budget
 from db.accounting.books import LedgerCounts, ResultCounts
+from db.customers.deletion import is_gone
 from db.customers.rows import Customer
-from db.engine import read
+from db.engine import look, read
 from db.ledger.generations import Generation
 from db.quarantine.budget import Spent
 from db.retention.retired_partitions import none_dropped
@@ -116,6 +118,7 @@ def books(
 ) -> list[Books]:
     """The books of these customers, at one moment of the database and, right after it, of each stream.
 
+    Those that are deleted meanwhile, or whose deletion has begun, are left out.
     Raises db.errors.DatabaseUnavailable, streams.errors.BrokerUnavailable.
     """
     with read(engine) as connection:
@@ -124,6 +127,9 @@ def books(
         spent = db.quarantine.budget.everyones(connection)
     with ThreadPoolExecutor(OFFSETS_AT_ONCE) as pool:
         ends = list(pool.map(lambda one: stream_ends(broker, one.slug, deadline_s=deadline_s), customers))
+    # After everything was read: of one that is present now, nothing was gone then.
+    with look(engine) as connection:
+        present = {customer.id for customer in db.customers.rows.present(connection)}
     return [
         Books(
             customer=customer,
@@ -133,6 +139,7 @@ def books(
             quarantine_days=spent.get(customer.id, Spent()),
         )
         for customer, found in zip(customers, ends, strict=True)
+        if customer.id in present
     ]
 
 
@@ -142,19 +149,25 @@ def books_with_results(
     """The same with the result tables added up, each customer at a moment of its own.
 
     Every result row is read, minutes for large customers, in one snapshot, beside which deposits and pruning
-    go on; only the dropping of partitions waits. Raises as `books` does.
+    go on; only the dropping of partitions waits. Leaves out and raises as `books` does.
     """
     for customer in customers:
         with none_dropped(engine), read(engine, statement_s=STATEMENT_S) as connection:
+            if is_gone(connection, customer.id):
+                continue
             ledger = db.accounting.books.ledger(connection, customer.id)
             past = db.ledger.generations.history(connection, customer.id)
             spent = db.quarantine.budget.spent(connection, customer.id)
             composes = _composes(connection, customer)
             results = db.accounting.books.results(connection, customer.id)
+        ends = stream_ends(broker, customer.slug, deadline_s=deadline_s)
+        with look(engine) as connection:
+            if is_gone(connection, customer.id):
+                continue
         yield Books(
             customer=customer,
             ledger=ledger,
-            ends=stream_ends(broker, customer.slug, deadline_s=deadline_s),
+            ends=ends,
             past=past,
             results=results,
             quarantine_days=spent,

@@ -39,7 +39,7 @@ def command(context: click.Context, slug: str | None, as_json: bool, results: bo
         customers = [command_context.customer(slug)]
     else:
         with read(engine) as connection:
-            customers = [one for one in db.customers.rows.everyone(connection) if one.slug >= from_slug]
+            customers = [one for one in db.customers.rows.present(connection) if one.slug >= from_slug]
     with command_context.broker() as broker:
         if results:
             found = _with_results(broker, customers)

@@ -28,7 +28,7 @@ def command(slug: str | None, as_json: bool, seconds: int, sort: str, top: int |
         customers = [command_context.customer(slug)]
     else:
         with read(engine) as connection:
-            customers = db.customers.rows.everyone(connection)
+            customers = db.customers.rows.present(connection)
     known = ledger_lags(engine, seconds=seconds)
     with command_context.broker() as broker:
         found = lags(known, broker, customers, deadline_s=command_context.BROKER_DEADLINE_S)

@@ -73,7 +73,7 @@ class Watch:
         Raises db.errors.DatabaseUnavailable, streams.errors.BrokerUnavailable.
         """
         with read(self.engine) as connection:
-            everyone = db.customers.rows.everyone(connection)
+            everyone = db.customers.rows.present(connection)
             withheld = db.quarantine.budget.withheld_on(connection, today(connection))
         # Right after the start nothing is as old as that yet.
         over_s = min(OVER_S, max(4.0, time.monotonic() - self._began_s))

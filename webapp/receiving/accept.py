@@ -1,6 +1,5 @@
 """A batch's way from the request to the confirm: the same for every path that takes batches."""
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,18 +16,20 @@ from webapp.metrics import ANSWER_SECONDS, CONFIRM_SECONDS, CustomerCounts, Outc
 from webapp.problems import Problem
 from webapp.receiving.body import BodyDeadline, Environ, announced_length, read_body
 from webapp.receiving.digests import body_digest, verify
+from webapp.receiving.given_batch_id import given_batch_id
 from webapp.receiving.keys import KeyCache
 from webapp.settings import HttpSettings
 
 log = structlog.get_logger(__name__)
 
-BATCH_ID_FORM = re.compile(r"[\x21-\x7e]{1,64}")
 CUSTOMER = "sluice.customer"
 """Whose key the request has, in its environ."""
 AGENT_CHARACTERS = 128
 """So much of a User-Agent is kept."""
 ENVELOPE_OVERHEAD = 4096
 """Bytes that an envelope and its Publish frame add to a body at most."""
+SLOW_BODY_S = 5.0
+"""After so many seconds from head to body the customer is looked at again."""
 ENCODINGS: Mapping[str, str] = {
     "": "",
     "identity": "",
@@ -104,11 +105,10 @@ class BatchAcceptor:
         problems.check_host(environ)
         customer = self._authenticate(environ.get("HTTP_AUTHORIZATION", ""))
         environ[CUSTOMER] = customer.slug
-        if customer.state == "blocked":
-            raise Problem(problems.CUSTOMER_BLOCKED, "the operator has blocked this customer")
+        _check_state(customer)
         kind = _format(environ.get("CONTENT_TYPE", ""), formats)
         encoding = _encoding(environ.get("HTTP_CONTENT_ENCODING", ""))
-        batch_id = _given_batch_id(environ)
+        batch_id = given_batch_id(environ)
         limit = min(self._settings.body_bytes, self._broker.frame_max - ENVELOPE_OVERHEAD)
         length = announced_length(environ, limit=limit)
         admission = self._limits.admit(customer, length, limit)
@@ -163,7 +163,7 @@ class BatchAcceptor:
         If we die between the confirm and the answer, the agent sends the batch again under the same batch id
         and dispatch drops the repeat.
         """
-        customer, kind, encoding = admitted.customer, admitted.kind, admitted.encoding
+        customer, kind, encoding = self._customer_now(admitted, environ), admitted.kind, admitted.encoding
         digest = body_digest(body, encoding)
         discarded = customer.state == "dropping"
         batch_id = admitted.batch_id or made_id(digest, kind.name, encoding)
@@ -226,6 +226,14 @@ class BatchAcceptor:
             raise _unauthenticated("nobody has this key")
         return customer
 
+    def _customer_now(self, admitted: Admitted, environ: Environ) -> Customer:
+        """As it was when the head came, unless that is long ago: it may have been blocked since."""
+        if time.perf_counter() - admitted.begun < SLOW_BODY_S:
+            return admitted.customer
+        customer = self._authenticate(environ.get("HTTP_AUTHORIZATION", ""))
+        _check_state(customer)
+        return customer
+
     def _publish(self, slug: str, envelope: Envelope) -> None:
         begun = time.perf_counter()
         try:
@@ -249,6 +257,11 @@ class BatchAcceptor:
                 problems.UNAVAILABLE, "the broker did not confirm it", error.retry_after_s
             ) from None
         CONFIRM_SECONDS.observe(time.perf_counter() - begun)
+
+
+def _check_state(customer: Customer) -> None:
+    if customer.state in ("blocked", "deleting"):
+        raise Problem(problems.CUSTOMER_BLOCKED, "the operator has blocked this customer")
 
 
 def _unauthenticated(detail: str) -> Problem:
@@ -280,10 +293,3 @@ def _encoding(content_encoding: str) -> str:
             headers={"Accept-Encoding": ", ".join(accepted)},
         )
     return encoding
-
-
-def _given_batch_id(environ: Environ) -> str | None:
-    batch_id: str | None = environ.get("HTTP_IDEMPOTENCY_KEY")
-    if batch_id is not None and BATCH_ID_FORM.fullmatch(batch_id) is None:
-        raise Problem(problems.BAD_BATCH_ID, "Idempotency-Key must be 1 to 64 visible ASCII characters")
-    return batch_id

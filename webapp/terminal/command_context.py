@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from flask import current_app
 
-from db.customers.rows import Customer, get
+from db.customers.rows import DELETING, Customer, being_deleted, get
 from db.engine import read
 from streams import Broker
 from webapp.serving.parts import Parts
@@ -30,10 +30,12 @@ def broker() -> Iterator[Broker]:
         found.close()
 
 
-def customer(slug: str) -> Customer:
-    """Raises Ended when there is none."""
+def customer(slug: str, *, or_deleting: bool = False) -> Customer:
+    """Raises Ended when there is none, or when it is being deleted, unless such a one is wanted, too."""
     with read(parts().engine) as connection:
         found = get(connection, slug)
     if found is None:
         raise Ended(Exit.NOT_FOUND, f"there is no customer {slug}; see `flask customers list`")
+    if found.state == DELETING and not or_deleting:
+        raise Ended(Exit.REFUSED, being_deleted(slug))
     return found

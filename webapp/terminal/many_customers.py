@@ -6,9 +6,9 @@ from typing import TypeAlias
 
 from sqlalchemy import Engine
 
-from db.customers.rows import check_slug, everyone
+from db.customers.rows import DELETING, being_deleted, check_slug, everyone
 from db.engine import read
-from db.errors import BadSlug, Refusal
+from db.errors import BadSlug, Refusal, SlugTaken
 from streams import Broker, processed, raw
 from streams.errors import BrokerMisconfigured, BrokerUnavailable
 from streams.settings import RetentionSettings
@@ -77,7 +77,9 @@ def add_many(
     BrokerUnavailable when the broker answers nothing at all, OSError when a key cannot be written.
     """
     for first in range(0, len(slugs), DECLARED_AT_ONCE):
-        some = slugs[first : first + DECLARED_AT_ONCE]
+        leaving = _deleting(engine)
+        yield from (_refused(slug) for slug in slugs[first : first + DECLARED_AT_ONCE] if slug in leaving)
+        some = [slug for slug in slugs[first : first + DECLARED_AT_ONCE] if slug not in leaving]
         failed = broker.declare_all([one for slug in some for one in wanted_streams(retention, slug)])
         if any(isinstance(error, BrokerUnavailable) for error in failed.values()):
             _need(broker)
@@ -92,6 +94,16 @@ def _add(engine: Engine, slug: str, keys: KeyHolders, exist_ok: bool) -> Additio
     except Refusal as refusal:  # added by another in the meantime
         return Addition(slug=slug, failure=refusal)
     return Addition(slug=slug, new=made.new)
+
+
+def _deleting(engine: Engine) -> set[str]:
+    """Whose streams must not be made again. Raises db.errors.DatabaseUnavailable."""
+    with read(engine) as connection:
+        return {one.slug for one in everyone(connection) if one.state == DELETING}
+
+
+def _refused(slug: str) -> Addition:
+    return Addition(slug=slug, failure=SlugTaken(being_deleted(slug)))
 
 
 def _need(broker: Broker) -> None:

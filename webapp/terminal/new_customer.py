@@ -6,7 +6,7 @@ from sqlalchemy import Connection, Engine
 
 import db.customers.pipeline_versions
 from db.customers import keys
-from db.customers.rows import Customer, add, check_slug, get
+from db.customers.rows import DELETING, Customer, add, being_deleted, check_slug, get
 from db.engine import begin, read
 from db.errors import SlugTaken
 from pipelines import DEFAULT
@@ -41,6 +41,8 @@ def create(
     """
     with read(engine) as connection:
         there = get(connection, slug)
+        if there is not None and there.state == DELETING:
+            raise SlugTaken(being_deleted(slug))
         if there is not None and not exist_ok:
             raise SlugTaken(f"customer {slug} exists already")
     check_slug(slug)

@@ -1,6 +1,7 @@
 """`flask customers …`: who may send, and how."""
 
 from webapp.commands.customers.adding import add
+from webapp.commands.customers.deleting import delete
 from webapp.commands.customers.history import history
 from webapp.commands.customers.keys import keys, revoke_key, rotate_key
 from webapp.commands.customers.limits import command as limit
@@ -13,7 +14,7 @@ from webapp.terminal.exits import CommandGroup
 group = CommandGroup("customers", help="Add customers and say what may come from them.")
 for command in (
     *(add, list_all, show, history),
-    *(pause, drop, block, resume),
+    *(pause, drop, block, resume, delete),
     *(keys, rotate_key, revoke_key),
     *(route, limit, retention),
 ):

@@ -78,7 +78,7 @@ def list_all(as_json: bool) -> None:
 @with_appcontext
 def show(slug: str, as_json: bool) -> None:
     """One customer's state, limits, pipeline and routes, its breaker, and what was done last about it."""
-    customer = command_context.customer(slug)
+    customer = command_context.customer(slug, or_deleting=True)
     with read(command_context.parts().engine) as connection:
         used = db.customers.quota_use.total(connection, customer.id, today(connection))
         quarantined = db.quarantine.budget.spent(connection, customer.id, day=today(connection))
