@@ -64,7 +64,7 @@ def test_without_a_watchdog_of_its_own_a_process_sends_no_beat(
     assert notices.count("WATCHDOG=1") == 0
 
 
-@pytest.mark.parametrize("where", ["", "/nowhere/notify", f"@sluice-test-{secrets.token_hex(6)}"])
+@pytest.mark.parametrize("where", ["", "/nowhere/notify", "@sluice-test-where-nobody-listens"])
 def test_nobody_who_listens_is_no_error(where: str) -> None:
     process = Supervised({"NOTIFY_SOCKET": where, "WATCHDOG_USEC": "1"})
     process.ready("works")
