@@ -98,6 +98,15 @@ def test_an_index_whose_build_was_interrupted_is_built_anew(postgresql_empty: st
             assert conn.execute(text(invalid)).scalar_one() == 0
 
 
+def test_a_migration_that_ended_between_its_columns_and_its_indexes_goes_on(postgresql_empty: str) -> None:
+    with at(postgresql_empty, "0004") as old:
+        with begin(old.engine) as conn:
+            conn.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+            conn.execute(text("DROP INDEX ix_quarantine_customer_id_created_at"))
+        command.upgrade(alembic(old.engine), "head")
+        assert differences(old.engine) == []
+
+
 def test_a_migration_waits_for_a_table_in_turns_and_for_old_readers_of_an_index(
     postgresql_empty: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
