@@ -251,3 +251,16 @@ def test_close_ends_the_thread_and_fails_whoever_waits(
     assert stream_threads() == threads - 1
     with pytest.raises(BrokerUnavailable, match="closed"):
         broker.publish(stream, b"third", deadline_s=1)
+
+
+def test_nothing_is_kept_of_a_stream_that_was_deleted(
+    broker: Broker, make_broker: MakeBroker, stream: str
+) -> None:
+    broker.publish(stream, b"one", deadline_s=10)
+    running = broker._running
+    assert running is not None
+    assert stream in running.publisher._publishers
+    make_broker().delete(stream)
+    eventually(lambda: stream not in running.publisher._publishers, "the publisher to be forgotten")
+    with pytest.raises(StreamMissing):
+        broker.publish(stream, b"two", deadline_s=10)
