@@ -94,5 +94,7 @@ def _of_a_service(name: str, value: str) -> bool:
 
 
 def _nearest(name: str) -> str | None:
-    found = difflib.get_close_matches(name.upper(), NAMES, n=1)
-    return found[0] if found else None
+    # What all names begin with says nothing about their likeness.
+    ends = [one.removeprefix(PREFIX) for one in NAMES]
+    found = difflib.get_close_matches(name.upper().removeprefix(PREFIX), ends, n=1)
+    return PREFIX + found[0] if found else None

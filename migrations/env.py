@@ -8,14 +8,18 @@ A caller in Python may pass its own settings as `config.attributes["settings"]`.
 
 import sys
 import time
+from typing import NoReturn
 
 from alembic import context
 from sqlalchemy import Connection, exc, text
 
+import db.reachable
 from db.engine import begin, connect
+from db.errors import DatabaseUnavailable
 from db.revision import leave_unchecked
 from db.settings import DatabaseSettings
 from environment import starting
+from environment.errors import UNAVAILABLE
 
 # Two processes that start at once must not migrate at once; any constant of our own will do.
 _MIGRATION_LOCK = 7_316_529_048_221_001
@@ -80,7 +84,20 @@ def main() -> None:
         return
     with starting.stopping():
         starting.check()
-        _run(DatabaseSettings())
+        settings = DatabaseSettings()
+        if not settings.url.startswith("sqlite"):  # a file is made below
+            db.reachable.check(settings)
+        try:
+            _run(settings)
+        except DatabaseUnavailable as error:
+            _stop_unavailable(str(error))
+        except exc.OperationalError as error:
+            _stop_unavailable(str(error.orig))
+
+
+def _stop_unavailable(said: str) -> NoReturn:
+    print(f"Error: the database is away: {' '.join(said.split())}", file=sys.stderr)
+    raise SystemExit(UNAVAILABLE)
 
 
 def _run(settings: DatabaseSettings) -> None:
