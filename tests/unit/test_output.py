@@ -4,6 +4,7 @@ import io
 import json
 import unicodedata
 from collections.abc import Iterator
+from typing import TextIO, cast
 
 import click
 import pytest
@@ -52,11 +53,12 @@ def test_a_cell_stays_in_its_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_a_stream_takes_every_text_in_its_encoding(encoding: str) -> None:
-    below = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="\n")
+    raw = io.BytesIO()
+    below = io.TextIOWrapper(raw, encoding=encoding, newline="\n")
     stream = EscapedText(below, needed=True)
-    click.echo(f"→{HOSTILE}", file=stream)
+    click.echo(f"→{HOSTILE}", file=cast("TextIO", stream))
     stream.flush()
-    data = below.buffer.getvalue()  # type: ignore[attr-defined] # it is BytesIO's
+    data = raw.getvalue()
     assert b"\x1b" not in data
     assert b"\\u001b]0;title" in data
 
