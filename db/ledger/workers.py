@@ -63,7 +63,8 @@ class WorkerName:
     """The name of a worker, whose row it alone writes from the moment it is held.
 
     A row that is there at the start is of a worker that died, or of one that is alive, perhaps on a host
-    that calls itself the same: it is watched first. No clock of another host matters, as in `Attendance`.
+    that calls itself the same: it is watched first. So is one that comes back with a restored database. No
+    clock of another host matters, as in `Attendance`.
     """
 
     name: str
@@ -87,7 +88,7 @@ class WorkerName:
             if not conn.execute(_TAKE, row).rowcount:
                 raise LostName
             return True
-        if self._written or (self._met is not None and self._met[0] != found):
+        if self._met is not None and self._met[0] != found:
             raise LostName
         if self._met is None:
             self._met = (found, now_s)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
 from db.engine import begin, connect
 from db.errors import LostName
@@ -64,6 +64,16 @@ def test_a_dead_workers_row_is_taken_over_once(engine: Engine) -> None:
     with begin(engine) as conn:
         row = conn.execute(select(table)).one()
     assert (row.queues, bool(row.dedicated), row.processes) == (["customer-a"], True, 2)
+
+
+def test_a_row_of_a_restored_database_is_watched_and_taken_back(engine: Engine) -> None:
+    name = WorkerName(name=NAME)
+    assert beaten(engine, name, NOW_US, 0.0)
+    with begin(engine) as conn:
+        conn.execute(update(table).values(seen_at=NOW_US - 99))
+    assert not beaten(engine, name, NOW_US + 10, 4.0)
+    assert beaten(engine, name, NOW_US + 20, 4.0 + OBSERVED_S)
+    assert rows(engine) == {NAME: NOW_US + 20}
 
 
 def test_a_commit_whose_outcome_is_unknown_costs_no_name(engine: Engine) -> None:
