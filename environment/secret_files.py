@@ -44,3 +44,12 @@ def from_file(variable: str) -> str | None:
             f"{variable}{SUFFIX} names {named!r}, which must hold {variable} on one line and nothing else"
         )
     return text
+
+
+def unfold() -> None:
+    """Put what files hold into this process's environment, for those that it starts. Raises Misconfigured."""
+    for variable in SECRETS:
+        content = from_file(variable)
+        if content is not None:
+            os.environ[variable] = content
+            del os.environ[variable + SUFFIX]

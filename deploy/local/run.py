@@ -18,6 +18,7 @@ from deploy.local.install import PackageMissing
 from deploy.local.stack import START_WITHIN_S, Stack
 from deploy.local.steps import StartFailed
 from deploy.local.table import Screen, Silent, screen
+from environment import secret_files, starting
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -26,6 +27,9 @@ BACKGROUND = "background"
 
 
 def main(arguments: list[str]) -> int:
+    with starting.stopping():
+        starting.check()
+        secret_files.unfold()
     where = places.Places(Path.cwd())
     if not (where.root / "Procfile").exists():
         print("there is no Procfile here: run this in the top folder of the clone", file=sys.stderr)
