@@ -184,7 +184,8 @@ def test_an_old_doorbell_of_a_deleted_customer_finds_nothing_of_the_new_one(
 
 
 def test_pruning_goes_on_while_a_customer_goes(engine: Engine, slug: str, database_url: str) -> None:
-    customer = add_customer(engine, slug)
+    customer, stays = add_customer(engine, slug), add_customer(engine, f"{slug}-stays")
+    ledger_rows.record(engine, stays, ledger_rows.claim(engine, stays), 0, 0)
     work = begun(engine, customer)
     settings = DatabaseSettings(url=database_url)
     assert prune(engine, settings, NOW_US).failed == 0
