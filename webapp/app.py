@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from db.clock import now_us
 from db.customers import keys as key_table
 from db.customers.rows import Customer
-from db.engine import connect, read
+from db.engine import connect, read, watch
 from db.settings import DatabaseSettings
 from environment import starting
 from streams import Broker, StreamSettings
@@ -17,7 +17,7 @@ from webapp import commands, logs
 from webapp.limits.admission import Limits
 from webapp.limits.meters import Meters
 from webapp.limits.quota_sync import QuotaSync
-from webapp.metrics import CustomerCounts
+from webapp.metrics import DATABASE_WAIT_SECONDS, RECONNECTS, CustomerCounts
 from webapp.receiving import batches, cors, error_handlers, own_traces, traces
 from webapp.receiving.accept import BatchAcceptor
 from webapp.receiving.keys import Find, KeyCache
@@ -52,6 +52,7 @@ def build(settings: HttpSettings | None = None, shutdown: ShutdownFlag | None = 
 def _built(settings: HttpSettings, shutdown: ShutdownFlag) -> Flask:
     logs.configure()
     engine = connect(DatabaseSettings())
+    watch(engine, DATABASE_WAIT_SECONDS.observe, lambda: RECONNECTS.labels("database").inc())
     # A worker of gunicorn's follows its master's meters and never uses these.
     meters = Meters(lanes=1)
     counts = CustomerCounts(settings.metric_customers)
@@ -69,7 +70,7 @@ def _built(settings: HttpSettings, shutdown: ShutdownFlag) -> Flask:
         known=settings.keys_known,
         unknown=settings.keys_unknown,
     )
-    broker = Broker(StreamSettings())
+    broker = Broker(StreamSettings(), reconnected=lambda: RECONNECTS.labels("streams").inc())
     reception = BatchAcceptor(settings, keys, limits, broker, counts, partial(now_us, engine))
     parts = Parts(
         settings=settings,

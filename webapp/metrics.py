@@ -77,6 +77,13 @@ CONFIRM_SECONDS = SecondsMetric(
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
 )
 
+DATABASE_WAIT_SECONDS = SecondsMetric(
+    "sluice_http_database_wait_seconds",
+    "Seconds that a transaction waited for a connection to the database",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+RECONNECTS = Counter("sluice_http_reconnects", "Connections lost and made again", ["to"])
+
 PROMOTED_AFTER = 1000
 """Batches after which a customer may take one of the label values held back for the busy ones."""
 

@@ -33,6 +33,7 @@ def test_metrics_are_on_no_path_of_the_agents_address(home: Home, receiver: Rece
     assert f'customer="{slug}"' in metrics
     assert "sluice_http_accept_seconds_count" in metrics
     assert 'sluice_http_confirm_seconds_bucket{le="+Inf"}' in metrics
+    assert 'sluice_http_database_wait_seconds_bucket{le="+Inf"}' in metrics
     assert receiver.get("/metrics").status_code == 404
 
 
