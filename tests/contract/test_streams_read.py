@@ -1,11 +1,15 @@
 """Reading ranges: exactly what was asked for, or a clear word on why not."""
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from urllib.parse import urlsplit
 
 import pytest
 
-from streams import Broker, raw
+from deploy.local.rabbitmq import RabbitNode
+from streams import Broker, StreamSettings, raw
 from streams.errors import BrokerUnavailable, StreamEnds, StreamMissing
 from tests.contract.conftest import MakeBroker, eventually
 from tests.proxy import Proxy
@@ -143,6 +147,18 @@ def test_a_read_survives_a_cut_connection(proxied: MakeBroker, proxy: Proxy, str
     for _ in range(5):
         proxy.cut()
         assert offsets_read(broker, stream, 2, 7) == list(range(2, 8))
+
+
+def test_each_connection_that_is_made_again_is_told(proxy: Proxy, rabbitmq: RabbitNode, stream: str) -> None:
+    address, told = urlsplit(rabbitmq.stream_url), threading.Semaphore(0)
+    url = rabbitmq.stream_url.replace(f":{address.port}", f":{proxy.port}")
+    settings = StreamSettings(url=url, broker_url=rabbitmq.amqp_url, heartbeat_s=1, backoff_max_s=0.5)
+    with closing(Broker(settings, reconnected=told.release)) as broker:
+        assert broker.exists(stream)
+        assert not told.acquire(timeout=0.1)
+        proxy.cut()
+        assert broker.exists(stream)
+        assert told.acquire(timeout=30)
 
 
 def test_more_reads_than_there_are_subscription_ids_need_no_more_connections(
