@@ -25,11 +25,12 @@ _UNKNOWN_HOST = re.compile(
 _REASON = re.compile(r"FATAL: +(.*)")
 
 
-def check(settings: DatabaseSettings) -> None:
+def check(settings: DatabaseSettings, *, schema: bool = True) -> None:
     """Connect once; returns when that works, and when the database is away.
 
     Blocks for `connect_timeout_s` at most. Raises DatabaseMisconfigured when there is no such SQLite file,
-    host or database, when user or password are refused, or when the schema is not one for this release.
+    host or database, when user or password are refused, or when the schema is not one for this release: who
+    makes the `schema` does not ask for that.
     """
     engine = connect(settings, pooled=False)
     try:
@@ -37,8 +38,9 @@ def check(settings: DatabaseSettings) -> None:
             check_file(Path(make_url(settings.url).database or ""))
         with engine.connect():
             pass
-        with suppress(DatabaseUnavailable), look(engine):
-            return
+        if schema:
+            with suppress(DatabaseUnavailable), look(engine):
+                return
     except exc.DBAPIError as error:
         _tell(engine.url.host, engine.url.database, error)
     finally:

@@ -86,7 +86,7 @@ def main() -> None:
         starting.check()
         settings = DatabaseSettings()
         if not settings.url.startswith("sqlite"):  # a file is made below
-            db.reachable.check(settings)
+            db.reachable.check(settings, schema=False)
         try:
             _run(settings)
         except DatabaseUnavailable as error:
