@@ -101,7 +101,7 @@ def test_the_units_commands_accept_dispatch_and_deposit(services: Services, slug
             until(lambda: notices.count("WATCHDOG=1") > 1, f"{name} to beat")  # noqa: B023
         for name, notices in told.items():
             whole.kill(name, signal.SIGTERM)
-            assert notices.count("STOPPING=1") == 1, name
+            until(lambda: notices.count("STOPPING=1") == 1, f"{name} to say that it stops")  # noqa: B023
     for name in ("sluice-receiver.service", "sluice-dispatcher@1.service"):
         for line in whole.log(name).splitlines():
             assert json.loads(line)["level"] in ("info", "warning"), line

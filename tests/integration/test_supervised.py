@@ -71,7 +71,7 @@ class Supervision:
 
     def ends(self, name: str) -> None:
         self.whole.kill(name, signal.SIGTERM)
-        assert self.notices.count("STOPPING=1") == 1
+        until(lambda: self.notices.count("STOPPING=1") == 1, "the notice that it stops")
         assert self.notices.count("READY=1") == 1, "said once"
 
 
