@@ -62,7 +62,7 @@ cluster: $(DEV_STAMP) nodes ## kill and roll the nodes of a cluster of three und
 	@$(BIN)/python -m tests.cluster.outcomes
 
 .PHONY: fault
-fault: $(DEV_STAMP) nodes ## kill, stop, starve and cut everything under traffic, in 25 minutes (PYTEST='-k words' picks some)
+fault: $(DEV_STAMP) nodes ## kill, stop, starve and cut everything under traffic, in half an hour (PYTEST='-k words' picks some)
 	@rm -f var/fault/outcomes.jsonl
 	@$(PRIVATE) $(BIN)/python -m pytest tests/fault -m '' -n 2 --dist loadscope $(PYTEST)
 	@$(BIN)/python -m tests.fault.table

@@ -192,9 +192,12 @@ def installed(
     amqp_url: str,
     stream_url: str,
     later: Collection[str] = (),
+    own: Mapping[str, Mapping[str, str]] | None = None,
     **settings: str,
 ) -> Iterator[Installation]:
-    """An installation that is up, and gone afterwards. The roles in `later` are of a later release."""
+    """An installation that is up, and gone afterwards. The roles in `later` are of a later release; `own` are
+    settings of single roles.
+    """
     control = folder / "control"
     control.mkdir(parents=True)
 
@@ -208,7 +211,7 @@ def installed(
     try:
         for role in ("receiver", "dispatcher", "worker"):
             named = ["-n", f"worker-{whole.port}@%h"] if role == "worker" else []
-            found.start(role, None, *named, **(LATER if role in later else {}))
+            found.start(role, None, *named, **(LATER if role in later else {}), **(own or {}).get(role, {}))
         until(whole.ready, "the receiver to be ready")
         found.supervise()
         yield found
