@@ -15,6 +15,7 @@ from deploy.local import rabbitmq as local_rabbitmq
 from deploy.local.rabbitmq import RabbitNode
 from tests import receiver as receivers
 from tests.receiver import DEADLINE_S, Home, Receiver, until
+from webapp.terminal.exits import Exit
 
 BODY = b'{"event": 1}\n'
 
@@ -145,8 +146,8 @@ def test_metrics_are_of_all_workers_and_outlive_a_killed_one(
 def test_an_absurd_setting_stops_the_start_with_the_remedy(home: Home, tmp_path: Path) -> None:
     environment = {**home.environment, "SLUICE_HTTP_BODY_BYTES": "-5"}
     with receivers.running(tmp_path, environment, ready=False) as receiver:
-        assert receiver.process.wait(DEADLINE_S) != 0
-    assert "SLUICE_HTTP_BODY_BYTES=-5" in receiver.log.read_text()
+        assert receiver.process.wait(DEADLINE_S) == Exit.MISCONFIGURED
+    assert "SLUICE_HTTP_BODY_BYTES='-5'" in receiver.log.read_text()
 
 
 def replace_a_worker(receiver: Receiver) -> None:
