@@ -70,13 +70,13 @@ class Unit:
         return f"/run/credentials/{self.name}"
 
     def environment(self) -> dict[str, str]:
-        """Of the file that EnvironmentFile names, as deploy/systemd has it, and of the unit."""
+        """Of the unit and of the file that EnvironmentFile names. The file has the last word."""
         assert self.one("EnvironmentFile") == "/etc/sluice/sluice.env"
-        lines = (UNITS / "sluice.env").read_text().splitlines()
-        found = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-        for value in self.all("Environment"):
-            found |= dict(each.split("=", 1) for each in shlex.split(value))
-        return found
+        return self.own_environment() | settings_file()
+
+    def own_environment(self) -> dict[str, str]:
+        words = [word for value in self.all("Environment") for word in shlex.split(value)]
+        return dict(word.split("=", 1) for word in words)
 
     def command(self, environment: Mapping[str, str]) -> list[str]:
         words = shlex.split(self.one("ExecStart"))
@@ -94,6 +94,12 @@ def unit(name: str) -> Unit:
     if template.endswith(".service"):
         parts = [*sorted(COMMON.glob("*.conf")), *parts]
     return Unit(name=name, lines=tuple(line for part in parts for line in _lines(part)))
+
+
+def settings_file() -> dict[str, str]:
+    """What deploy/systemd/sluice.env sets."""
+    lines = (UNITS / "sluice.env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
 def services() -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.units import COMMON, ROOT, UNITS, services, unit
+from tests.units import COMMON, ROOT, UNITS, services, settings_file, unit
 
 # In tenths of systemd-analyze's own scale, on which 10 is a service without any restriction.
 MOST_EXPOSED = 20
@@ -73,6 +73,17 @@ def test_a_stop_leaves_the_time_that_a_process_takes_to_finish() -> None:
     assert int(unit("sluice-receiver.service").one("TimeoutStopSec")) > http.drain_s + http.graceful_s
     for name in ("sluice-worker.service", "sluice-worker@one.service"):
         assert int(unit(name).one("TimeoutStopSec")) > tasks.task_time_limit_s
+
+
+@pytest.mark.parametrize("name", services())
+def test_the_file_of_settings_overrides_nothing_that_a_unit_sets(name: str) -> None:
+    """To systemd, the file has the last word: all workers would have the port of one."""
+    assert not unit(name).own_environment().keys() & settings_file().keys()
+
+
+def test_a_customers_worker_has_a_port_of_its_own() -> None:
+    environment = unit("sluice-worker@acme.service").environment()
+    assert environment["SLUICE_TASK_WORKER_METRICS_BIND"] == "127.0.0.1:0"
 
 
 def test_a_customers_worker_serves_its_queue_under_its_name() -> None:
