@@ -127,6 +127,9 @@ def finish(conn: Connection, deletion: Deletion) -> bool:
     lock = select(customers.c.id).where(customers.c.id == customer_id).with_for_update()
     if conn.execute(lock).scalar_one_or_none() is None:
         return True
+    # What is written in a transaction that is under way is seen below: it locked one of these first.
+    for table in (dispatch, deposits):
+        conn.execute(select(table.c.customer_id).where(table.c.customer_id == customer_id).with_for_update())
     for table in SLICED:
         found: Select[tuple[Any]] = (
             select(literal_column("1")).select_from(table).where(table.c.customer_id == customer_id)

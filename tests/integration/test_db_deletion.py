@@ -1,10 +1,11 @@
 """Deleting a customer, in the database: the fence, the slices, and what is left."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, insert, select
 
 from db.customers import deletion, keys, notes, quota_use, rows as customers
 from db.customers.deletion import SLICED, Deletion
@@ -16,7 +17,7 @@ from db.ledger.windows import Part
 from db.retention.folding import fold
 from db.retention.pruning import prune
 from db.settings import DatabaseSettings
-from db.tables import metadata
+from db.tables import metadata, usage
 from tests.integration import ledger_rows
 from tests.integration.ledger_rows import NOW_US, add_customer
 
@@ -158,6 +159,21 @@ def test_the_end_waits_for_rows_that_came_in_between(engine: Engine, slug: str) 
         assert customers.get(conn, slug) is not None
 
 
+def test_the_end_sees_what_is_being_written_at_that_moment(engine: Engine, slug: str) -> None:
+    customer = add_customer(engine, slug)
+    work = begun(engine, customer)
+    emptied(engine, work)
+    with ThreadPoolExecutor(1) as threads:
+        with begin(engine) as conn:
+            # As a process of an earlier release could, which took the customer after the fence.
+            assert dispatch.claim(conn, customer.id, "old") is not None
+            conn.execute(insert(usage).values(customer_id=customer.id, day=20_000, receiver="old", bytes=1))
+            end = threads.submit(finished, engine, work)
+            wait([end], 1.0)
+        assert not end.result(60)
+    assert rows_of(engine, customer.id)["usage"] == 1
+
+
 def test_an_old_doorbell_of_a_deleted_customer_finds_nothing_of_the_new_one(
     engine: Engine, slug: str
 ) -> None:
@@ -216,10 +232,18 @@ def test_two_deletions_at_once_count_each_row_once(engine: Engine, slug: str) ->
 
 def deleted(engine: Engine, work: Deletion) -> None:
     """All slices and the end."""
+    emptied(engine, work)
+    assert finished(engine, work)
+
+
+def emptied(engine: Engine, work: Deletion) -> None:
     for table in SLICED:
         some = 1
         while some:
             with begin(engine) as conn:
                 some = deletion.delete_slice(conn, work, table, 7)
+
+
+def finished(engine: Engine, work: Deletion) -> bool:
     with begin(engine) as conn:
-        assert deletion.finish(conn, work)
+        return deletion.finish(conn, work)
