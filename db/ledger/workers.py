@@ -12,6 +12,7 @@ from db.tables import workers
 SHARED = ""  # in place of a queue: of workers that serve everybody
 SILENT_S = 12.0  # a worker whose beat stands still for this long no longer counts
 OBSERVED_S = 8.0  # so long does a worker watch a row of its name: two beats of who may write it
+OBSERVED_LOOKS = 3  # and so often: who may write it could not while the database was away
 DISPATCHER = "dispatcher "  # what a dispatcher's name begins with here
 
 _BEAT = text(
@@ -69,7 +70,7 @@ class WorkerName:
 
     name: str
     _written: tuple[int, ...] = ()  # beats that may be in the row: the outcome of a commit can be unknown
-    _met: tuple[int, float] | None = None  # a beat of somebody else: it, since when
+    _met: tuple[int, float, int] | None = None  # a beat of somebody else: it, since when, looks at it
 
     def beat(
         self, conn: Connection, now_us: int, now_s: float, *, queues: Sequence[str], **fields: int
@@ -90,9 +91,9 @@ class WorkerName:
             return True
         if self._met is not None and self._met[0] != found:
             raise LostName
-        if self._met is None:
-            self._met = (found, now_s)
-        if now_s - self._met[1] < OBSERVED_S:
+        _, since_s, looks = self._met or (found, now_s, 0)
+        self._met = (found, since_s, looks + 1)
+        if now_s - since_s < OBSERVED_S or looks + 1 < OBSERVED_LOOKS:
             return False
         if not self._rewrite(conn, (found,), now_us, queues, fields):
             raise LostName

@@ -72,8 +72,19 @@ def test_a_row_of_a_restored_database_is_watched_and_taken_back(engine: Engine) 
     with begin(engine) as conn:
         conn.execute(update(table).values(seen_at=NOW_US - 99))
     assert not beaten(engine, name, NOW_US + 10, 4.0)
+    assert not beaten(engine, name, NOW_US + 10, 8.0)
     assert beaten(engine, name, NOW_US + 20, 4.0 + OBSERVED_S)
     assert rows(engine) == {NAME: NOW_US + 20}
+
+
+def test_an_outage_of_the_database_gives_no_name_away(engine: Engine) -> None:
+    first, later = WorkerName(name=NAME), WorkerName(name=NAME)
+    assert beaten(engine, first, NOW_US, 0.0)
+    assert not beaten(engine, later, NOW_US + 10, 1.0)
+    assert not beaten(engine, later, NOW_US + 90, 90.0), "neither could write or look in between"
+    assert beaten(engine, first, NOW_US + 91, 91.0)
+    with pytest.raises(LostName):
+        beaten(engine, later, NOW_US + 94, 94.0)
 
 
 def test_a_commit_whose_outcome_is_unknown_costs_no_name(engine: Engine) -> None:
