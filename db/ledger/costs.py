@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, text
+from sqlalchemy import Connection, delete, func, select, text
 
 from db.tables import costs
 
@@ -39,6 +39,7 @@ def add(conn: Connection, customer_id: int, now_us: int, cost: CustomerCost) -> 
 
 
 def forget(conn: Connection, now_us: int) -> int:
-    """Delete periods that nobody asks for any more; returns how many rows."""
+    """Delete the oldest period that nobody asks for any more; returns how many rows, 0 when there is none."""
     old = costs.c.period < now_us // PERIOD_US - KEPT_PERIODS
-    return conn.execute(delete(costs).where(old)).rowcount
+    oldest = select(func.min(costs.c.period)).where(old).scalar_subquery()
+    return conn.execute(delete(costs).where(costs.c.period == oldest)).rowcount

@@ -225,9 +225,12 @@ def delete_results(conn: Connection, table: Table, customer_id: int, before: dat
     return len(gone)
 
 
-def _forget_costs(engine: Engine, now_us: int) -> int:
-    with begin(engine) as conn:
-        return costs.forget(conn, now_us)
+def _forget_costs(engine: Engine, now_us: int) -> None:
+    """A transaction for each period: after a day without housekeeping, all of them are millions of rows."""
+    while True:
+        with begin(engine) as conn:
+            if not costs.forget(conn, now_us):
+                return
 
 
 def _columns(table: Table) -> tuple[ColumnElement[datetime], ColumnElement[int]]:

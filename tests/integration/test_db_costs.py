@@ -50,6 +50,8 @@ def test_what_is_older_is_forgotten_and_the_last_day_is_not(engine: Engine, slug
         add(engine, customer.id, NOW_US - hours_ago * HOUR_US)
     with read(engine) as conn:
         before = last_day(conn, NOW_US)
+    with begin(engine) as conn:
+        assert costs.forget(conn, NOW_US) == 1, "a period at a time"
     prune(engine, DatabaseSettings(), NOW_US)
     with read(engine) as conn:
         assert last_day(conn, NOW_US) == before
