@@ -96,6 +96,11 @@ def told(metrics: Mapping[str, str]) -> str:
     return f"{metrics[receiver]}/metrics ({ports})"
 
 
+def for_doctor(management: str | None) -> dict[str, str]:
+    """What `flask doctor` asks beside the rest. No process of the run reads it."""
+    return {"MANAGEMENT_URL": management} if management else {}
+
+
 def for_flower(port: int, management: str | None) -> dict[str, str]:
     """The management URL goes by the environment: everybody can read a command line."""
     broker_api = {"FLOWER_BROKER_API": f"{management.rstrip('/')}/api/"} if management else {}

@@ -112,7 +112,7 @@ class Stack:
             key_files={slug: str(path) for slug, path in self._key_files().items()},
             logs=str(self._where.logs),
         )
-        runfile.write_environment(self._where.var, own)
+        runfile.write_environment(self._where.var, own | places.for_doctor(management))
         needs = places.for_flower(ports["flower"], management) | places.for_metrics(metrics)
         self._start_processes(places.for_processes(self._mark) | own | needs)
 

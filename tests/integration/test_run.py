@@ -25,6 +25,7 @@ worker: sh -c 'echo "celery@here ready."; exec sleep 1000'
 flower: python -m http.server --bind 127.0.0.1 "$FLOWER_PORT"
 """
 BROKER = "amqp://guest:secret-of-the-broker@127.0.0.1:9//"
+MANAGEMENT = "http://guest:secret-of-the-broker@127.0.0.1:15672"
 STREAM = "rabbitmq-stream://guest:secret-of-the-broker@127.0.0.1:9/%2f"
 STUBBORN = """worker: sh -c 'trap "" TERM; echo "celery@here ready."; while :; do sleep 0.2; done'\n"""
 T = TypeVar("T")
@@ -59,6 +60,7 @@ class Clone:
             "DEMO": "0",
             "BROKER_URL": BROKER,
             "STREAM_URL": STREAM,
+            "MANAGEMENT_URL": MANAGEMENT,
         }
 
     def make(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -149,7 +151,8 @@ def test_run_files_hold_all_urls_and_only_their_owner_reads_them(clone: Clone) -
         [
             "/bin/sh",
             "-c",
-            '. var/run.env; echo "$BROKER_URL $STREAM_URL $DATABASE_URL $SLUICE_URL $FLASK_APP"',
+            ". var/run.env; "
+            'echo "$BROKER_URL $STREAM_URL $MANAGEMENT_URL $DATABASE_URL $SLUICE_URL $FLASK_APP"',
         ],
         cwd=clone.folder,
         env={"PATH": os.environ["PATH"]},
@@ -157,7 +160,8 @@ def test_run_files_hold_all_urls_and_only_their_owner_reads_them(clone: Clone) -
         text=True,
         check=True,
     )
-    assert sourced.stdout.split() == [BROKER, STREAM, run["database"], run["receiver"], "webapp:create_app"]
+    broker = [BROKER, STREAM, MANAGEMENT]
+    assert sourced.stdout.split() == [*broker, run["database"], run["receiver"], "webapp:create_app"]
 
 
 def test_no_password_is_in_a_command_line_or_a_log(clone: Clone) -> None:
