@@ -2,7 +2,9 @@
 
 import asyncio
 import socket
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
 from kombu.connection import Connection
@@ -22,22 +24,37 @@ _LOGIN_REFUSED = (
 _VHOST_REFUSED = exceptions.VirtualHostAccessFailure.code
 
 
+class UnknownHost(BrokerMisconfigured):
+    """The name server knows no such host."""
+
+
 def check(settings: StreamSettings) -> None:
     """Log in once by AMQP and once by the stream protocol; returns when that works, and when nobody answers.
 
     Blocks for `connect_timeout_s` for each of the two and each node. Leaves no thread behind, so that a
-    process may fork afterwards. Raises BrokerMisconfigured when a host is unknown, or when user, password or
-    vhost are refused.
+    process may fork afterwards. Raises BrokerMisconfigured when user, password or vhost are refused, or when
+    every host of a URL's nodes is unknown: a node of a cluster may have left it, and its name with it.
     """
-    for url in settings.broker_url.split(";"):
-        check_amqp(url, settings.connect_timeout_s)
+    urls = settings.broker_url.split(";")
+    _one_is_known([partial(check_amqp, url, settings.connect_timeout_s) for url in urls])
     address = parse(settings.url)
-    for node in address.nodes:
-        asyncio.run(_check_stream(address, node, settings))
+    _one_is_known([partial(_check_stream, address, node, settings) for node in address.nodes])
+
+
+def _one_is_known(checks: Sequence[Callable[[], None]]) -> None:
+    """Run them all. Raises UnknownHost when all do, and what else one of them raises."""
+    unknown = []
+    for check_node in checks:
+        try:
+            check_node()
+        except UnknownHost as error:
+            unknown.append(error)
+    if len(unknown) == len(checks):
+        raise unknown[0]
 
 
 def check_amqp(url: str, timeout_s: float) -> None:
-    """The same for one AMQP URL."""
+    """The same for one AMQP URL. Raises BrokerMisconfigured, UnknownHost among them."""
     timeouts = {"read_timeout": timeout_s, "write_timeout": timeout_s}
     connection = Connection(url, connect_timeout=timeout_s, transport_options=timeouts)
     try:
@@ -52,7 +69,11 @@ def check_amqp(url: str, timeout_s: float) -> None:
         connection.release()
 
 
-async def _check_stream(address: Address, node: Node, settings: StreamSettings) -> None:
+def _check_stream(address: Address, node: Node, settings: StreamSettings) -> None:
+    asyncio.run(_check_by_stream(address, node, settings))
+
+
+async def _check_by_stream(address: Address, node: Node, settings: StreamSettings) -> None:
     client = StreamClient(address, node, settings, lambda: None)
     try:
         await client.connect()
@@ -71,7 +92,7 @@ async def _check_stream(address: Address, node: Node, settings: StreamSettings) 
 def _check_host(variable: str, host: str | None, error: BaseException | None) -> None:
     while error is not None:
         if isinstance(error, socket.gaierror) and error.errno in (socket.EAI_NONAME, socket.EAI_NODATA):
-            raise BrokerMisconfigured(f"{variable} names the host {host!r}, which nobody knows") from None
+            raise UnknownHost(f"{variable} names the host {host!r}, which nobody knows") from None
         error = error.__cause__ or error.__context__
 
 
