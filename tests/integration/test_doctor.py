@@ -262,7 +262,7 @@ def limit_free_disk(node: RabbitNode, least_bytes: int) -> None:
     }
     call = f"rabbit_disk_monitor set_disk_free_limit [{least_bytes}]"
     command = release.command(node.folder, "erl_call", "-sname", f"{name}@localhost", "-a", call)
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=30)
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
 
 
 def test_without_the_management_plugin_nothing_is_claimed(vhost: dict[str, str], sqlite_url: str) -> None:

@@ -269,7 +269,7 @@ def test_each_panel_of_the_dashboards_shows_something(
             return not missing
 
         with suppress(AssertionError):
-            until(seen, "data", deadline_s=30)
+            until(seen, "data", deadline_s=180)
         assert not missing, "\n".join(sorted(missing))
         for expression, often_empty in queries:
             if often_empty:

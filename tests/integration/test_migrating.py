@@ -22,6 +22,7 @@ from deploy.local.postgres import PostgresServer
 from tests.integration.test_db_migrations import alembic, not_a_partition
 from tests.old_rows import CUSTOMERS, WINDOWS, OldRelease
 from tests.unit.test_revision import scripts
+from tests.whole import until
 
 EARLIER = [script.revision for script in scripts() if script.revision != HEAD]
 LOCK_TIMEOUT_S = DatabaseSettings().lock_timeout_s
@@ -107,6 +108,17 @@ def test_a_migration_that_ended_between_its_columns_and_its_indexes_goes_on(post
         assert differences(old.engine) == []
 
 
+def waits_for_windows(engine: Engine) -> bool:
+    """Whether somebody who would change the table waits for its readers."""
+    waiting = (
+        "SELECT count(*) FROM pg_locks WHERE relation = 'windows'::regclass AND NOT granted"
+        " AND mode = 'AccessExclusiveLock' AND database = (SELECT oid FROM pg_database"
+        " WHERE datname = current_database())"
+    )
+    with read(engine) as conn:
+        return bool(conn.execute(text(waiting)).scalar_one())
+
+
 def test_a_migration_waits_for_a_table_in_turns_and_for_old_readers_of_an_index(
     postgresql_empty: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,11 +127,14 @@ def test_a_migration_waits_for_a_table_in_turns_and_for_old_readers_of_an_index(
 
         def hold() -> None:
             """A long reader, in the way of a new column of `windows`; then one in the way of its index."""
-            for table in ("windows", "customers"):
-                with read(old.engine) as conn:
-                    conn.execute(text(f"SELECT count(*) FROM {table}"))
-                    holding.set()
-                    time.sleep(2.5)
+            with read(old.engine) as conn:
+                conn.execute(text("SELECT count(*) FROM windows"))
+                holding.set()
+                until(lambda: waits_for_windows(old.engine), "the migration to wait")
+                until(lambda: not waits_for_windows(old.engine), "it to give up")
+            with read(old.engine) as conn:
+                conn.execute(text("SELECT count(*) FROM customers"))
+                time.sleep(2.5)
 
         reader = threading.Thread(target=hold)
         reader.start()
