@@ -16,11 +16,13 @@ MOST_QUARANTINE_DAYS = 3650
 
 
 def days(customer: Customer, settings: DatabaseSettings) -> dict[Kept, int]:
-    """How many days each is kept: the customer's own number, or that of the settings."""
+    """How many days each is kept: the customer's own number, or that of the settings; batch ids never for
+    fewer days than the settings say, which may have been raised since the customer got its own.
+    """
     return {
         "results": customer.retention_days,
         "quarantine": customer.quarantine_days or settings.quarantine_days,
-        "ids": customer.remember_days or settings.remember_days,
+        "ids": max(customer.remember_days or 0, settings.remember_days),
     }
 
 
@@ -42,7 +44,9 @@ def set_days(
             case "ids":
                 columns["remember_days"] = _within(value, "batch ids", MOST_IDS_DAYS)
     quarantine = columns.get("quarantine_days", customer.quarantine_days) or settings.quarantine_days
-    ids = columns.get("remember_days", customer.remember_days) or settings.remember_days
+    ids = days(customer, settings)["ids"]
+    if "ids" in changes:
+        ids = columns["remember_days"] or settings.remember_days
     if ids < settings.remember_days:
         raise Refusal(
             f"batch ids must be remembered for {settings.remember_days} days (SLUICE_DB_REMEMBER_DAYS), as"

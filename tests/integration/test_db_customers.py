@@ -6,9 +6,10 @@ import pytest
 from sqlalchemy import Engine, select
 
 from db import tables
-from db.customers import keys, pipeline_versions, rows as customers
+from db.customers import keys, own_retention, pipeline_versions, rows as customers
 from db.engine import begin, read
 from db.errors import BadSlug, Refusal, SlugTaken, TooManyKeys
+from db.settings import DatabaseSettings
 from tests.integration.ledger_rows import add_customer, at_once
 
 
@@ -57,6 +58,19 @@ def test_state_limits_routes_and_retention_change_one_customer(engine: Engine, s
     assert found.routes == {"decode": "decoders"}
     assert found.updated_at >= changed.updated_at
     assert (untouched.state, untouched.routes) == ("active", {})
+
+
+def test_batch_ids_are_kept_as_agents_are_told_whatever_was_set_before(engine: Engine, slug: str) -> None:
+    customer = add_customer(engine, slug)
+    with begin(engine) as conn:
+        own_retention.set_days(conn, customer, DatabaseSettings(remember_days=7), {"ids": 14})
+        customer = customers.get(conn, slug) or customer
+        raised = DatabaseSettings(remember_days=30)
+        assert own_retention.days(customer, DatabaseSettings(remember_days=7))["ids"] == 14
+        assert own_retention.days(customer, raised)["ids"] == 30
+        assert own_retention.set_days(conn, customer, raised, {"results": 9})["ids"] == 30
+        with pytest.raises(Refusal):
+            own_retention.set_days(conn, customer, raised, {"ids": 14})
 
 
 def test_what_the_rules_forbid_is_refused(engine: Engine, slug: str) -> None:
