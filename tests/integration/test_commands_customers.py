@@ -68,6 +68,18 @@ def test_the_key_file_is_the_owners_alone_and_keeps_a_valid_key(
     assert [found.name for found in path.parent.iterdir()] == ["one.key"]
 
 
+def test_a_key_file_that_cannot_be_written_changes_nothing(home: Home, slug: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = str(tmp_path / "file" / "one.key")
+    said = flask(home, "customers", "add", slug, "--key-file", path)
+    assert (said.exit_code, f"cannot be written to {path}: " in said.stderr) == (Exit.REFUSED, True)
+    assert flask(home, "customers", "show", slug).exit_code == Exit.NOT_FOUND
+    home.add(slug)
+    before = flask(home, "customers", "keys", slug).stdout
+    assert flask(home, "customers", "rotate-key", slug, "--key-file", path).exit_code == Exit.REFUSED
+    assert flask(home, "customers", "keys", slug).stdout == before
+
+
 @pytest.mark.parametrize("left", [None, "sl_other_key\n"])
 def test_a_key_file_that_is_lost_or_foreign_gets_a_new_key(
     home: Home, slug: str, tmp_path: Path, left: str | None

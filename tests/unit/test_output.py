@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 from tests.unit.test_webapp_surface import FLASKS_OWN
 from webapp import create_app
 from webapp.terminal.exits import Command, CommandGroup
-from webapp.terminal.output import EscapedText, escaped, in_a_line
+from webapp.terminal.output import EscapedText, OutputLost, escaped, in_a_line
 from webapp.terminal.tables import show
 
 HOSTILE = "\x1b]0;title\x07\x9b31m\x7f\u202e\u2066\u200b\ufeff\r\udcff\U000e0041"
@@ -61,6 +61,17 @@ def test_a_stream_takes_every_text_in_its_encoding(encoding: str) -> None:
     data = raw.getvalue()
     assert b"\x1b" not in data
     assert b"\\u001b]0;title" in data
+
+
+def test_a_stream_that_was_closed_before_the_process_began_is_lost() -> None:
+    stream, others = EscapedText(None, needed=True), EscapedText(None, needed=False)
+    stream.flush()
+    for write in (lambda: stream.write("one"), lambda: stream.write_bytes(b"one")):
+        with pytest.raises(OutputLost):
+            write()
+    assert others.write("one") == 3
+    others.flush()
+    assert not others.isatty()
 
 
 def commands(group: click.Group) -> Iterator[click.Command]:

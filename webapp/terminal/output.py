@@ -11,6 +11,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, Any, TextIO
 
 import click
@@ -60,10 +61,14 @@ class EscapedText(io.TextIOBase):
     encoding = "utf-8"
     errors = "backslashreplace"
 
-    def __init__(self, stream: TextIO, *, needed: bool) -> None:
-        self.below = stream
+    def __init__(self, stream: TextIO | None, *, needed: bool) -> None:
+        """`stream`: None, as Python has it, for one that was closed when the process began."""
         self._needed = needed
         self._lost: OSError | None = None
+        if stream is None:
+            self._lost = OSError(errno.EBADF, os.strerror(errno.EBADF))
+            stream = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process lasts
+        self.below = stream
 
     @property
     def buffer(self) -> IO[bytes]:
@@ -147,7 +152,8 @@ def escaping() -> Iterator[None]:
 
 def write_bytes(data: bytes) -> None:
     """Bytes as they are, to standard output. Raises OutputLost."""
-    EscapedText(_below(sys.stdout), needed=True).write_bytes(data)
+    stream = sys.stdout if isinstance(sys.stdout, EscapedText) else EscapedText(sys.stdout, needed=True)
+    stream.write_bytes(data)
 
 
 def progress_bar(length: int, label: str) -> "click._termui_impl.ProgressBar[int]":

@@ -9,7 +9,7 @@ import click
 from flask.cli import with_appcontext
 
 from streams.errors import BrokerMisconfigured, BrokerUnavailable
-from webapp.commands.customers.options import key_file_option
+from webapp.commands.customers.options import key_file_option, key_kept
 from webapp.settings import retention_settings
 from webapp.terminal import command_context, documents
 from webapp.terminal.documents import json_option
@@ -73,7 +73,7 @@ def add(
 
 
 def _add_one(slug: str, key_file: Path | None, exist_ok: bool, as_json: bool) -> None:
-    with command_context.broker() as broker:
+    with command_context.broker() as broker, key_kept(key_file):
         added = create(
             command_context.parts().engine,
             broker,

@@ -8,7 +8,7 @@ from flask.cli import with_appcontext
 import db.customers.keys
 import db.customers.notes
 from db.engine import begin, read
-from webapp.commands.customers.options import key_file_option
+from webapp.commands.customers.options import key_file_option, key_kept
 from webapp.terminal import command_context, documents
 from webapp.terminal.dates import iso
 from webapp.terminal.documents import json_option
@@ -78,7 +78,7 @@ def revoke_key(slug: str, key_id: str, by: str, why: str, yes: bool, as_json: bo
 def rotate_key(slug: str, key_file: Path | None, as_json: bool) -> None:
     """A new key beside the one there is; of two live ones the older stops working within 10 s."""
     customer = command_context.customer(slug)
-    with begin(command_context.parts().engine) as connection:
+    with key_kept(key_file), begin(command_context.parts().engine) as connection:
         key = db.customers.keys.rotate(connection, customer.id)
         if key_file:
             KeyFile(key_file).write(key)
