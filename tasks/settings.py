@@ -160,3 +160,10 @@ class TaskSettings(Settings):
         except Misconfigured as error:
             raise ValueError(str(error)) from None
         return url
+
+    @field_validator("dispatcher_metrics_bind", "worker_metrics_bind")
+    @classmethod
+    def _the_port_exists(cls, address: str) -> str:
+        if address and int(address.rpartition(":")[2]) > 65_535:
+            raise ValueError("the port must be up to 65535")
+        return address
