@@ -12,7 +12,6 @@ STREAM_FORM = (
     "rabbitmq-stream[+tls]://user:password@host:port/vhost (the default vhost is %2f),"
     " of a cluster several joined by semicolons"
 )
-MANAGEMENT_FORM = "http[s]://user:password@host:port"
 
 _BROKER_SCHEMES = ("amqp", "amqps", "pyamqp")
 _STREAM_SCHEMES = ("rabbitmq-stream", "rabbitmq-stream+tls")
@@ -48,11 +47,6 @@ def check_broker(urls: str) -> None:
 def split_streams(urls: str) -> list[SplitResult]:
     """STREAM_URL's URLs, taken apart. Raises Misconfigured when one is of another kind."""
     return [_split("STREAM_URL", url, _STREAM_SCHEMES, STREAM_FORM) for url in urls.split(";")]
-
-
-def check_management(url: str) -> None:
-    """Raises Misconfigured when MANAGEMENT_URL is of another kind."""
-    _split("MANAGEMENT_URL", url, ("http", "https"), MANAGEMENT_FORM)
 
 
 def _split(
