@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from environment.errors import MISCONFIGURED, Misconfigured
@@ -47,8 +47,9 @@ def check_apart(check: Callable[[], None]) -> None:
     """Run a check in a process of its own, which leaves nothing behind in this one: no connection, no thread
     and no import. Raises SystemExit when it has found a misconfiguration, and said so.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # a full disk below the log stops no process
+            stream.flush()
     child = os.fork()
     if child == 0:
         _run_and_exit(check)
@@ -83,7 +84,8 @@ def stopping() -> Iterator[None]:
 
 def stop(error: Misconfigured) -> NoReturn:
     """End the process. Raises SystemExit."""
-    print(f"Error: {without_passwords(' '.join(str(error).split()))}", file=sys.stderr, flush=True)
+    with suppress(OSError):
+        print(f"Error: {without_passwords(' '.join(str(error).split()))}", file=sys.stderr, flush=True)
     raise SystemExit(MISCONFIGURED) from None
 
 

@@ -90,9 +90,11 @@ async def _check_by_stream(address: Address, node: Node, settings: StreamSetting
 
 
 def _check_host(variable: str, host: str | None, error: BaseException | None) -> None:
-    while error is not None:
+    met: list[BaseException] = []  # an error's causes can lead back to it
+    while error is not None and not any(error is one for one in met):
         if isinstance(error, socket.gaierror) and error.errno in (socket.EAI_NONAME, socket.EAI_NODATA):
             raise UnknownHost(f"{variable} names the host {host!r}, which nobody knows") from None
+        met.append(error)
         error = error.__cause__ or error.__context__
 
 

@@ -168,7 +168,7 @@ def test_what_was_done_about_a_customer_is_kept_with_who_and_why(home: Home, slu
     assert flask(home, "customers", "retention", slug, "--results", "30", "--by", "bo").exit_code == Exit.OK
     assert flask(home, "customers", "resume", slug, "--by", "cy").exit_code == Exit.OK
     notes = flask_json(home, "customers", "history", slug)["notes"]
-    assert [(one["act"], one["who"], one["why"], one["detail"]) for one in notes] == [
+    assert [(one["act"], one["who"], one["why"], one["changes"]) for one in notes] == [
         ("pause", "anna", "a fair", {"was": "active"}),
         ("retention", "bo", "", {"results": [3650, 30]}),
         ("resume", "cy", "", {"was": "paused", "accept_failures": False}),

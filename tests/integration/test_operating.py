@@ -133,7 +133,7 @@ def test_windows_whose_customer_is_routed_back_do_not_wait_in_the_old_queue(
         whole.start("worker", "-n", f"again-{slug}@%h", "-Q", f"customer-{slug}")
         until(lambda: settled(whole, slug), "balanced books")
         left = json.loads(whole.flask("queues", "list", "--json").stdout)["queues"]
-        old = {"queue": f"{slug}-decode", "customers": [slug], "messages": 1, "consumers": 0}
+        old = {"queue": f"{slug}-decode", "slugs": [slug], "messages": 1, "consumers": 0}
         assert left == [old], "nobody uses the old queue, where the first doorbell still lies"
         whole.flask("queues", "remove", f"{slug}-decode")
         assert json.loads(whole.flask("queues", "list", "--json").stdout) == {"queues": []}

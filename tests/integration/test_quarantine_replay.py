@@ -54,17 +54,22 @@ def replay(live: Live, slug: str, *options: str) -> Any:
     return flask_json(live.home, "quarantine", "replay", "--customer", slug, *options)
 
 
+def counted(slug: str, *, batches: int, events: int) -> dict[str, Any]:
+    """What a replay says that sent these and skipped no row."""
+    return {"customer": slug, "batches": batches, "events": events, "skipped_rows": []}
+
+
 def test_a_replayed_batch_is_deposited_once_and_its_receipt_leads_there(live: Live, slug: str) -> None:
     live.refused_batches(slug, 2)
     first, other = (row["id"] for row in reversed(live.quarantined(slug)))
-    assert replay(live, slug, "--id", str(first)) == {"batches": 1, "events": 0, "skipped": []}
+    assert replay(live, slug, "--id", str(first)) == counted(slug, batches=1, events=0)
     assert live.settled(slug)["deposited"] == 2
     assert [row["state"] for row in live.quarantined(slug)] == ["kept", "replayed"]
     for _ in range(2):
         replay(live, slug)
         books = live.settled(slug)
         assert (live.events(slug), books["deposited"], books["duplicates"]) == (3 * EACH, 3, 0)
-        assert (books["quarantined"], books["results"]["quarantined"]["replayed"]) == (2, 2)
+        assert (books["quarantined"], books["results"]["quarantined_batches"]["replayed"]) == (2, 2)
     receipt = flask_json(live.home, "receipt", slug, "one")
     assert (receipt["state"], len(receipt["replays"])) == ("deposited", 2)
     of_replay = flask_json(live.home, "receipt", slug, receipt["replays"][0])
@@ -125,7 +130,7 @@ def test_what_fails_again_is_a_new_row_and_its_reason_stands(live: Live, slug: s
     assert live.whole.post_batch(key, ndjson(future, event(secrets.token_hex(16)))).status == 202
     assert live.whole.post_batch(key, b"\0" * 9, Content_Type="application/json").status == 202
     live.settled(slug)
-    assert replay(live, slug) == {"batches": 1, "events": 1, "skipped": []}
+    assert replay(live, slug) == counted(slug, batches=1, events=1)
     books = live.settled(slug)
     assert (books["quarantined"], books["rejected"], live.events(slug)) == (2, 2, 1)
     rows = live.quarantined(slug)
@@ -165,10 +170,10 @@ def test_an_event_that_is_taken_now_is_deposited_and_counted_as_rejected_before(
             {"bytes": ndjson(good), "slug": slug},
         )
     assert found.rowcount == 2
-    assert replay(live, slug, "--reason", "bad_duration") == {"batches": 0, "events": 2, "skipped": []}
+    assert replay(live, slug, "--reason", "bad_duration") == counted(slug, batches=0, events=2)
     books = live.settled(slug)
     assert (live.events(slug), books["decoded"], books["kept"], books["rejected"]) == (3, 5, 3, 2)
-    assert books["results"]["rejected"] == {"kept": 0, "replayed": 2, "discarded": 0, "pruned": 0}
+    assert books["results"]["rejected_events"] == {"kept": 0, "replayed": 2, "discarded": 0, "pruned": 0}
 
 
 DIES = {
@@ -189,7 +194,9 @@ def test_a_replay_that_is_killed_anywhere_is_completed_by_the_next_and_changes_r
         assert killed.wait(60) == -signal.SIGKILL
         books = live.settled(slug)
         assert (books["deposited"], books["duplicates"]) == (deposited, duplicates), case
-        assert (live.events(slug), books["results"]["quarantined"]) == (deposited * EACH, became), case
+        assert (live.events(slug), books["results"]["quarantined_batches"]) == (deposited * EACH, became), (
+            case
+        )
     assert replay(live, slug)["batches"] == 4
     books = live.settled(slug)
     assert (live.events(slug), books["deposited"], books["duplicates"]) == (5 * EACH, 5, 8)
@@ -220,7 +227,7 @@ def test_a_replay_and_a_discard_at_once_never_both_have_a_row(live: Live, slug: 
     assert flask(live.home, "quarantine", "discard", "--customer", slug, *note).exit_code == Exit.OK
     os.kill(slow.pid, signal.SIGCONT)
     assert slow.wait(60) == 0
-    assert live.settled(slug)["results"]["quarantined"] == {
+    assert live.settled(slug)["results"]["quarantined_batches"] == {
         "kept": 0,
         "replayed": 2,
         "discarded": 0,
