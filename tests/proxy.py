@@ -5,6 +5,7 @@ import socket
 import struct
 import threading
 
+DELIVER = 0x0008
 _BUFFER = 256 * 1024
 
 
@@ -60,8 +61,8 @@ class Proxy:
         self._damaging = True
 
     def leave_behind_an_answer(self) -> None:
-        """The next large answer is the last that passes: all other connections are cut before it, its own
-        stays, and new ones are refused.
+        """The next answer with messages of a stream is the last that passes: all other connections are cut
+        before it, its own stays, and new ones are refused.
         """
         self._leaving = True
 
@@ -131,7 +132,7 @@ class Proxy:
                 if record is None and self._damaging and len(data) > 1000:
                     self._damaging = False
                     data = data[:-1] + bytes([data[-1] ^ 1])
-                if record is None and self._leaving and len(data) > 1000:
+                if record is None and self._leaving and _delivers(data):
                     self._leave(sink)
                 sink.sendall(data)
         for end in (source, sink):
@@ -144,6 +145,17 @@ class Proxy:
             others = [pair for pair in self._pairs if pair[0] is not client]
             self._pairs = [pair for pair in self._pairs if pair[0] is client]
         _reset(others)
+
+
+def _delivers(data: bytes) -> bool:
+    """Whether one of these frames of the stream protocol is a Deliver, however few messages it has."""
+    at = 0
+    while at + 6 <= len(data):
+        size, key = struct.unpack_from(">IH", data, at)
+        if key == DELIVER:
+            return True
+        at += 4 + size
+    return False
 
 
 def _reset(pairs: list[tuple[socket.socket, socket.socket]]) -> None:
