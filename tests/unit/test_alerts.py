@@ -20,9 +20,12 @@ SEVERITIES = {"critical", "warning"}
 
 
 @cache
+def groups() -> list[dict[str, Any]]:
+    return [group for path in RULES for group in yaml.safe_load(path.read_text())["groups"]]
+
+
 def rules() -> list[dict[str, Any]]:
-    groups = [group for path in RULES for group in yaml.safe_load(path.read_text())["groups"]]
-    return [rule for group in groups for rule in group["rules"]]
+    return [rule for group in groups() for rule in group["rules"]]
 
 
 def alerts() -> dict[str, dict[str, Any]]:
@@ -68,6 +71,17 @@ def test_the_normal_scene_has_what_the_rules_ask_for() -> None:
     asked = {name for rule in rules() for name in metrics(rule["expr"])} - recorded
     assert asked <= {series.partition("{")[0] for series in NORMAL}
     assert recorded == {name for rule in rules() for name in metrics(str(rule)) if ":" in name}
+
+
+def test_a_rule_is_evaluated_after_what_it_asks_for() -> None:
+    """Rules of a group are evaluated in their order, groups in any: what another group records can be of the
+    evaluation before.
+    """
+    for group in groups():
+        recorded: set[str] = set()
+        for rule in group["rules"]:
+            assert {name for name in metrics(rule["expr"]) if ":" in name} <= recorded, rule
+            recorded |= {rule["record"]} if "record" in rule else set()
 
 
 def test_the_runbook_has_a_section_for_each_alert_and_no_other() -> None:
