@@ -166,18 +166,21 @@ def test_every_make_target_says_what_it_does() -> None:
     assert phony == set(re.findall(r"^([a-z-]+):.*## \S", makefile, re.MULTILINE))
 
 
-LOGGING_ROOMS = ("webapp", "tasks", "streams", "operators", "db", "tracing")
+LOGGING_ROOMS = ("webapp", "tasks", "streams", "operators", "supervision", "environment", "db", "tracing")
+LOUD = {"error", "warning", "critical"}
 
 
 def logged() -> set[str]:
-    """The events that our processes log as errors or warnings."""
+    """The events that our processes log as errors, warnings, or what ended them."""
     return {
         str(node.args[0].value)
         for room in LOGGING_ROOMS
         for path in (ROOT / room).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)
-        and ast.unparse(node.func) in ("log.error", "log.warning")
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in LOUD
+        and re.fullmatch(r"log|logging\.getLogger\(.*\)", ast.unparse(node.func.value))
         and node.args
         and isinstance(node.args[0], ast.Constant)
         and re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", str(node.args[0].value))

@@ -1,6 +1,5 @@
 """`flask doctor`: is this installation well, and what is to be done about it?"""
 
-import json
 from dataclasses import asdict
 
 import click
@@ -12,12 +11,13 @@ from webapp.doctor.checks import CHECKS
 from webapp.doctor.examined import Examined
 from webapp.doctor.findings import CheckVerdict, Finding, findings
 from webapp.settings import retention_settings
-from webapp.terminal import command_context
+from webapp.terminal import command_context, documents
+from webapp.terminal.documents import json_option
 from webapp.terminal.exits import Command, Exit
 
 
 @click.command("doctor", cls=Command)
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@json_option
 @click.pass_context
 @with_appcontext
 def command(context: click.Context, as_json: bool) -> None:
@@ -32,7 +32,7 @@ def command(context: click.Context, as_json: bool) -> None:
     with command_context.broker():
         found = findings(CHECKS, examined)
     if as_json:
-        click.echo(json.dumps({"checks": [asdict(one) for one in found]}))
+        documents.echo({"checks": [asdict(one) for one in found]})
     else:
         _print(found)
     failed = any(one.verdict is CheckVerdict.FAIL for one in found)
