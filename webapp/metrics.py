@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, get_args
 from prometheus_client import Counter, Gauge, Histogram
 
 from db.customers.rows import Limit
-from operators import Lane
-from operators.values import label_values
+from operators import LabelNames, Lane, label_values
 
 if TYPE_CHECKING:
     from db.customers.rows import Customer
@@ -84,9 +83,6 @@ DATABASE_WAIT_SECONDS = SecondsMetric(
 )
 RECONNECTS = Counter("sluice_http_reconnects", "Connections lost and made again", ["to"])
 
-PROMOTED_AFTER = 1000
-"""Batches after which a customer may take one of the label values held back for the busy ones."""
-
 
 class _Counts:
     """One customer's counters, looked up once."""
@@ -102,26 +98,21 @@ class _Counts:
 
 
 class CustomerCounts:
-    """Counters by customer with at most `names` label values per process, and "other" for the rest.
-
-    Half of the names go to the customers that come first, the other half to those that turn out busy. A
-    name once given stays, since a counter must never go back.
+    """Counters by customer with at most `names` label values per process (`operators.LabelNames`), and
+    "other" for the rest.
     """
 
     def __init__(self, names: int) -> None:
-        self._free_for_all = names - names // 2
-        self._names = names
+        self._names = LabelNames(names)
         self._named: dict[str, _Counts] = {}
-        self._waiting: dict[str, int] = {}
         self._other = _Counts(OTHER)
-        self._lock = threading.Lock()
 
     def go_on(self, lane: Lane) -> None:
         """Keep the names that are in the lane of this process: those that its predecessor gave."""
-        with self._lock:
-            for label in label_values(lane, "sluice_http_bytes_total", "customer"):
-                if label != OTHER:
-                    self._named[OTHER if label == f"{OTHER}:" else label] = _Counts(label)
+        for label in label_values(lane, "sluice_http_bytes_total", "customer"):
+            if label != OTHER:
+                self._named[OTHER if label == f"{OTHER}:" else label] = _Counts(label)
+        self._names.go_on(self._named)
 
     def count(self, slug: str, outcome: Outcome, size: int, *, held: bool = False) -> None:
         """Count one batch of `size` bytes; `held` while the customer's breaker is open."""
@@ -147,14 +138,8 @@ class CustomerCounts:
             QUOTA_USED.labels(named.label).set(used_bytes)
 
     def _unnamed(self, slug: str) -> _Counts:
-        with self._lock:
-            if len(self._named) >= self._names:
-                return self._other
-            seen = self._waiting.get(slug, 0) + 1
-            if len(self._named) >= self._free_for_all and seen < PROMOTED_AFTER:
-                self._waiting[slug] = seen
-                return self._other
-            self._waiting.pop(slug, None)
-            # A customer may be called "other" too; its slug cannot hold a colon.
-            counts = self._named[slug] = _Counts(f"{OTHER}:" if slug == OTHER else slug)
-            return counts
+        if self._names.label(slug) != slug:
+            return self._other
+        # A customer may be called "other" too; its slug cannot hold a colon.
+        counts = self._named[slug] = _Counts(f"{OTHER}:" if slug == OTHER else slug)
+        return counts

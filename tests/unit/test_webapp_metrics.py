@@ -2,7 +2,8 @@
 
 from prometheus_client import REGISTRY
 
-from webapp.metrics import OTHER, PROMOTED_AFTER, CustomerCounts, Outcome
+from operators.names import PROMOTED_AFTER
+from webapp.metrics import OTHER, CustomerCounts, Outcome
 
 
 def counted(label: str) -> float:
