@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, NullPool, bindparam, create_engine, exc, inspect, select, text
+from sqlalchemy import Connection, Engine, NullPool, bindparam, create_engine, exc, inspect, text
 from sqlalchemy.engine import make_url
 
 from db.engine import connect
 from db.errors import DatabaseMisconfigured
-from db.ledger.workers import DISPATCHER
 from db.retention.partitions import Partition, made, month
 from db.revision import leave_unchecked
 from db.settings import DatabaseSettings
-from db.tables import metadata, workers
+from db.tables import metadata
 
 OLDEST_POSTGRESQL = 13
 OLDEST_SQLITE = (3, 35)
@@ -115,35 +114,6 @@ def clock_s(conn: Connection) -> float | None:
         return None
     found: Any = conn.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one()
     return float(found)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BeatRow:
-    """What a worker or a dispatcher last said of itself; `beat` changes while it lives."""
-
-    name: str
-    beat: int
-    queues: tuple[str, ...]
-    dedicated: bool
-    processes: int
-
-    @property
-    def dispatches(self) -> bool:
-        return self.name.startswith(DISPATCHER)
-
-
-def process_rows(conn: Connection) -> list[BeatRow]:
-    """Of all workers and dispatchers that did not say that they stop, living ones and dead ones."""
-    return [
-        BeatRow(
-            name=row.name,
-            beat=row.seen_at,
-            queues=tuple(row.queues),
-            dedicated=row.dedicated,
-            processes=row.processes,
-        )
-        for row in conn.execute(select(workers).order_by(workers.c.name))
-    ]
 
 
 def file_of(settings: DatabaseSettings) -> Path | None:

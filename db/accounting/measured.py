@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, func, select, text
 
 from db.engine import read
 from db.ledger.windows import IS_OPEN
+from db.ledger.workers import DISPATCHER
 from db.retention.partitions import made
 from db.tables import dispatch, quarantine, quarantine_days, windows, workers
 
@@ -57,13 +58,17 @@ NO_WINDOWS, NOTHING_DONE, NO_QUARANTINE = OpenWindows(), Throughput(), DayOfQuar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerBeat:
-    """A row of `db.ledger.workers`: a worker's, or a dispatcher's."""
+    """What a worker or a dispatcher last said of itself; `beat` changes while it lives."""
 
     name: str
     beat: int
     dedicated: bool
     queues: tuple[str, ...]
     processes: int
+
+    @property
+    def dispatches(self) -> bool:
+        return self.name.startswith(DISPATCHER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +151,7 @@ def quarantine_kept(conn: Connection, customer_id: int) -> int:
 
 
 def beats(conn: Connection) -> list[WorkerBeat]:
-    """Of the workers and dispatchers that have said that they live."""
+    """Of all workers and dispatchers that did not say that they stop, living ones and dead ones."""
     of = workers.c
     rows = conn.execute(select(of.name, of.seen_at, of.dedicated, of.queues, of.processes))
     return [

@@ -30,8 +30,8 @@ class Peers:
     def ages_s(self, now_s: float) -> Mapping[tuple[str, str], float]:
         """Since the last beat, by process and name, of the `MOST` that beat last."""
         ages = {}
-        for name, (_, since_s) in self._seen.items():
-            process = "dispatcher" if name.startswith(DISPATCHER) else "worker"
+        for name, (one, since_s) in self._seen.items():
+            process = "dispatcher" if one.dispatches else "worker"
             if now_s - since_s < GONE_S:
                 ages[process, name.removeprefix(DISPATCHER)] = now_s - since_s
         return dict(sorted(ages.items(), key=lambda each: each[1])[:MOST])
@@ -39,8 +39,8 @@ class Peers:
     def processes(self, now_s: float) -> Mapping[str, int]:
         """Processes of the workers that live, as `db.ledger.workers.Attendance` counts them."""
         found = {SHARED: 0}
-        for name, (one, since_s) in self._seen.items():
-            if name.startswith(DISPATCHER) or now_s - since_s >= SILENT_S:
+        for one, since_s in self._seen.values():
+            if one.dispatches or now_s - since_s >= SILENT_S:
                 continue
             for queue in one.queues if one.dedicated else (SHARED,):
                 found[queue] = found.get(queue, 0) + one.processes

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import db.inspection
+from db.accounting.measured import beats
 from db.clock import now_us
 from db.errors import DatabaseMisconfigured
 from db.revision import check
@@ -70,9 +71,7 @@ def connections(examined: Examined) -> CheckOutcome:
         if connection.dialect.name == "sqlite":
             return ok("SQLite has no limit")
         found = db.inspection.connections(connection)
-        processes = sum(
-            1 if row.dispatches else row.processes for row in db.inspection.process_rows(connection)
-        )
+        processes = sum(1 if row.dispatches else row.processes for row in beats(connection))
     wanted = (processes + examined.http.workers * examined.http.receivers) * examined.database.pool_size
     told = f"{found.in_use} of {found.most} are in use; all processes may open {wanted}"
     remedy = "raise max_connections, or lower SLUICE_DB_POOL_SIZE or the number of processes"

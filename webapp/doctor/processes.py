@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import get_args
 
 import db.ledger.leases
+from db.accounting.measured import WorkerBeat, beats
 from db.customers.routes import queue_name
 from db.customers.rows import Customer, Stage
-from db.inspection import BeatRow, process_rows
 from db.ledger.workers import DISPATCHER, SILENT_S
 from webapp.doctor.examined import Examined
 from webapp.doctor.findings import CheckOutcome, fail, named, ok, warn
@@ -52,11 +52,11 @@ def _queues(customer: Customer) -> set[str]:
     return {queue_name(customer.slug, stage, customer.routes) for stage in _STAGES}
 
 
-def _living(examined: Examined, *, dispatch: bool) -> Sequence[BeatRow]:
+def _living(examined: Examined, *, dispatch: bool) -> Sequence[WorkerBeat]:
     """Those whose beat changes while we look; one that stopped without a word has a row, too."""
     until = time.monotonic() + SILENT_S
     first = {row.name: row.beat for row in _rows(examined, dispatch)}
-    living: dict[str, BeatRow] = {}
+    living: dict[str, WorkerBeat] = {}
     while len(living) < len(first) and time.monotonic() < until:
         time.sleep(_LOOK_S)
         rows = _rows(examined, dispatch)
@@ -65,6 +65,6 @@ def _living(examined: Examined, *, dispatch: bool) -> Sequence[BeatRow]:
     return list(living.values())
 
 
-def _rows(examined: Examined, dispatch: bool) -> list[BeatRow]:
+def _rows(examined: Examined, dispatch: bool) -> list[WorkerBeat]:
     with examined.looked() as connection:
-        return [row for row in process_rows(connection) if row.dispatches is dispatch]
+        return [row for row in beats(connection) if row.dispatches is dispatch]
