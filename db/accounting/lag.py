@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import Connection, func, select, text
 
-from db.ledger.windows import IS_OPEN
+from db.accounting.measured import NO_WINDOWS, open_windows
 from db.tables import customers, windows
 
 # Of the newest windows, at most so many a customer: the newest say how it is now, and the query stays short.
@@ -53,38 +53,26 @@ class Lag:
 def lag(conn: Connection, now_us: int, *, seconds: float = 60) -> list[Lag]:
     """Of all customers by slug, looking back over so many seconds; few queries whatever their number."""
     since = now_us - int(seconds * 1e6)
-    in_flight, deposited, latencies = _in_flight(conn), _deposited(conn, since), _latencies(conn, since)
+    in_flight, deposited, latencies = open_windows(conn), _deposited(conn, since), _latencies(conn, since)
     found = []
     for customer_id, slug in conn.execute(
         select(customers.c.id, customers.c.slug).order_by(customers.c.slug)
     ):
-        open_windows, open_batches, oldest = in_flight.get(customer_id, (0, 0, None))
+        owed = in_flight.get(customer_id, NO_WINDOWS)
         deposited_batches, deposited_events = deposited.get(customer_id, (0, 0))
         found.append(
             Lag(
                 customer_id=customer_id,
                 slug=slug,
-                windows=open_windows,
-                batches=open_batches,
-                oldest_accepted_at=oldest,
+                windows=owed.windows,
+                batches=owed.batches,
+                oldest_accepted_at=owed.oldest_accepted_at,
                 deposited_batches=deposited_batches,
                 deposited_events=deposited_events,
                 latency=latencies.get(customer_id),
             )
         )
     return found
-
-
-def _in_flight(conn: Connection) -> dict[int, tuple[int, int, int | None]]:
-    """(windows, batches, oldest accepted_at) of customers that have any."""
-    sums = select(
-        windows.c.customer_id,
-        func.count(),
-        func.sum(windows.c.batches),
-        func.min(windows.c.first_accepted_at),
-    )
-    rows = conn.execute(sums.where(IS_OPEN).group_by(windows.c.customer_id))
-    return {row[0]: (row[1], int(row[2]), row[3]) for row in rows}
 
 
 def _deposited(conn: Connection, since_us: int) -> dict[int, tuple[int, int]]:
