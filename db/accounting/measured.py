@@ -13,7 +13,7 @@ from db.engine import read
 from db.ledger.windows import IS_OPEN
 from db.ledger.workers import DISPATCHER
 from db.retention.partitions import made
-from db.tables import dispatch, quarantine, quarantine_days, windows, workers
+from db.tables import dispatch, quarantine, windows, workers
 
 MOST_ROWS = 100_000
 """Rows of quarantine are counted up to here."""
@@ -45,15 +45,7 @@ class Throughput:
     in_flight_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DayOfQuarantine:
-    """Bytes that came on a day, and rows whose bytes were withheld."""
-
-    bytes: int = 0
-    withheld: int = 0
-
-
-NO_WINDOWS, NOTHING_DONE, NO_QUARANTINE = OpenWindows(), Throughput(), DayOfQuarantine()
+NO_WINDOWS, NOTHING_DONE = OpenWindows(), Throughput()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,13 +123,6 @@ def deposited(conn: Connection, after_us: int, upto_us: int) -> dict[int, Throug
 def cursors(conn: Connection) -> dict[int, int]:
     """The next offset to dispatch, by customer."""
     return {row[0]: row[1] for row in conn.execute(select(dispatch.c.customer_id, dispatch.c.next_offset))}
-
-
-def quarantine_day(conn: Connection, day: int) -> dict[int, DayOfQuarantine]:
-    """Of the customers that had any on that day (days since 1970)."""
-    of = quarantine_days.c
-    rows = conn.execute(select(of.customer_id, of.bytes, of.withheld).where(of.day == day))
-    return {row.customer_id: DayOfQuarantine(bytes=row.bytes, withheld=row.withheld) for row in rows}
 
 
 def quarantine_kept(conn: Connection, customer_id: int) -> int:

@@ -69,9 +69,10 @@ def spent(conn: Connection, customer_id: int, *, day: int | None = None) -> Spen
     return _spent(found) if found else Spent()
 
 
-def everyones(conn: Connection) -> dict[int, Spent]:
-    """On all days that are remembered, of each customer that has any."""
-    return {row[0]: _spent(row) for row in conn.execute(_SUMS)}
+def everyones(conn: Connection, *, day: int | None = None) -> dict[int, Spent]:
+    """The same of each customer that has any."""
+    query = _SUMS if day is None else _SUMS.where(quarantine_days.c.day == day)
+    return {row[0]: _spent(row) for row in conn.execute(query)}
 
 
 def _spent(row: Row[Any]) -> Spent:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from db.accounting.measured import DayOfQuarantine, OpenWindows
+from db.accounting.measured import OpenWindows
 from db.customers.rows import Customer
+from db.quarantine.budget import Spent
 from streams.settings import RetentionSettings
 
 COST_HALF_LIFE_S = 600.0
@@ -38,7 +39,7 @@ class CustomerFigures:
     undispatched: int = 0  # batches behind the cursor, when it was looked at
     open: OpenWindows = field(default_factory=OpenWindows)
     stream: StreamFigures = field(default_factory=StreamFigures)
-    day: DayOfQuarantine = field(default_factory=DayOfQuarantine)
+    day: Spent = field(default_factory=Spent)  # of quarantine, today
     kept_rows: int = 0
     differences: int = 0
     cost: float = 0.0  # bytes deposited, those of `COST_HALF_LIFE_S` ago counted half

@@ -18,10 +18,12 @@ import db.accounting.books
 import db.accounting.measured as measured
 import db.customers.rows
 import db.engine
-from db.accounting.measured import NO_QUARANTINE, NO_WINDOWS, NOTHING_DONE, bounded
+import db.quarantine.budget
+from db.accounting.measured import NO_WINDOWS, NOTHING_DONE, bounded
 from db.clock import now_us, today
 from db.customers.deletion import is_gone
 from db.errors import DatabaseUnavailable
+from db.quarantine.budget import Spent
 from db.settings import DatabaseSettings
 from operators.board import Board
 from streams import Broker, StreamSettings, decode_envelope, raw
@@ -144,7 +146,7 @@ class Measurer:
             cursors = measured.cursors(connection)
             open_windows = measured.open_windows(connection)
             done = measured.deposited(connection, after_us, upto_us)
-            days = measured.quarantine_day(connection, today(connection))
+            days = db.quarantine.budget.everyones(connection, day=today(connection))
             beats = measured.beats(connection)
             if time.monotonic() >= self._next_storage_s:
                 self._whole.storage = measured.storage(connection, at_us)
@@ -155,7 +157,7 @@ class Measurer:
             one, was = self._figures[customer.id], done.get(customer.id, NOTHING_DONE)
             one.customer = customer
             one.looked(cursors.get(customer.id, 0), open_windows.get(customer.id, NO_WINDOWS))
-            one.day = days.get(customer.id, NO_QUARANTINE)
+            one.day = days.get(customer.id, Spent())
             one.worked(was.batches, was.bytes, seconds)
         self._deposits_upto_us = upto_us
         now_s = time.monotonic()

@@ -9,6 +9,7 @@ from db.engine import begin
 from db.errors import DatabaseUnavailable
 from db.ledger.workers import beat
 from db.quarantine import rows as quarantine
+from db.quarantine.budget import everyones
 from tests.integration.ledger_rows import (
     NOW_US,
     add_customer,
@@ -43,7 +44,7 @@ def test_kept_rows_of_quarantine_are_counted(engine: Engine, slug: str) -> None:
         connection.execute(text("UPDATE quarantine SET state = 'replayed' WHERE stream_offset = 0"))
     with bounded(engine, 30.0) as connection:
         assert measured.quarantine_kept(connection, customer.id) == 3
-        [day] = measured.quarantine_day(connection, NOW_US // 86_400_000_000).values()
+        [day] = everyones(connection, day=NOW_US // 86_400_000_000).values()
     assert (day.bytes, day.withheld) == (4, 2)
 
 
