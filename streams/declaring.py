@@ -15,7 +15,8 @@ from streams.connections.client import as_unavailable, check
 from streams.connections.pool import Pool
 from streams.errors import BrokerMisconfigured, BrokerUnavailable
 
-# As the stream protocol names them; verify spells AMQP's names out, so that a typo here is found out.
+# As the stream protocol names them; `WantedStream.arguments` spells AMQP's names out, so that a typo here is
+# found out.
 MAX_BYTES, MAX_AGE, SEGMENT_BYTES = "max-length-bytes", "max-age", "stream-max-segment-size-bytes"
 _ALREADY_THERE = (StreamAlreadyExists.code, CreatePreconditionFailed.code)
 
@@ -28,6 +29,16 @@ class WantedStream:
     max_bytes: int
     max_age_s: int
     segment_bytes: int
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """With which AMQP declares it."""
+        return {
+            "x-queue-type": "stream",
+            "x-max-length-bytes": self.max_bytes,
+            "x-max-age": f"{self.max_age_s}s",
+            "x-stream-max-segment-size-bytes": self.segment_bytes,
+        }
 
 
 async def create(pool: Pool, wanted: WantedStream) -> None:
@@ -116,16 +127,10 @@ def _connect(connection: Connection) -> None:
 
 
 def _verify(connection: Connection, wanted: WantedStream) -> None:
-    arguments: dict[str, Any] = {
-        "x-queue-type": "stream",
-        "x-max-length-bytes": wanted.max_bytes,
-        "x-max-age": f"{wanted.max_age_s}s",
-        "x-stream-max-segment-size-bytes": wanted.segment_bytes,
-    }
     try:
         # A channel each, since the broker closes the one that met a difference.
         with connection.channel() as channel:
-            channel.queue_declare(wanted.name, durable=True, auto_delete=False, arguments=arguments)
+            channel.queue_declare(wanted.name, durable=True, auto_delete=False, arguments=wanted.arguments)
     except PreconditionFailed as error:
         raise BrokerMisconfigured(
             f"stream {wanted.name} exists with other arguments; delete it or ask for what it has: {error}"

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from db.customers.rows import OWN_QUEUE, own_queue
 from streams import processed, raw
@@ -11,18 +10,14 @@ from streams.management import QueueRow
 from streams.release import OLDEST, amqp_release, numbers
 from webapp.doctor.examined import ANSWER_S, Examined
 from webapp.doctor.findings import CheckOutcome, fail, named, ok, warn, worst
+from webapp.terminal.new_customer import wanted_streams
 
 NOT_ASKED = "not looked at: only the management plugin tells"
 ASK = "set MANAGEMENT_URL"
 _OF_CUSTOMERS = re.compile(
     rf"(?:{re.escape(raw(''))}|{re.escape(processed(''))}|{OWN_QUEUE})(?P<slug>[a-z0-9-]{{1,40}})"
 )
-_TYPE, _BYTES, _AGE, _SEGMENT = (
-    "x-queue-type",
-    "x-max-length-bytes",
-    "x-max-age",
-    "x-stream-max-segment-size-bytes",
-)
+_TYPE, _BYTES, _AGE = "x-queue-type", "x-max-length-bytes", "x-max-age"
 
 
 def broker(examined: Examined) -> CheckOutcome:
@@ -114,17 +109,10 @@ def _rows(examined: Examined) -> Mapping[str, QueueRow] | None:
 
 
 def _of_streams(examined: Examined, rows: Mapping[str, QueueRow]) -> list[CheckOutcome]:
-    retention = examined.retention
-    raw_arguments = _declared(retention.raw_bytes, retention.raw_age_s, retention.raw_segment_bytes)
-    processed_arguments = _declared(
-        retention.processed_bytes, retention.processed_age_s, retention.processed_segment_bytes
-    )
     foreign, endless, other = [], [], []
     for customer in examined.customers:
-        for name, wanted in (
-            (raw(customer.slug), raw_arguments),
-            (processed(customer.slug), processed_arguments),
-        ):
+        for wanted in wanted_streams(examined.retention, customer.slug):
+            name, declared = wanted.name, wanted.arguments
             row = rows.get(name)
             if row is None:
                 continue  # the check `streams` says so
@@ -132,7 +120,7 @@ def _of_streams(examined: Examined, rows: Mapping[str, QueueRow]) -> list[CheckO
                 foreign.append(name)
             elif not (row.arguments.get(_BYTES) and row.arguments.get(_AGE)):
                 endless.append(name)
-            elif {key: row.arguments.get(key) for key in wanted} != wanted:
+            elif {key: row.arguments.get(key) for key in declared} != declared:
                 other.append(name)
     outcomes = []
     if foreign:
@@ -152,10 +140,6 @@ def _of_streams(examined: Examined, rows: Mapping[str, QueueRow]) -> list[CheckO
             )
         )
     return outcomes
-
-
-def _declared(most_bytes: int, age_s: int, segment_bytes: int) -> dict[str, Any]:
-    return {_TYPE: "stream", _BYTES: most_bytes, _AGE: f"{age_s}s", _SEGMENT: segment_bytes}
 
 
 def _of_queues(examined: Examined, rows: Mapping[str, QueueRow]) -> list[CheckOutcome]:
