@@ -93,8 +93,8 @@ class Owed(NamedTuple):
     token: int
     first_offset: int
     suspect: bool
-    first_accepted_at: int = 0  # µs, of its oldest batch
-    bytes: int = 0
+    first_accepted_at: int  # µs, of its oldest batch
+    bytes: int
 
 
 def state(conn: Connection, customer_id: int, window_id: int) -> DepositState:

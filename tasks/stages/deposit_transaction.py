@@ -76,20 +76,22 @@ def _book(context: Context, move: CursorMove, ready: Sequence[OwedResult]) -> No
             own_us = processor_time.now_us() - began_us
             db.ledger.costs.add(connection, of, at_us, _cost(fresh, owed, own_us))
     # Dying here, before Celery's ack, rings once more: the window is found deposited and nothing happens.
-    _count(context, move.state.slug, fresh, at_us)
+    _count(context, move.state.slug, fresh, owed, at_us)
     if withheld:
         context.measures.withheld(move.state.slug, len(withheld))
         log.warning("quarantine_bytes_withheld", customer=move.state.slug, rows=len(withheld))
 
 
-def _count(context: Context, slug: str, fresh: Sequence[OwedResult], at_us: int) -> None:
+def _count(
+    context: Context, slug: str, fresh: Sequence[OwedResult], owed: Mapping[int, Owed], at_us: int
+) -> None:
     """In the metrics; a process that dies here has deposited what it has not counted."""
     if fresh:
         context.measures.deposited(
             slug,
             [one.header for one in fresh],
             sum(table.nbytes for one in fresh for table in one.tables.values()),
-            [(at_us - one.first_accepted_at) / 1e6 for one in fresh if one.first_accepted_at],
+            [(at_us - owed[one.header.window_id].first_accepted_at) / 1e6 for one in fresh],
         )
 
 

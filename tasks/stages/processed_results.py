@@ -43,7 +43,6 @@ class OwedResult:
     first_offset: int
     tables: dict[str, pa.Table]
     quarantined: Sequence[NewQuarantine]
-    first_accepted_at: int = 0  # µs, of the window's oldest batch; 0 when nobody knows
 
 
 def window_of(message: Message) -> int | None:
@@ -66,11 +65,9 @@ def unpacked(message: Message) -> PackedResult | None:
 
 def ready(one: PackedResult, owed: Mapping[int, Owed], quarantined: Sequence[NewQuarantine]) -> OwedResult:
     """The results with their tables read."""
-    found = owed[one.header.window_id]
     return OwedResult(
         header=one.header,
-        first_offset=found.first_offset,
+        first_offset=owed[one.header.window_id].first_offset,
         tables=read(one.packed),
         quarantined=quarantined,
-        first_accepted_at=found.first_accepted_at,
     )
