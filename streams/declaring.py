@@ -11,6 +11,7 @@ from kombu.exceptions import OperationalError
 from rstream import schema
 from rstream.exceptions import PreconditionFailed as CreatePreconditionFailed, StreamAlreadyExists
 
+from streams.by_amqp import by_amqp
 from streams.connections.client import as_unavailable, check
 from streams.connections.pool import Pool
 from streams.errors import BrokerMisconfigured, BrokerUnavailable
@@ -110,13 +111,9 @@ def verify_all(
 
 @contextmanager
 def _verifying(broker_url: str, timeout_s: float) -> Iterator[Callable[[WantedStream], None]]:
-    timeouts = {"read_timeout": timeout_s, "write_timeout": timeout_s}
-    connection = Connection(broker_url, connect_timeout=timeout_s, transport_options=timeouts)
-    try:
+    with by_amqp(broker_url, timeout_s) as connection:
         _connect(connection)
         yield lambda wanted: _verify(connection, wanted)
-    finally:
-        connection.release()
 
 
 def _connect(connection: Connection) -> None:

@@ -12,6 +12,7 @@ from amqp.exceptions import AMQPError, NotFound, PreconditionFailed
 from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 
+from streams.by_amqp import by_amqp
 from streams.errors import BrokerMisconfigured, BrokerUnavailable
 
 # As Celery declares them, by SLUICE_TASK_QUEUE_TYPE.
@@ -80,11 +81,8 @@ def _fits(connection: Connection, name: str, arguments: dict[str, Any]) -> bool:
 
 @contextmanager
 def _connected(broker_url: str, timeout_s: float) -> Iterator[Connection]:
-    timeouts = {"read_timeout": timeout_s, "write_timeout": timeout_s}
-    connection = Connection(broker_url, connect_timeout=timeout_s, transport_options=timeouts)
-    try:
-        yield connection
-    except (AMQPError, OperationalError, OSError) as error:
-        raise BrokerUnavailable(f"looking at queues: {error}") from error
-    finally:
-        connection.release()
+    with by_amqp(broker_url, timeout_s) as connection:
+        try:
+            yield connection
+        except (AMQPError, OperationalError, OSError) as error:
+            raise BrokerUnavailable(f"looking at queues: {error}") from error

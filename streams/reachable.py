@@ -7,11 +7,11 @@ from contextlib import suppress
 from functools import partial
 
 from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
-from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 from rstream import exceptions
 
 from streams.address import Address, Node, parse
+from streams.by_amqp import by_amqp
 from streams.connections.client import StreamClient
 from streams.errors import BrokerMisconfigured, BrokerUnavailable, Refused
 from streams.settings import StreamSettings
@@ -55,18 +55,15 @@ def _one_is_known(checks: Sequence[Callable[[], None]]) -> None:
 
 def check_amqp(url: str, timeout_s: float) -> None:
     """The same for one AMQP URL. Raises BrokerMisconfigured, UnknownHost among them."""
-    timeouts = {"read_timeout": timeout_s, "write_timeout": timeout_s}
-    connection = Connection(url, connect_timeout=timeout_s, transport_options=timeouts)
-    try:
-        connection.connect()
-    except AccessRefused:
-        raise _refused("BROKER_URL", "user or password") from None
-    except NotAllowed:
-        raise _refused("BROKER_URL", "vhost") from None
-    except (AMQPError, OperationalError, OSError) as error:
-        _check_host("BROKER_URL", connection.hostname, error)
-    finally:
-        connection.release()
+    with by_amqp(url, timeout_s) as connection:
+        try:
+            connection.connect()
+        except AccessRefused:
+            raise _refused("BROKER_URL", "user or password") from None
+        except NotAllowed:
+            raise _refused("BROKER_URL", "vhost") from None
+        except (AMQPError, OperationalError, OSError) as error:
+            _check_host("BROKER_URL", connection.hostname, error)
 
 
 def _check_stream(address: Address, node: Node, settings: StreamSettings) -> None:

@@ -1,9 +1,9 @@
 """Which release of RabbitMQ there is, and whether it lets us in by AMQP."""
 
 from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
-from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 
+from streams.by_amqp import by_amqp
 from streams.errors import BrokerMisconfigured, BrokerUnavailable
 
 OLDEST = (3, 10)
@@ -15,17 +15,14 @@ def amqp_release(broker_url: str, timeout_s: float) -> str:
 
     Raises BrokerMisconfigured when it refuses user, password or virtual host, else BrokerUnavailable.
     """
-    timeouts = {"read_timeout": timeout_s, "write_timeout": timeout_s}
-    connection = Connection(broker_url, connect_timeout=timeout_s, transport_options=timeouts)
     try:
-        connection.connect()
-        return str(connection.connection.server_properties.get("version", "unknown"))
+        with by_amqp(broker_url, timeout_s) as connection:
+            connection.connect()
+            return str(connection.connection.server_properties.get("version", "unknown"))
     except (AccessRefused, NotAllowed) as error:
         raise BrokerMisconfigured("the broker refuses the user, password or virtual host") from error
     except (AMQPError, OperationalError, OSError) as error:
         raise BrokerUnavailable(f"connecting by AMQP: {error}") from error
-    finally:
-        connection.release()
 
 
 def numbers(version: str) -> tuple[int, ...]:

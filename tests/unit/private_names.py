@@ -199,7 +199,7 @@ NAMES = {
         "pyamqp.Connection.Channel": "the class of the connection's channels",
         "pyamqp.Transport.Connection": "the class of the transport's connections",
     },
-    "celeryconfig.py streams/declaring.py streams/doorbell_queues.py streams/reachable.py tasks/health.py": {
+    "celeryconfig.py streams/by_amqp.py tasks/health.py": {
         "amqp.connection.Connection(*, read_timeout, write_timeout)": "bound the waiting for a silent broker",
     },
     "streams/reachable.py": {
