@@ -5,8 +5,8 @@ DatabaseMisconfigured   stop and say so (an environment.errors.Misconfigured)
 Lost                    somebody else won; let go of the work, nothing was written
   LostLease             ... the customer's dispatch lease or cursor has moved on
   LostRace              ... the window or the deposit cursor has moved on
-NoCustomer (LookupError) there is no such customer, or not any more
   LostName              ... another worker that is alive has this one's name
+NoCustomer (LookupError) there is no such customer, or not any more
 Refusal (ValueError)    the caller asked for what the rules forbid
   BadSlug, SlugTaken, TooManyKeys
 """

@@ -6,7 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import exc
-from sqlalchemy.engine import make_url
 
 from db.engine import connect, look
 from db.errors import DatabaseMisconfigured, DatabaseUnavailable
@@ -35,7 +34,7 @@ def check(settings: DatabaseSettings, *, schema: bool = True) -> None:
     engine = connect(settings, pooled=False)
     try:
         if engine.dialect.name == "sqlite":
-            check_file(Path(make_url(settings.url).database or ""))
+            check_file(Path(engine.url.database or ""))
         with engine.connect():
             pass
         if schema:

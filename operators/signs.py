@@ -5,9 +5,8 @@ import time
 
 STUCK_S = 90.0
 """Longer than any call of a loop may take: each has a deadline, and an outage is met between two calls."""
-_SIGNS = struct.Struct(
-    "=dd"
-)  # when the loop last turned (monotonic seconds), and 1 when it is ready for work
+# When the loop last turned (monotonic seconds), and 1 when it is ready for work.
+_SIGNS = struct.Struct("=dd")
 
 
 class Signs:

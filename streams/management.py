@@ -15,7 +15,7 @@ from streams.errors import BrokerMisconfigured, BrokerUnavailable
 
 # Tens of thousands of queues, at some 300 bytes each.
 MOST_BYTES = 256 * 1024 * 1024
-_COLUMNS = "name,type,arguments,durable,auto_delete,exclusive"
+_COLUMNS = "name,type,arguments,durable,exclusive"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,9 +65,11 @@ class WorkerBeat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """Sizes in bytes, None where the role may not look. By table: partitions and when the newest ends (s)."""
+    """Sizes in bytes, None where the role may not look. By table: partitions, and seconds until the newest
+    ends.
+    """
 
-    bytes: int | None = None
+    bytes: int
     wal_bytes: int | None = None
     partitions: Mapping[str, tuple[int, float]]
 
@@ -171,7 +173,7 @@ def storage(conn: Connection, now_us: int) -> Storage:
     return Storage(bytes=int(size), wal_bytes=None if wal is None else int(wal), partitions=found)
 
 
-def _size(path: Path) -> int | None:
+def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except FileNotFoundError:

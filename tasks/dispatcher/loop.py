@@ -243,10 +243,11 @@ class Dispatcher:
         feed, customer = each.feed, self._customers[each.feed.customer_id]
         if each.expired:
             log.error("batches_expired", customer=feed.slug, count=each.expired)
+        size = sum(batch.size for batch in each.fresh)
         self.measures.recorded(
             feed.slug,
             batches=len(each.fresh),
-            size=sum(batch.size for batch in each.fresh),
+            size=size,
             duplicates=each.duplicates,
             expired=each.expired,
         )
@@ -255,9 +256,7 @@ class Dispatcher:
         if not each.fresh:
             return
         feed.in_flight[window_id] = LastRing(time.monotonic())
-        self._due_windows.pace.went(
-            feed.customer_id, sum(b.size for b in each.fresh), customer.events_per_second
-        )
+        self._due_windows.pace.went(feed.customer_id, size, customer.events_per_second)
         self._doorbells.ring(customer, window_id, begun_ns)
 
     def _poll(self) -> None:

@@ -9,12 +9,12 @@ from typing import Literal
 
 from prometheus_client import Counter, Histogram
 
+from db.customers.rows import Stage
 from operators import LabelNames
 from tasks.handover import Header
 from tasks.measures import names
 from tasks.measures.processes import ConnectionMeasures
 
-StageName = Literal["decode", "process", "deposit"]
 DeliveryKind = Literal["first", "redelivered", "after_death"]
 
 
@@ -53,7 +53,7 @@ class StageMeasures:
         self._failures.labels(task, error).inc()
 
     @contextmanager
-    def working(self, slug: str, stage: StageName) -> Iterator[None]:
+    def working(self, slug: str, stage: Stage) -> Iterator[None]:
         """Around a stage's work on a window, however it ends."""
         began_s = time.perf_counter()
         try:

@@ -83,10 +83,9 @@ def _answerer(name: str, where: str) -> Answerer | None:
         try:
             return Answerer(where)
         except OSError as error:
-            if error.errno == errno.EADDRINUSE and time.monotonic() < until:
-                time.sleep(0.1)
-                continue
-            if error.errno == errno.EADDRINUSE:
-                stop_misconfigured("worker_name_taken", name=name)
-            log.error("health_not_answered", reason=str(error))
-            return None
+            if error.errno != errno.EADDRINUSE:
+                log.error("health_not_answered", reason=str(error))
+                return None
+        if time.monotonic() >= until:
+            stop_misconfigured("worker_name_taken", name=name)
+        time.sleep(0.1)
