@@ -1,6 +1,7 @@
 """How long a customer's results, its quarantine and its batch ids are kept."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from sqlalchemy import Connection
@@ -43,26 +44,20 @@ def set_days(
                 columns["quarantine_days"] = _within(value, "quarantine", MOST_QUARANTINE_DAYS)
             case "ids":
                 columns["remember_days"] = _within(value, "batch ids", MOST_IDS_DAYS)
-    quarantine = columns.get("quarantine_days", customer.quarantine_days) or settings.quarantine_days
-    ids = days(customer, settings)["ids"]
-    if "ids" in changes:
-        ids = columns["remember_days"] or settings.remember_days
-    if ids < settings.remember_days:
+    asked = columns.get("remember_days")
+    if asked is not None and asked < settings.remember_days:
         raise Refusal(
             f"batch ids must be remembered for {settings.remember_days} days (SLUICE_DB_REMEMBER_DAYS), as"
-            f" agents are told: with {ids}, a batch that is sent again later than that would count twice"
+            f" agents are told: with {asked}, a batch that is sent again later than that would count twice"
         )
-    if quarantine < ids:
+    after = days(replace(customer, **columns), settings)
+    if after["quarantine"] < after["ids"]:
         raise Refusal(
-            f"quarantined rows must be kept for as long as batch ids are remembered ({ids} days): with"
-            f" {quarantine}, there would be no receipt for a batch whose id is still known"
+            f"quarantined rows must be kept for as long as batch ids are remembered ({after['ids']} days):"
+            f" with {after['quarantine']}, there would be no receipt for a batch whose id is still known"
         )
     change(conn, customer.id, **columns)
-    return {
-        "results": columns.get("retention_days", customer.retention_days),
-        "quarantine": quarantine,
-        "ids": ids,
-    }
+    return after
 
 
 def _within(value: int | None, what: str, most: int) -> int | None:
