@@ -3,8 +3,7 @@
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from environment.errors import Misconfigured
-from environment.sources import Settings
+from environment.sources import Settings, understood
 from environment.urls import check_database
 
 
@@ -62,8 +61,4 @@ class DatabaseSettings(Settings):
     @field_validator("url")
     @classmethod
     def _url_is_understood(cls, url: str) -> str:
-        try:
-            check_database(url)
-        except Misconfigured as error:
-            raise ValueError(str(error)) from None
-        return url
+        return understood(check_database, url)

@@ -1,5 +1,6 @@
 """What every class of settings has: values from files, and one sentence when one of them makes no sense."""
 
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
@@ -37,6 +38,17 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """What is given in code comes first, then files, then variables."""
         return init_settings, SecretFiles(settings_cls), env_settings
+
+
+def understood(check: Callable[[str], object], value: str) -> str:
+    """The value, for a field's validator. Raises ValueError when `check` raises Misconfigured: so it is told
+    together with what else is wrong.
+    """
+    try:
+        check(value)
+    except Misconfigured as error:
+        raise ValueError(str(error)) from None
+    return value
 
 
 class SecretFiles(PydanticBaseSettingsSource):

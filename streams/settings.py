@@ -5,11 +5,9 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from environment.errors import Misconfigured
-from environment.sources import Settings
+from environment.sources import Settings, understood
 from environment.urls import check_broker
 from streams.address import parse
-from streams.errors import BrokerMisconfigured
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -92,20 +90,12 @@ class StreamSettings(Settings):
     @field_validator("url")
     @classmethod
     def _url_is_understood(cls, url: str) -> str:
-        try:
-            parse(url)
-        except BrokerMisconfigured as error:
-            raise ValueError(str(error)) from None
-        return url
+        return understood(parse, url)
 
     @field_validator("broker_url")
     @classmethod
     def _broker_url_is_understood(cls, url: str) -> str:
-        try:
-            check_broker(url)
-        except Misconfigured as error:
-            raise ValueError(str(error)) from None
-        return url
+        return understood(check_broker, url)
 
     @model_validator(mode="after")
     def _bounds_fit_each_other(self) -> "StreamSettings":

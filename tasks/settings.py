@@ -3,8 +3,7 @@
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from environment.errors import Misconfigured
-from environment.sources import Settings
+from environment.sources import Settings, understood
 from environment.urls import check_broker
 
 MIB = 1024 * 1024
@@ -155,10 +154,7 @@ class TaskSettings(Settings):
     @field_validator("broker_url")
     @classmethod
     def _url_is_understood(cls, url: SecretStr) -> SecretStr:
-        try:
-            check_broker(url.get_secret_value())
-        except Misconfigured as error:
-            raise ValueError(str(error)) from None
+        understood(check_broker, url.get_secret_value())
         return url
 
     @field_validator("dispatcher_metrics_bind", "worker_metrics_bind")
