@@ -56,9 +56,8 @@ class Turns:
         self._supervised.progressed()
         if self._answerer is not None:
             turn = Turn(customers=customers, waits_for=waits_for)
-            said = msgspec.json.encode(turn)
             for _ in range(MOST_WAIT):
-                if not self._answerer.answer(lambda: said):
+                if not self._answerer.answer(lambda: msgspec.json.encode(turn)):
                     break
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
@@ -54,6 +55,7 @@ class _Collected(Collector):
         return self._families
 
 
+@cache
 def idle() -> bytes:
     """What a dispatcher shows that does not measure."""
     families = _Families()
