@@ -11,17 +11,9 @@ SECRETS = ("DATABASE_URL", "BROKER_URL", "STREAM_URL", "MANAGEMENT_URL")
 _MOST_BYTES = 64 * 1024
 
 
-def secret(variable: str) -> str | None:
-    """What the variable says, or the file that `<variable>_FILE` names; None when neither is set.
-
-    Raises Misconfigured when both are set, or the file cannot be read.
-    """
-    return from_file(variable) or os.environ.get(variable) or None
-
-
 def from_file(variable: str) -> str | None:
     """The content of the file that `<variable>_FILE` names, without the end of its line; None when it names
-    none. Raises Misconfigured as `secret` does.
+    none. Raises Misconfigured when the variable is set, too, or the file cannot be read.
     """
     named = os.environ.get(variable + SUFFIX)
     if not named:

@@ -58,13 +58,13 @@ ALL = PanelRow(
         ),
         _chart(
             "Wait for the database (p99)",
-            "Until a connection is there.",
+            "Of dispatchers and workers, until a connection is there.",
             "instance:sluice_database_wait_seconds:p99_rate5m",
             unit="s",
         ),
         _chart(
             "Connections made again",
-            "In 5 minutes.",
+            "Of dispatchers and workers, in 5 minutes.",
             "sum by (job, instance, to) (increase(sluice_reconnects_total[5m]))",
             "{{job}} {{instance}} to {{to}}",
             often_empty=True,

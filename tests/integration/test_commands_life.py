@@ -184,3 +184,11 @@ def test_who_did_it_is_the_user_of_the_system_unless_said(home: Home, slug: str)
     home.add(slug)
     assert flask(home, "customers", "block", slug, LOGNAME="operator-7").exit_code == Exit.OK
     assert flask_json(home, "customers", "show", slug)["last_note"]["who"] == "operator-7"
+
+
+def test_what_an_operator_writes_makes_no_line_of_its_own(home: Home, slug: str) -> None:
+    home.add(slug)
+    why = "a fair\nstate                      blocked"
+    assert flask(home, "customers", "pause", slug, "--by", "anna", "--why", why).exit_code == Exit.OK
+    lines = flask(home, "customers", "show", slug).stdout.splitlines()
+    assert [line.split() for line in lines if line.startswith("state")] == [["state", "paused"]]

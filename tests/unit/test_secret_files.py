@@ -7,7 +7,7 @@ import pytest
 
 from db.settings import DatabaseSettings
 from environment.errors import Misconfigured
-from environment.secret_files import secret, unfold
+from environment.secret_files import from_file, unfold
 
 URL = "postgresql://u:s3same@h/x"
 
@@ -22,7 +22,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_file_holds_what_the_variable_would(file: Path) -> None:
     file.write_text(f"{URL}\n")
-    assert DatabaseSettings().url == secret("DATABASE_URL") == URL
+    assert DatabaseSettings().url == from_file("DATABASE_URL") == URL
     assert DatabaseSettings(url="sqlite:///other.db").url == "sqlite:///other.db"
     unfold()
     assert (os.environ["DATABASE_URL"], os.environ.get("DATABASE_URL_FILE")) == (URL, None)

@@ -18,7 +18,7 @@ from webapp.terminal.dates import iso
 from webapp.terminal.documents import json_option
 from webapp.terminal.exits import CommandGroup, Ended, Exit
 from webapp.terminal.output import in_a_line, write_bytes
-from webapp.terminal.tables import Cell, show as show_table
+from webapp.terminal.tables import Cell, show as show_table, show_fields
 
 group = CommandGroup("quarantine", help="Batches and events that could not be taken.")
 for command in (quarantine_acts.replay, quarantine_acts.export, quarantine_acts.discard):
@@ -79,9 +79,7 @@ def show(row_id: int, as_bytes: bool, as_json: bool) -> None:
         told = [{"act": n.act, "who": n.who, "why": n.why, "noted_at": n.noted_at} for n in notes]
         documents.echo(document | {"notes": told})
         return
-    for name, value in document.items():
-        value = documents.plain(value, name)
-        click.echo(f"{name.replace('_', ' '):<18} {in_a_line(str('-' if value is None else value))}")
+    show_fields(document, 18)
     begins = "its bytes are in the raw stream only" if row.withheld is not None else repr(data[:200])
     click.echo(f"{'begins with':<18} {begins}")
     for note in notes:

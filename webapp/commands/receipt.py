@@ -9,7 +9,7 @@ from webapp.accounting.receipts import find
 from webapp.terminal import command_context, documents
 from webapp.terminal.documents import json_option
 from webapp.terminal.exits import Command, Ended, Exit
-from webapp.terminal.output import in_a_line
+from webapp.terminal.tables import show_fields
 
 
 @click.command("receipt", cls=Command)
@@ -41,8 +41,4 @@ def command(slug: str, batch_id: str, as_json: bool, look_at: int) -> None:
     if as_json:
         documents.echo(document)
         return
-    for name, value in document.items():
-        shown = documents.plain(value, name)
-        click.echo(
-            f"{name.replace('_', ' '):<14} {in_a_line(str('-' if shown in (None, (), []) else shown))}"
-        )
+    show_fields(document, 14)

@@ -129,7 +129,7 @@ def _of_streams(examined: Examined, rows: Mapping[str, QueueRow]) -> list[CheckO
         outcomes.append(
             fail(
                 f"streams without a limit of bytes or of age: {named(endless)}",
-                "they fill the disk: let a policy limit them (max-length-bytes, max-age)",
+                "they fill the disk, unless a policy limits them, which is not looked at",
             )
         )
     if other:

@@ -159,7 +159,8 @@ def write_bytes(data: bytes) -> None:
 def progress_bar(length: int, label: str) -> "click._termui_impl.ProgressBar[int]":
     """Click's bar on standard error, whose own signs reach the terminal; hidden when there is none."""
     stream = _below(sys.stderr)
-    return click.progressbar(length=length, label=in_a_line(label), file=stream, hidden=not stream.isatty())
+    label, hidden = in_a_line(label), not stream.isatty()
+    return click.progressbar(length=length, label=label, file=stream, hidden=hidden)  # noqa: TID251 - its stream
 
 
 def _below(stream: TextIO) -> TextIO:

@@ -1,9 +1,10 @@
 """Tables for people, in plain text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
+from webapp.terminal import documents
 from webapp.terminal.output import in_a_line
 
 Cell = str | int | float | None
@@ -23,6 +24,14 @@ def show(headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
             for cell, width, number in zip(cells, widths, numbers, strict=True)
         )
         click.echo("  ".join(aligned).rstrip())
+
+
+def show_fields(document: Mapping[str, object], width: int) -> None:
+    """Print a name and its value a line, as `documents.echo` has them; what is not known is a dash."""
+    for name, value in document.items():
+        shown = documents.plain(value, name)
+        text = in_a_line("-" if shown in (None, [], {}) else str(shown))
+        click.echo(f"{name.replace('_', ' '):<{width}} {text}")
 
 
 def _text(cell: Cell) -> str:

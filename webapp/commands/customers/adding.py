@@ -1,6 +1,5 @@
 """`flask customers add`."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +16,7 @@ from webapp.terminal.exits import Command, Ended, Exit
 from webapp.terminal.key_file import KeyFile, KeyFolder, KeyHolders, KeysFile
 from webapp.terminal.many_customers import MOST, Addition, add_many, existing, slugs_of
 from webapp.terminal.new_customer import create
+from webapp.terminal.output import progress_bar
 
 NAMED = 20
 """So many of what is wrong are named; the others are counted."""
@@ -119,9 +119,7 @@ def _add_all(slugs: Sequence[str], keys: KeyHolders, exist_ok: bool, as_json: bo
     try:
         with (
             command_context.broker() as broker,
-            click.progressbar(
-                length=len(slugs), label="added", file=sys.stderr, hidden=not sys.stderr.isatty()
-            ) as bar,
+            progress_bar(len(slugs), "added") as bar,
         ):
             engine = command_context.parts().engine
             for one in add_many(engine, broker, retention_settings(), slugs, keys, exist_ok=exist_ok):

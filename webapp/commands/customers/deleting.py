@@ -14,6 +14,7 @@ from webapp.terminal.dates import iso
 from webapp.terminal.deleted_customer import Deleting
 from webapp.terminal.documents import json_option
 from webapp.terminal.exits import Command, Ended, Exit
+from webapp.terminal.output import in_a_line
 from webapp.terminal.who import by_required, typed, why_required, yes_option
 
 
@@ -33,7 +34,7 @@ def delete(slug: str, by: str, why: str, yes: bool, as_json: bool) -> None:
         there = db.customers.rows.get(connection, slug)
         earlier = db.customers.deletion.latest(connection, slug)
     if there is None and earlier is not None:
-        click.echo(f"customer {slug} was deleted already, by {earlier.note.who}", err=True)
+        click.echo(f"customer {slug} was deleted already, by {in_a_line(earlier.note.who)}", err=True)
         _tell(earlier, as_json)
         return
     customer = command_context.customer(slug, or_deleting=True)
@@ -57,6 +58,6 @@ def _tell(deletion: Deletion, as_json: bool) -> None:
     if as_json:
         documents.echo(note_document(note))
         return
-    click.echo(f"begun {iso(note.noted_at)} by {note.who}: {note.why}")
+    click.echo(f"begun {iso(note.noted_at)} by {in_a_line(f'{note.who}: {note.why}')}")
     for table, rows in sorted(deletion.rows.items()):
         click.echo(f"{table:<20} {rows:>15,}")

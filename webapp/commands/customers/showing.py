@@ -19,7 +19,7 @@ from webapp.terminal import command_context, documents
 from webapp.terminal.dates import iso
 from webapp.terminal.documents import json_option
 from webapp.terminal.exits import Command
-from webapp.terminal.tables import Cell, show as show_table
+from webapp.terminal.tables import Cell, show as show_table, show_fields
 
 NAMES = {
     "id": "customer_id",
@@ -95,9 +95,7 @@ def show(slug: str, as_json: bool) -> None:
     if note is not None:
         why = f": {note.why}" if note.why else ""
         document["last_note"] = f"{note.act} by {note.who}, {iso(note.noted_at)}{why}"
-    for name, value in document.items():
-        value = documents.plain(value, name)
-        click.echo(f"{name.replace('_', ' '):<26} {'-' if value in (None, {}) else value}")
+    show_fields(document, 26)
 
 
 def _document(customer: Customer) -> dict[str, object]:
