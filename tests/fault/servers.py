@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL
 
-from deploy.local import postgres as local_postgres, rabbitmq as local_rabbitmq, records
+from deploy.local import postgres as local_postgres, rabbitmq as local_rabbitmq, records, releases
 from tests.fault.installation import wait_gone
 
 DISK_BYTES = 256 * 1024 * 1024
@@ -31,15 +31,15 @@ def start_broker(folder: Path) -> None:
 
 def limit_free_disk(folder: Path, least_bytes: int) -> None:
     """Below so much free disk the node raises its alarm: publishing and stream reading stop."""
-    name, ports = (folder / "name").read_text(), records.ports_now(folder)
+    release, name = releases.remembered(folder), (folder / "name").read_text()
     environment = os.environ | {
-        "HOME": f"{folder}/home",  # where the node's cookie is
+        "HOME": f"{release.seen(folder)}/home",  # where the node's cookie is
         "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "ERL_EPMD_PORT": str(ports["epmd"]),
+        "ERL_EPMD_PORT": str(records.ports_now(folder)["epmd"]),
     }
     call = f"rabbit_disk_monitor set_disk_free_limit [{least_bytes}]"
-    command = ["erl_call", "-sname", f"{name}@localhost", "-a", call]
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=10)
+    command = release.command(folder, "erl_call", "-sname", f"{name}@localhost", "-a", call)
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
 
 
 @dataclass(frozen=True, kw_only=True)

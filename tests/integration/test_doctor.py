@@ -1,11 +1,9 @@
 """`flask doctor`: an installation that is well, and one thing after the other that is not."""
 
 import json
-import os
 import re
 import resource
 import sqlite3
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,11 +20,11 @@ from sqlalchemy.exc import DBAPIError
 import db.retention.partitions
 from db.engine import begin, connect
 from db.settings import DatabaseSettings
-from deploy.local import records, releases
 from deploy.local.rabbitmq import RabbitNode
 from streams import processed, raw
 from tests import whole
 from tests.commands import RETENTION, flask
+from tests.fault.servers import limit_free_disk
 from tests.receiver import Home
 from tests.whole import Whole
 from webapp.doctor.checks import CHECKS
@@ -247,22 +245,10 @@ def test_alarms_of_the_broker_are_found(vhost: dict[str, str], sqlite_url: str, 
         return (found["verdict"], "too little disk" in found["found"]) == ("FAIL", True)
 
     try:
-        limit_free_disk(rabbitmq, 10**18)
+        limit_free_disk(rabbitmq.folder, 10**18)
         whole.until(alarmed, "the alarm of the disk to be told")
     finally:
-        limit_free_disk(rabbitmq, 500_000_000)
-
-
-def limit_free_disk(node: RabbitNode, least_bytes: int) -> None:
-    release, name = releases.remembered(node.folder), (node.folder / "name").read_text()
-    environment = os.environ | {
-        "HOME": f"{release.seen(node.folder)}/home",  # where the node's cookie is
-        "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "ERL_EPMD_PORT": str(records.ports_now(node.folder)["epmd"]),
-    }
-    call = f"rabbit_disk_monitor set_disk_free_limit [{least_bytes}]"
-    command = release.command(node.folder, "erl_call", "-sname", f"{name}@localhost", "-a", call)
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
+        limit_free_disk(rabbitmq.folder, 500_000_000)
 
 
 def test_without_the_management_plugin_nothing_is_claimed(vhost: dict[str, str], sqlite_url: str) -> None:

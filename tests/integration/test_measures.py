@@ -21,6 +21,7 @@ from tests.integration.test_health import children_of
 from tests.integration.test_whole import event, ndjson
 from tests.measured import Scrape, ask, scraped
 from tests.prometheus import scraping
+from tests.receiver import bare_environment
 from tests.whole import Whole, until
 
 pytestmark = pytest.mark.timeout(600)
@@ -47,7 +48,7 @@ def shown(
 ) -> Iterator[Shown]:
     folder = tmp_path_factory.mktemp("shown")
     (folder / "sluice.db").write_bytes(sqlite_template.read_bytes())
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
+    environment = bare_environment()
     urls = {
         "DATABASE_URL": f"sqlite:///{folder / 'sluice.db'}",
         "BROKER_URL": rabbitmq.amqp_url,

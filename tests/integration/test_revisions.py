@@ -1,6 +1,5 @@
 """Each process looks at the schema's revision before it works, and says what to run."""
 
-import os
 import sqlite3
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 
 from db.revision import HEAD
 from deploy.local.rabbitmq import RabbitNode
+from tests.receiver import bare_environment
 from tests.whole import Whole, until
 from webapp.terminal.exits import Exit
 
@@ -23,7 +23,7 @@ def stamp(url: str, revision: str) -> None:
 def test_no_process_works_on_a_schema_that_is_not_its_own(
     tmp_path: Path, rabbitmq: RabbitNode, sqlite_url: str, slug: str
 ) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
+    environment = bare_environment()
     urls = {"DATABASE_URL": sqlite_url, "BROKER_URL": rabbitmq.amqp_url, "STREAM_URL": rabbitmq.stream_url}
     whole = Whole(folder=tmp_path, environment=environment | urls)
     try:

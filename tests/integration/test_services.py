@@ -16,6 +16,7 @@ from deploy.local.rabbitmq import RabbitNode
 from tests import units
 from tests.integration.test_whole import event, ndjson, settled
 from tests.notified import Notices, listening
+from tests.receiver import bare_environment
 from tests.whole import Whole, until
 
 pytestmark = [
@@ -51,7 +52,7 @@ class Services:
 @pytest.fixture
 def services(tmp_path: Path, rabbitmq: RabbitNode, postgresql_url: str) -> Iterator[Services]:
     urls = {"database": postgresql_url, "broker": rabbitmq.amqp_url, "stream": rabbitmq.stream_url}
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
+    environment = bare_environment()
     environment |= {
         "DATABASE_URL": postgresql_url,
         "BROKER_URL": rabbitmq.amqp_url,

@@ -14,6 +14,7 @@ import pytest
 from deploy.local.rabbitmq import RabbitNode
 from tests.notified import WATCHDOG_S, Notices, listening
 from tests.proxy import Proxy
+from tests.receiver import bare_environment
 from tests.whole import ROOT, Whole, until
 
 pytestmark = pytest.mark.timeout(600)
@@ -77,7 +78,7 @@ class Supervision:
 
 @pytest.fixture
 def supervision(tmp_path: Path, rabbitmq: RabbitNode, sqlite_url: str) -> Iterator[Supervision]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
+    environment = bare_environment()
     environment["DATABASE_URL"] = sqlite_url
     proxies = []
     for name, url in (("BROKER_URL", rabbitmq.amqp_url), ("STREAM_URL", rabbitmq.stream_url)):

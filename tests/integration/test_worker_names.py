@@ -18,6 +18,7 @@ from db.settings import DatabaseSettings
 from db.tables import workers as table
 from deploy.local.rabbitmq import RabbitNode
 from tests.integration.test_health import children_of
+from tests.receiver import bare_environment
 from tests.whole import ROOT, Whole, until
 
 NAME = "twin@here"
@@ -106,7 +107,7 @@ def test_a_commit_whose_outcome_is_unknown_costs_no_name(engine: Engine) -> None
 def test_a_second_worker_of_a_name_stops(
     tmp_path: Path, rabbitmq: RabbitNode, sqlite_url: str, slug: str
 ) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
+    environment = bare_environment()
     urls = {"DATABASE_URL": sqlite_url, "BROKER_URL": rabbitmq.amqp_url, "STREAM_URL": rabbitmq.stream_url}
     whole = Whole(folder=tmp_path, environment=environment | urls)
     name = f"{slug}@%h"
@@ -152,7 +153,7 @@ def test_a_second_worker_of_a_name_stops(
 def test_a_worker_stops_whose_name_beats_on_another_host(
     tmp_path: Path, rabbitmq: RabbitNode, sqlite_url: str, slug: str
 ) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
+    environment = bare_environment()
     urls = {"DATABASE_URL": sqlite_url, "BROKER_URL": rabbitmq.amqp_url, "STREAM_URL": rabbitmq.stream_url}
     whole = Whole(folder=tmp_path, environment=environment | urls)
     name = f"{slug}@elsewhere"
