@@ -1,6 +1,6 @@
 """All batches of a window in, one table of good events out."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from operator import attrgetter
@@ -13,29 +13,35 @@ from numpy.typing import NDArray
 from tasks.decoders import ndjson
 from tasks.decoders.arrow import ipc_stream
 from tasks.decoders.contract import (
+    Allowance,
     BadRow,
     DecodedBatches,
     DecodeLimits,
     Format,
     RawBatch,
-    Read,
     Reject,
     UnfitBatch,
+    WindowBody,
+    WindowRead,
 )
 from tasks.decoders.decompress import decompress
 from tasks.decoders.otlp import json_export, protobuf_export
 from tasks.decoders.reasons import UnfitReason
 from tasks.decoders.rows import bound_rejects
 from tasks.decoders.validate import Check, checks, normalised
-from tasks.errors import WindowTooLarge
+from tasks.decoders.window_reads import by_batch, merged
 from tasks.events import EVENTS
 
 FORMATS: Final[Mapping[str, Format]] = {
-    "arrow": Format(read=ipc_stream.read, pick=ipc_stream.pick),
-    "ndjson": Format(read=ndjson.read_lines, pick=ndjson.pick_lines),
-    "json": Format(read=ndjson.read_array, pick=ndjson.pick_elements),
-    "otlp-protobuf": Format(read=protobuf_export.read, pick=protobuf_export.pick),
-    "otlp-json": Format(read=json_export.read, pick=json_export.pick),
+    "arrow": Format(read=ipc_stream.read, read_window=by_batch(ipc_stream.read), pick=ipc_stream.pick),
+    "ndjson": Format(read=ndjson.read_lines, read_window=by_batch(ndjson.read_lines), pick=ndjson.pick_lines),
+    "json": Format(
+        read=ndjson.read_array, read_window=by_batch(ndjson.read_array), pick=ndjson.pick_elements
+    ),
+    "otlp-protobuf": Format(
+        read=protobuf_export.read, read_window=by_batch(protobuf_export.read), pick=protobuf_export.pick
+    ),
+    "otlp-json": Format(read=json_export.read, read_window=by_batch(json_export.read), pick=json_export.pick),
 }
 
 
@@ -44,27 +50,24 @@ def decode_batches(batches: Sequence[RawBatch], limits: DecodeLimits) -> Decoded
 
     Raises `WindowTooLarge` when several batches together pass `limits.window_bytes`.
     """
-    reads, unfit = _read_all(batches, limits)
-    if not reads:
+    read = _read_all(batches, limits)
+    unfit = dict(read.unfit)
+    if len(unfit) == len(batches):
         return DecodedBatches(events=EVENTS.empty_table(), counts=[0] * len(batches), unfit=unfit)
-    table = normalised(pa.concat_tables([read.table for read in reads.values()]))
-    sizes = [read.table.num_rows for read in reads.values()]
-    batch_of = np.repeat(np.fromiter(reads, np.int64, len(reads)), sizes)
+    table = normalised(read.table)
     accepted = np.array([batch.accepted_at_us for batch in batches], np.int64)
-    found = list(checks(table, accepted[batch_of], _lent(list(reads.values()))))
+    found = list(checks(table, accepted[read.batch_of], read.lent))
     first = _first(found, table.num_rows)
     rejects: list[Reject] = []
-    end = 0
-    for (index, read), size in zip(reads.items(), sizes, strict=True):
-        start, end = end, end + size
+    for index in sorted({*read.rejects, *read.batch_of[first >= 0].tolist()}):
         try:
-            rejects += _rejects(index, batches[index], read, first[start:end], found, limits)
+            rejects += _rejects(index, batches[index], read, first, found, limits)
         except UnfitBatch as error:
             unfit[index] = error
-    good = (first < 0) & ~np.isin(batch_of, list(unfit))
+    good = (first < 0) & ~np.isin(read.batch_of, list(unfit))
     return DecodedBatches(
         events=table if good.all() else table.filter(pa.array(good)),
-        counts=np.bincount(batch_of[good], minlength=len(batches)).tolist(),
+        counts=np.bincount(read.batch_of[good], minlength=len(batches)).tolist(),
         rejects=rejects,
         unfit=dict(sorted(unfit.items())),
     )
@@ -82,38 +85,23 @@ def events_at(batch: RawBatch, rows: Sequence[int], limits: DecodeLimits) -> Ite
         yield from zip(rows, form.pick(data, rows), strict=False)
 
 
-def _lent(reads: Sequence[Read]) -> NDArray[np.int64] | None:
-    if all(read.lent is None for read in reads):
-        return None
-    each = (np.zeros(read.table.num_rows, np.int64) if read.lent is None else read.lent for read in reads)
-    return np.concatenate(list(each))
-
-
-def _read_all(
-    batches: Sequence[RawBatch], limits: DecodeLimits
-) -> tuple[dict[int, Read], dict[int, UnfitBatch]]:
-    reads: dict[int, Read] = {}
+def _read_all(batches: Sequence[RawBatch], limits: DecodeLimits) -> WindowRead:
+    allowance = Allowance(limits.window_bytes, len(batches))
     unfit: dict[int, UnfitBatch] = {}
-    decompressed = tabled = 0
+    by_format: defaultdict[str, list[WindowBody]] = defaultdict(list)
     for index, batch in enumerate(batches):
         try:
             data = _decompressed(batch, limits)
-            decompressed += len(data)
-            _bound(decompressed, len(batches), limits)
-            read = _format(batch.format).read(data, limits)
-            tabled += read.table.nbytes
-            _bound(tabled, len(batches), limits)
-            reads[index] = read
+            allowance.take(len(data))
+            _format(batch.format)
+            by_format[batch.format].append(WindowBody(index, data))
         except UnfitBatch as error:
             unfit[index] = error
-    return reads, unfit
-
-
-def _bound(size: int, batches: int, limits: DecodeLimits) -> None:
-    if size > limits.window_bytes:
-        if batches > 1:
-            raise WindowTooLarge
-        raise UnfitBatch(UnfitReason.TOO_LARGE, f"decodes to more than {limits.window_bytes} bytes")
+    allowance = Allowance(limits.window_bytes, len(batches))
+    reads = [FORMATS[form].read_window(bodies, limits, allowance) for form, bodies in by_format.items()]
+    return merged(
+        [*reads, WindowRead(table=EVENTS.empty_table(), batch_of=np.zeros(0, np.int64), unfit=unfit)]
+    )
 
 
 def _decompressed(batch: RawBatch, limits: DecodeLimits) -> bytes:
@@ -143,7 +131,7 @@ def _first(found: Sequence[Check], rows: int) -> NDArray[np.int64]:
 def _rejects(
     index: int,
     batch: RawBatch,
-    read: Read,
+    read: WindowRead,
     first: NDArray[np.int64],
     found: Sequence[Check],
     limits: DecodeLimits,
@@ -152,18 +140,18 @@ def _rejects(
 
     Raises `UnfitBatch`: too_many_rejects.
     """
-    rows = (first >= 0).nonzero()[0]
-    if not rows.size and not read.rejects:
-        return []
-    reasons = Counter(bad.reason for bad in read.rejects)
+    start, end = np.searchsorted(read.batch_of, (index, index + 1)).tolist()
+    rows = start + (first[start:end] >= 0).nonzero()[0]
+    early = read.rejects.get(index, ())
+    reasons = Counter(bad.reason for bad in early)
     reasons.update(found[number].reason for number in first[rows].tolist())
     bound_rejects(reasons, 0, limits)
-    places = rows if read.rows is None else read.rows[rows]
+    places = rows - start if read.places is None else read.places[rows]
     late = [
         BadRow(row=place, reason=found[number].reason, detail=found[number].detail)
         for place, number in zip(places.tolist(), first[rows].tolist(), strict=True)
     ]
-    bad = sorted([*read.rejects, *late], key=attrgetter("row"))
+    bad = sorted([*early, *late], key=attrgetter("row"))
     # Nothing of the body was kept for this: most batches have no rejects, and a window has many batches.
     own = _format(batch.format).pick(_decompressed(batch, limits), [one.row for one in bad])
     rejects: list[Reject] = []

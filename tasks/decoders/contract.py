@@ -1,15 +1,16 @@
 """What goes into the decoders and what comes out. A bad event is a value, a bad batch an `UnfitBatch`."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks.decoders.reasons import RejectReason, UnfitReason
+from tasks.errors import WindowTooLarge
 
 MIB = 1024 * 1024
 
@@ -100,17 +101,61 @@ class Read:
         )
 
 
+class WindowBody(NamedTuple):
+    """A batch's body without its content encoding, and which of its window's batches it is."""
+
+    batch: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowRead:
+    """What one decoder, or all of them, made of a window's batches.
+
+    `table` and `lent` as of `Read`, the rows of all batches in the order of these; `batch_of` the index of
+    each row's batch, ascending; `places` where in its batch each row was, None = in order and all of them
+    there, in each batch. A batch is in `unfit` or has rows and `rejects`, and of these it may have none.
+    """
+
+    table: pa.Table
+    batch_of: NDArray[np.int64]
+    places: NDArray[np.int64] | None = None
+    lent: NDArray[np.int64] | None = None
+    rejects: Mapping[int, Sequence[BadRow]] = field(default_factory=dict)
+    unfit: Mapping[int, UnfitBatch] = field(default_factory=dict)
+
+
+class Allowance:
+    """The bytes that the batches of one window may still take together."""
+
+    def __init__(self, most: int, batches: int) -> None:
+        self._most = self._left = most
+        self._batches = batches
+
+    def take(self, size: int) -> None:
+        """Raises, when that is more than is left, `WindowTooLarge` for a window that can be split,
+        and `UnfitBatch` (too_large) for the one batch of its window.
+        """
+        self._left -= size
+        if self._left < 0:
+            if self._batches > 1:
+                raise WindowTooLarge
+            raise UnfitBatch(UnfitReason.TOO_LARGE, f"decodes to more than {self._most} bytes")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
     """How bodies of one format, without content encoding, are read.
 
-    `read` raises `UnfitBatch`. `pick` takes a body that `read` has read, and rows of it as `read`
-    counts them (ascending, each once); it gives for each a body of the same format that holds this event
-    alone, of the bytes that were sent. It is called for rejects only, so it may cost another look at the
-    body, but gives them one by one: whoever has enough stops asking.
+    `read` raises `UnfitBatch`. `read_window` takes bodies, the batches ascending, gives of each what `read`
+    would, and takes its table's bytes of the allowance; it raises `WindowTooLarge`. `pick` takes a body that
+    `read` has read, and rows of it as `read` counts them (ascending, each once); it gives for each a body of
+    the same format that holds this event alone, of the bytes that were sent. It is called for rejects only,
+    so it may cost another look at the body, but gives them one by one: whoever has enough stops asking.
     """
 
     read: Callable[[bytes, DecodeLimits], Read]
+    read_window: Callable[[Sequence[WindowBody], DecodeLimits, Allowance], WindowRead]
     pick: Callable[[bytes, Sequence[int]], Iterator[bytes]]
 
 

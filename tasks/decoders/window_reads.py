@@ -1,0 +1,90 @@
+"""What decoders made of single batches, or of those of one format, put together as a window's."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tasks.decoders.contract import Allowance, DecodeLimits, Read, UnfitBatch, WindowBody, WindowRead
+from tasks.events import EVENTS
+
+Rows = NDArray[np.int64]
+
+
+def by_batch(
+    read: Callable[[bytes, DecodeLimits], Read],
+) -> Callable[[Sequence[WindowBody], DecodeLimits, Allowance], WindowRead]:
+    """A `Format.read_window` that reads one batch after the other."""
+
+    def read_window(bodies: Sequence[WindowBody], limits: DecodeLimits, allowance: Allowance) -> WindowRead:
+        reads: dict[int, Read] = {}
+        unfit: dict[int, UnfitBatch] = {}
+        for index, data in bodies:
+            try:
+                one = read(data, limits)
+                allowance.take(one.table.nbytes)
+                reads[index] = one
+            except UnfitBatch as error:
+                unfit[index] = error
+        return _together(reads, unfit)
+
+    return read_window
+
+
+def merged(parts: Sequence[WindowRead]) -> WindowRead:
+    """All of them as one; no batch may be in two of them."""
+    unfit = {index: error for part in parts for index, error in part.unfit.items()}
+    rejects = {index: bad for part in parts for index, bad in part.rejects.items()}
+    filled = [part for part in parts if len(part.batch_of)]
+    if not filled:
+        return WindowRead(table=EVENTS.empty_table(), batch_of=_none(0), rejects=rejects, unfit=unfit)
+    table, batch_of, places, lent = filled[0].table, filled[0].batch_of, filled[0].places, filled[0].lent
+    if len(filled) > 1:
+        batch_of = np.concatenate([part.batch_of for part in filled])
+        order = np.argsort(batch_of, kind="stable")
+        table = pa.concat_tables([part.table for part in filled]).combine_chunks().take(pa.array(order))
+        batch_of = batch_of[order]
+        places = _joined(places_of(part) if part.places is None else part.places for part in filled)[order]
+        if any(part.lent is not None for part in filled):
+            lent = _joined(_none(len(part.batch_of)) if part.lent is None else part.lent for part in filled)
+            lent = lent[order]
+    return WindowRead(table=table, batch_of=batch_of, places=places, lent=lent, rejects=rejects, unfit=unfit)
+
+
+def places_of(part: WindowRead) -> Rows:
+    """Where in its batch each row is, when all of them are there."""
+    rows = len(part.batch_of)
+    return np.arange(rows) - np.searchsorted(part.batch_of, part.batch_of)
+
+
+def _together(reads: dict[int, Read], unfit: dict[int, UnfitBatch]) -> WindowRead:
+    sizes = [one.table.num_rows for one in reads.values()]
+    places = lent = None
+    if any(one.rows is not None for one in reads.values()):
+        places = _joined(
+            np.arange(size) if one.rows is None else one.rows
+            for one, size in zip(reads.values(), sizes, strict=True)
+        )
+    if any(one.lent is not None for one in reads.values()):
+        lent = _joined(
+            _none(size) if one.lent is None else one.lent
+            for one, size in zip(reads.values(), sizes, strict=True)
+        )
+    return WindowRead(
+        table=pa.concat_tables([EVENTS.empty_table(), *(one.table for one in reads.values())]),
+        batch_of=np.repeat(np.fromiter(reads, np.int64, len(reads)), sizes),
+        places=places,
+        lent=lent,
+        rejects={index: one.rejects for index, one in reads.items() if one.rejects},
+        unfit=unfit,
+    )
+
+
+def _joined(parts: Any) -> Rows:
+    return np.concatenate(list(parts))
+
+
+def _none(rows: int) -> Rows:
+    return np.zeros(rows, np.int64)
