@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Engine, text
 
-from bench.spans.generate import SCHEMA, generate
+from bench.spans.generate import FIRST_START_US, SCHEMA, generate
 from bench.spans.oddities import Oddities
+from bench.spans.sdk import sdk_spans
 from deploy.local.rabbitmq import RabbitNode
 from tests.whole import ROOT, Whole, running, until
 
-SPANS = 10_000
+SPANS, SDK_SPANS = 10_000, 2_000
 pytestmark = pytest.mark.timeout(400)
 SENT_AS = (("arrow", "zstd"), ("ndjson", "gzip"), ("json", "br"), ("otlp", "gzip"), ("otlp-json", "deflate"))
 
@@ -24,7 +25,10 @@ SENT_AS = (("arrow", "zstd"), ("ndjson", "gzip"), ("json", "br"), ("otlp", "gzip
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("spans") / "spans.parquet"
-    pq.write_table(_said(generate(SPANS, seed=11, spans_per_s=100.0, odd=Oddities())), path)
+    said = _said(generate(SPANS - SDK_SPANS, seed=11, spans_per_s=100.0, odd=Oddities()))
+    # Nothing of them is among the first, which a test changes.
+    later = sdk_spans(SDK_SPANS, batch=50, seed=12, first_start_us=FIRST_START_US + 600_000_000)
+    pq.write_table(pa.concat_tables([said, later]), path)
     return path
 
 

@@ -3,7 +3,7 @@
 import gzip
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -12,10 +12,12 @@ import pyarrow as pa
 import pytest
 import zstandard
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from bench.agents.encode import ENCODINGS, FORMATS, Body, encode
 from bench.spans.generate import generate
 from bench.spans.oddities import Oddities
+from bench.spans.sdk import sdk_spans
 
 UNPACK: dict[str, Callable[[bytes], bytes]] = {
     "none": lambda content: content,
@@ -65,13 +67,17 @@ def _of_objects(objects: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     )  # fmt: skip
 
 
+def _texts(pairs: Iterable[KeyValue]) -> dict[str, str]:
+    return {pair.key: str(getattr(pair.value, pair.value.WhichOneof("value") or "")) for pair in pairs}
+
+
 def _of_protobuf(content: bytes) -> list[tuple[Any, ...]]:
     rows = []
     for resource in ExportTraceServiceRequest.FromString(content).resource_spans:
-        shared = {pair.key: pair.value.string_value for pair in resource.resource.attributes}
+        shared = _texts(resource.resource.attributes)
         service = shared.pop("service.name")
         for span in (span for scope in resource.scope_spans for span in scope.spans):
-            own = {pair.key: pair.value.string_value for pair in span.attributes}
+            own = _texts(span.attributes)
             start, end = span.start_time_unix_nano, span.end_time_unix_nano
             rows.append(
                 (
@@ -85,7 +91,7 @@ def _of_protobuf(content: bytes) -> list[tuple[Any, ...]]:
 
 def _of_otlp_json(content: bytes) -> list[tuple[Any, ...]]:
     def pairs(attributes: list[dict[str, Any]]) -> dict[str, str]:
-        return {pair["key"]: pair["value"]["stringValue"] for pair in attributes}
+        return {pair["key"]: text for pair in attributes for text in pair["value"].values()}
 
     rows = []
     for resource in json.loads(content)["resourceSpans"]:
@@ -115,6 +121,12 @@ READ: dict[str, Callable[[bytes], list[tuple[Any, ...]]]] = {
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_format_holds_the_rows_that_it_was_made_of(spans: pa.Table, form: str) -> None:
+    assert READ[form](encode(spans, form).content) == _rows(spans)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_holds_the_spans_of_an_sdk(form: str) -> None:
+    spans = sdk_spans(600, batch=50, seed=3)
     assert READ[form](encode(spans, form).content) == _rows(spans)
 
 
@@ -161,3 +173,12 @@ def test_a_kind_that_is_known_is_said() -> None:
         for request in [ExportTraceServiceRequest.FromString(encode(spans, "otlp").content)]
     ]
     assert kinds == [0, 2, 3]
+
+
+def test_what_is_no_number_is_sent_as_text() -> None:
+    said = [("thread.id", value) for value in ("7", "07", "", "1e3", "9" * 19)]
+    spans = generate(5, seed=1)
+    pairs = pa.array([[one] for one in said], spans.schema.field("attributes").type)
+    spans = spans.set_column(spans.column_names.index("attributes"), "attributes", pairs)
+    assert READ["otlp"](encode(spans, "otlp").content) == _rows(spans)
+    assert READ["otlp-json"](encode(spans, "otlp-json").content) == _rows(spans)
