@@ -6,11 +6,13 @@ storage) when a profile says so.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Self
 
 import msgspec
 import pyarrow as pa
 import pyarrow.ipc
+
+from tasks.events import EventTable
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # as the ledger can hold it
 EXPIRED = "expired"  # the reason of a batch whose bytes retention removed before it was decoded
@@ -73,6 +75,22 @@ class Handover(NamedTuple):
 
     header: Header
     tables: Mapping[str, pa.Table]
+
+
+class DecodedWindow(NamedTuple):
+    """What decoding hands to processing in one process: attributes are made into maps when they are read."""
+
+    header: Header
+    events: EventTable
+
+    def packed(self) -> bytes:
+        """The same as bytes, with the map of every event."""
+        return pack(self.header, {"events": self.events.table()})
+
+    @classmethod
+    def of(cls, header: Header, tables: Mapping[str, bytes]) -> Self:
+        """What was packed, of what `peek` tells of it. Raises as `read` does."""
+        return cls(header, EventTable.of(read(tables)["events"]))
 
 
 class _Packed(msgspec.Struct, frozen=True, array_like=True):

@@ -7,7 +7,6 @@ from operator import attrgetter
 from typing import Final
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks.decoders import ndjson
@@ -29,8 +28,8 @@ from tasks.decoders.otlp import json_export, protobuf_export
 from tasks.decoders.reasons import UnfitReason
 from tasks.decoders.rows import bound_rejects
 from tasks.decoders.validate import Check, checks, normalised
-from tasks.decoders.window_reads import by_batch, merged
-from tasks.events import EVENTS
+from tasks.decoders.window_reads import by_batch, merged, nothing
+from tasks.events import EventTable
 
 FORMATS: Final[Mapping[str, Format]] = {
     "arrow": Format(read=ipc_stream.read, read_window=by_batch(ipc_stream.read), pick=ipc_stream.pick),
@@ -53,10 +52,10 @@ def decode_batches(batches: Sequence[RawBatch], limits: DecodeLimits) -> Decoded
     read = _read_all(batches, limits)
     unfit = dict(read.unfit)
     if len(unfit) == len(batches):
-        return DecodedBatches(events=EVENTS.empty_table(), counts=[0] * len(batches), unfit=unfit)
+        return DecodedBatches(good=EventTable.none(), counts=[0] * len(batches), unfit=unfit)
     table = normalised(read.table)
     accepted = np.array([batch.accepted_at_us for batch in batches], np.int64)
-    found = list(checks(table, accepted[read.batch_of], read.lent))
+    found = list(checks(table, read.attributes, accepted[read.batch_of], read.lent))
     first = _first(found, table.num_rows)
     rejects: list[Reject] = []
     for index in sorted({*read.rejects, *read.batch_of[first >= 0].tolist()}):
@@ -66,7 +65,7 @@ def decode_batches(batches: Sequence[RawBatch], limits: DecodeLimits) -> Decoded
             unfit[index] = error
     good = (first < 0) & ~np.isin(read.batch_of, list(unfit))
     return DecodedBatches(
-        events=table if good.all() else table.filter(pa.array(good)),
+        good=EventTable(table, read.attributes).filter(good),
         counts=np.bincount(read.batch_of[good], minlength=len(batches)).tolist(),
         rejects=rejects,
         unfit=dict(sorted(unfit.items())),
@@ -99,9 +98,7 @@ def _read_all(batches: Sequence[RawBatch], limits: DecodeLimits) -> WindowRead:
             unfit[index] = error
     allowance = Allowance(limits.window_bytes, len(batches))
     reads = [FORMATS[form].read_window(bodies, limits, allowance) for form, bodies in by_format.items()]
-    return merged(
-        [*reads, WindowRead(table=EVENTS.empty_table(), batch_of=np.zeros(0, np.int64), unfit=unfit)]
-    )
+    return merged([*reads, nothing({}, unfit)])
 
 
 def _decompressed(batch: RawBatch, limits: DecodeLimits) -> bytes:

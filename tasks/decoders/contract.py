@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tasks.decoders.reasons import RejectReason, UnfitReason
 from tasks.errors import WindowTooLarge
+from tasks.events import EventTable, LateAttributes
 
 MIB = 1024 * 1024
 
@@ -112,12 +113,15 @@ class WindowBody(NamedTuple):
 class WindowRead:
     """What one decoder, or all of them, made of a window's batches.
 
-    `table` and `lent` as of `Read`, the rows of all batches in the order of these; `batch_of` the index of
-    each row's batch, ascending; `places` where in its batch each row was, None = in order and all of them
-    there, in each batch. A batch is in `unfit` or has rows and `rejects`, and of these it may have none.
+    `table` has the columns of `tasks.events.COLUMNS` (nulls and impossible values as in `Read`), `attributes`
+    those of its rows; `lent` as of `Read`; all of them the rows of all batches in the order of these;
+    `batch_of` the index of each row's batch, ascending; `places` where in its batch each row was, None = in
+    order and all of them there, in each batch. A batch is in `unfit` or has rows and `rejects`, and of these
+    it may have none.
     """
 
     table: pa.Table
+    attributes: LateAttributes
     batch_of: NDArray[np.int64]
     places: NDArray[np.int64] | None = None
     lent: NDArray[np.int64] | None = None
@@ -173,9 +177,14 @@ class Reject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedBatches:
-    """The good events of all batches in order (EVENTS), `counts[i]` of them from batch `i`."""
+    """The good events of all batches in order, `counts[i]` of them from batch `i`."""
 
-    events: pa.Table
+    good: EventTable
     counts: list[int]
     rejects: list[Reject] = field(default_factory=list)
     unfit: dict[int, UnfitBatch] = field(default_factory=dict)
+
+    @property
+    def events(self) -> pa.Table:
+        """The good events as a table of EVENTS: this makes the map of every event's attributes."""
+        return self.good.table()

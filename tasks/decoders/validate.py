@@ -10,10 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.decoders.attributes import compact, rows_of
 from tasks.decoders.ids import Mask
 from tasks.decoders.reasons import RejectReason
-from tasks.events import EVENTS
+from tasks.events import COLUMNS, LateAttributes, holds_zero
 
 YEAR_2000_US: Final = 946_684_800_000_000
 DAY_US: Final = 86_400_000_000
@@ -42,12 +41,10 @@ class Check:
 
 
 def normalised(table: pa.Table) -> pa.Table:
-    """EVENTS in one chunk: status ok when not given, status and kind in lower case, no parent id of zeros,
-    no nulls among attributes.
-    """
+    """COLUMNS in one chunk: status ok when not given, status and kind in lower case, no parent of zeros."""
     table = table.combine_chunks()
     if table.num_rows == 0:
-        return EVENTS.empty_table()
+        return COLUMNS.empty_table()
     status = column(table, "status")
     if status.null_count or not pc.all(pc.is_in(status, STATUS)).as_py():
         table = _with(table, "status", pc.fill_null(pc.ascii_lower(status), "ok"))
@@ -58,22 +55,27 @@ def normalised(table: pa.Table) -> pa.Table:
     zero = _zero(parent)
     if zero.any():
         table = _with(table, "parent_id", pc.if_else(pa.array(zero), None, parent))
-    attributes = column(table, "attributes")
-    if attributes.null_count or attributes.items.null_count:
-        table = _with(table, "attributes", compact(attributes))
     return table
 
 
 def checks(
-    table: pa.Table, accepted_at_us: NDArray[np.int64], lent: NDArray[np.int64] | None = None
+    table: pa.Table,
+    attributes: LateAttributes,
+    accepted_at_us: NDArray[np.int64],
+    lent: NDArray[np.int64] | None = None,
 ) -> Iterator[Check]:
     """All that is wrong with the events of a `normalised` table, in the order in which it counts.
 
     `accepted_at_us` is, event by event, when its batch was accepted, `lent` as `Read.lent`.
     """
     in_time: _Rule = (RejectReason.BAD_TIME, OUT_OF_TIME, partial(_time, accepted_at_us=accepted_at_us))
-    attributes: _Rule = (RejectReason.BAD_ATTRIBUTES, OUT_OF_BOUNDS, partial(_attributes, lent=lent))
-    for reason, detail, find in (*_IDS, in_time, *_REST, attributes, _NUL):
+    bounds: _Rule = (RejectReason.BAD_ATTRIBUTES, OUT_OF_BOUNDS, lambda _: _attributes(attributes, lent))
+    nul: _Rule = (
+        RejectReason.NUL_CHARACTER,
+        "holds U+0000, which the database can't",
+        partial(_nul, attributes=attributes),
+    )
+    for reason, detail, find in (*_IDS, in_time, *_REST, bounds, nul):
         wrong = find(table)
         if wrong is not None and wrong.any():
             yield Check(reason, detail, wrong)
@@ -85,7 +87,7 @@ def column(table: pa.Table, name: str) -> Any:
 
 
 def _with(table: pa.Table, name: str, values: Any) -> pa.Table:
-    return table.set_column(EVENTS.get_field_index(name), EVENTS.field(name), values)
+    return table.set_column(COLUMNS.get_field_index(name), COLUMNS.field(name), values)
 
 
 def _zero(ids: Any) -> Mask:
@@ -144,36 +146,22 @@ def _status(table: pa.Table) -> Mask | None:
     return None if pc.all(known).as_py() else ~np.asarray(known.to_numpy(zero_copy_only=False))
 
 
-def _attributes(table: pa.Table, lent: NDArray[np.int64] | None) -> Mask:
-    attributes = column(table, "attributes")
-    offsets = np.asarray(attributes.offsets)
-    counts = np.diff(offsets)
+def _attributes(attributes: LateAttributes, lent: NDArray[np.int64] | None) -> Mask:
+    counts = attributes.counts()
     wrong = counts > ATTRIBUTES if lent is None else (counts - lent > ATTRIBUTES) | (lent > ATTRIBUTES)
-    keys, values = attributes.keys, attributes.items
-    long = (_lengths(keys, 0) > KEY_BYTES) | (_lengths(values, 0) > VALUE_BYTES)
-    if long.any():
-        wrong |= rows_of(long, offsets)
-    return np.asarray(wrong)
+    long = attributes.oversized(KEY_BYTES, VALUE_BYTES)
+    return np.asarray(wrong if long is None else wrong | long)
 
 
-def _nul(table: pa.Table) -> Mask | None:
+def _nul(table: pa.Table, attributes: LateAttributes) -> Mask | None:
     """PostgreSQL's text can't hold U+0000."""
     wrong = np.zeros(table.num_rows, np.bool_)
     for name in TEXTS:
         texts = column(table, name)
-        if _holds_zero(texts):
+        if holds_zero(texts):
             wrong |= _with_nul(texts)
-    attributes = column(table, "attributes")
-    for entries in (attributes.keys, attributes.items):
-        if _holds_zero(entries):
-            wrong |= rows_of(_with_nul(entries), np.asarray(attributes.offsets))
-    return wrong
-
-
-def _holds_zero(texts: Any) -> bool:
-    """Whether the bytes of all strings together have a zero among them; a quick no is what matters."""
-    data = texts.buffers()[2]
-    return data is not None and not np.frombuffer(data, np.uint8).all()
+    found = attributes.with_nul()
+    return wrong if found is None else wrong | found
 
 
 def _with_nul(texts: Any) -> Mask:
@@ -207,4 +195,3 @@ _REST: Final[tuple[_Rule, ...]] = (
     ),
     (RejectReason.BAD_USER_ID, f"above {NAME_BYTES} bytes", _sized("user_id", 0, NAME_BYTES)),
 )
-_NUL: Final[_Rule] = (RejectReason.NUL_CHARACTER, "holds U+0000, which the database can't", _nul)

@@ -1,14 +1,15 @@
 """What decoders made of single batches, or of those of one format, put together as a window's."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.decoders.contract import Allowance, DecodeLimits, Read, UnfitBatch, WindowBody, WindowRead
-from tasks.events import EVENTS
+from tasks.decoders.attributes import compact
+from tasks.decoders.contract import Allowance, BadRow, DecodeLimits, Read, UnfitBatch, WindowBody, WindowRead
+from tasks.events import ATTRIBUTES, COLUMNS, EVENTS, LateAttributes, MapAttributes
 
 Rows = NDArray[np.int64]
 
@@ -39,18 +40,47 @@ def merged(parts: Sequence[WindowRead]) -> WindowRead:
     rejects = {index: bad for part in parts for index, bad in part.rejects.items()}
     filled = [part for part in parts if len(part.batch_of)]
     if not filled:
-        return WindowRead(table=EVENTS.empty_table(), batch_of=_none(0), rejects=rejects, unfit=unfit)
-    table, batch_of, places, lent = filled[0].table, filled[0].batch_of, filled[0].places, filled[0].lent
+        return nothing(rejects, unfit)
+    table, attributes = filled[0].table, filled[0].attributes
+    batch_of, places, lent = filled[0].batch_of, filled[0].places, filled[0].lent
     if len(filled) > 1:
         batch_of = np.concatenate([part.batch_of for part in filled])
         order = np.argsort(batch_of, kind="stable")
         table = pa.concat_tables([part.table for part in filled]).combine_chunks().take(pa.array(order))
+        attributes = LateAttributes.concat([part.attributes for part in filled]).select(order)
         batch_of = batch_of[order]
         places = _joined(places_of(part) if part.places is None else part.places for part in filled)[order]
         if any(part.lent is not None for part in filled):
             lent = _joined(_none(len(part.batch_of)) if part.lent is None else part.lent for part in filled)
             lent = lent[order]
-    return WindowRead(table=table, batch_of=batch_of, places=places, lent=lent, rejects=rejects, unfit=unfit)
+    return WindowRead(
+        table=table,
+        attributes=attributes,
+        batch_of=batch_of,
+        places=places,
+        lent=lent,
+        rejects=rejects,
+        unfit=unfit,
+    )
+
+
+def nothing(rejects: Mapping[int, Sequence[BadRow]], unfit: Mapping[int, UnfitBatch]) -> WindowRead:
+    """What is made of batches without good rows."""
+    return WindowRead(
+        table=COLUMNS.empty_table(),
+        attributes=LateAttributes(()),
+        batch_of=_none(0),
+        rejects=rejects,
+        unfit=unfit,
+    )
+
+
+def split_off(table: pa.Table) -> tuple[pa.Table, LateAttributes]:
+    """A table of EVENTS as its other columns, and its attributes less what is null."""
+    maps = table[ATTRIBUTES].combine_chunks()
+    if maps.null_count or maps.items.null_count:
+        maps = compact(maps)
+    return table.select(COLUMNS.names), LateAttributes((MapAttributes(maps),))
 
 
 def places_of(part: WindowRead) -> Rows:
@@ -72,8 +102,12 @@ def _together(reads: dict[int, Read], unfit: dict[int, UnfitBatch]) -> WindowRea
             _none(size) if one.lent is None else one.lent
             for one, size in zip(reads.values(), sizes, strict=True)
         )
+    table, attributes = split_off(
+        pa.concat_tables([EVENTS.empty_table(), *(one.table for one in reads.values())])
+    )
     return WindowRead(
-        table=pa.concat_tables([EVENTS.empty_table(), *(one.table for one in reads.values())]),
+        table=table,
+        attributes=attributes,
         batch_of=np.repeat(np.fromiter(reads, np.int64, len(reads)), sizes),
         places=places,
         lent=lent,

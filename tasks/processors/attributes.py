@@ -1,4 +1,4 @@
-"""Attributes of many events as two flat arrays, keys and values, instead of a map an event."""
+"""Attributes of many events as two flat arrays, keys and values, and the changes that wait for them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.processors.names import in_one
+from tasks.events import EVENTS, LateAttributes, MapAttributes
 
 Mask = NDArray[np.bool_]
 
@@ -63,43 +63,44 @@ Change = Callable[[Entries, Mask], Entries]
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """The attributes column with the changes that steps made to it, which wait until somebody reads it.
+    """Late attributes with the changes that steps made to them, which wait until somebody reads them.
 
     Most events are never written, so what is changed in the few that are is a small part of the work.
     """
 
-    column: pa.ChunkedArray
-    rows: Mask  # of the column, those still there
-    changes: tuple[
-        tuple[Change, Mask], ...
-    ] = ()  # each with the rows, of those still there, that it concerns
+    late: LateAttributes
+    changes: tuple[tuple[Change, Mask], ...] = ()  # each with the events that it concerns
 
-    def only(self, mask: Mask) -> Self:
-        """The attributes of the rows, of those still there, where the mask is true."""
-        rows = self.rows.copy()
-        rows[rows] = mask
-        return replace(
-            self, rows=rows, changes=tuple((change, where[mask]) for change, where in self.changes)
+    def only(self, mask: Mask) -> "Attributes":
+        """The attributes of the events where the mask is true."""
+        return Attributes(
+            self.late.filter(mask), tuple((change, where[mask]) for change, where in self.changes)
         )
 
     def changed(self, change: Change, where: Mask) -> Self:
-        """With one more change, to the rows where the mask is true."""
+        """With one more change, to the events where the mask is true."""
         return replace(self, changes=(*self.changes, (change, where)))
 
     def read(self) -> Entries:
         """The entries after all changes."""
-        column = self.column if self.rows.all() else self.column.filter(pa.array(self.rows))
-        entries = Entries.of(in_one(column))
+        entries = Entries.of(self.late.maps())
         for change, where in self.changes:
             entries = change(entries, where)
         return entries
 
-    def settled(self) -> Self:
+    def settled(self) -> "Attributes":
         """The same with the changes made, for a step that has to look at attributes."""
-        if not self.changes and self.rows.all():
+        if not self.changes:
             return self
-        column = pa.chunked_array([self.read().maps(self.column.type)])
-        return replace(self, column=column, rows=np.ones(len(column), dtype=np.bool_), changes=())
+        maps = self.read().maps(EVENTS.field("attributes").type)
+        return Attributes(LateAttributes((MapAttributes(maps),)))
+
+    def values_of(self, key: str, among: Mask) -> tuple[NDArray[np.int64], pa.StringArray]:
+        """The values of this key, of the events that the mask marks, and whose each is.
+
+        Changes are made first, to the attributes of all events: `settled` ones have none.
+        """
+        return self.settled().late.values_of(key, among)
 
 
 def with_key(entries: Entries, test: Callable[[pa.Array], pa.BooleanArray]) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from pipelines.steps import (
     Rollup,
     Sample,
 )
-from tasks.events import EVENTS
+from tasks.events import EVENTS, EventTable
 from tasks.processors.rows import Rows
 from tasks.processors.schemas import INTERACTIONS, ROLLUPS
 from tasks.processors.steps.compose import compose
@@ -43,8 +43,8 @@ class Processed:
     dropped: dict[str, int]  # by rule, rules that dropped nothing included
 
 
-def process(events: pa.Table, pipeline: Pipeline) -> Processed:
-    """The outcome of a table of valid EVENTS; an output that the pipeline lacks is an empty table."""
+def process(events: EventTable, pipeline: Pipeline) -> Processed:
+    """The outcome of valid events; an output that the pipeline lacks is an empty table."""
     rows = Rows.of(events)
     dropped: dict[str, int] = {}
     outputs: dict[type[Output], pa.Table] = {}

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.events import EVENTS
+from tasks.events import COLUMNS, EVENTS, EventTable
 from tasks.processors.attributes import Attributes
 from tasks.processors.names import Names, in_one
 
-PLAIN = tuple(name for name in EVENTS.names if name not in ("service", "operation", "attributes"))
+PLAIN = tuple(name for name in COLUMNS.names if name not in ("service", "operation"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,14 @@ class Rows:
     attributes: Attributes
 
     @classmethod
-    def of(cls, events: pa.Table) -> Self:
-        """A table of EVENTS, in as many chunks as it likes."""
+    def of(cls, events: EventTable) -> Self:
+        """Events, their columns in as many chunks as they like."""
+        columns = events.columns
         return cls(
-            plain=pa.table({name: in_one(events[name]) for name in PLAIN}),
-            service=Names.of(events.column("service")),
-            operation=Names.of(events.column("operation")),
-            attributes=Attributes(events.column("attributes"), np.ones(len(events), dtype=np.bool_)),
+            plain=pa.table({name: in_one(columns[name]) for name in PLAIN}),
+            service=Names.of(columns["service"]),
+            operation=Names.of(columns["operation"]),
+            attributes=Attributes(events.attributes),
         )
 
     def __len__(self) -> int:

@@ -15,8 +15,8 @@ from streams.errors import StreamMissing, UnfitMessage
 from streams.messages.fingerprint import FINGERPRINT_BYTES, fingerprint_of_envelope
 from tasks.decoders import DecodedBatches, DecodeLimits, RawBatch, Reject, decode_batches
 from tasks.errors import NotWhatWasBooked, WindowTooLarge
-from tasks.events import EVENTS
-from tasks.handover import EXPIRED, Handover, Header, RejectRow, UnfitRow, pack
+from tasks.events import EventTable
+from tasks.handover import EXPIRED, DecodedWindow, Header, RejectRow, UnfitRow
 from tasks.settings import TaskSettings
 from tasks.stages import processor_time
 from tasks.stages.breaker import spoilt_batches
@@ -31,7 +31,7 @@ Handed = TypeVar("Handed")
 
 
 def run(
-    context: Context, window_id: int, hand_on: Callable[[Handover], Handed], delivery: Delivery
+    context: Context, window_id: int, hand_on: Callable[[DecodedWindow], Handed], delivery: Delivery
 ) -> Handed | None:
     """Decode a recorded window and hand it on; None when nothing is to be handed on: it was deposited
     meanwhile, is split, or has to wait, or its customer was deleted.
@@ -55,12 +55,12 @@ def run(
     return None
 
 
-def _handed_on(context: Context, work: Work, hand_on: Callable[[Handover], Handed]) -> Handed | None:
+def _handed_on(context: Context, work: Work, hand_on: Callable[[DecodedWindow], Handed]) -> Handed | None:
     began_us = processor_time.now_us()
     try:
         with context.measures.working(work.slug, "decode"), context.tracer.child("decode"):
-            handover = decode(work, _messages(context, work), context.settings)
-        return hand_on(handover._replace(header=processor_time.charged(handover.header, began_us)))
+            decoded = decode(work, _messages(context, work), context.settings)
+        return hand_on(decoded._replace(header=processor_time.charged(decoded.header, began_us)))
     except StreamMissing:
         if is_gone(context, work.window.customer_id):
             return None
@@ -71,16 +71,16 @@ def _handed_on(context: Context, work: Work, hand_on: Callable[[Handover], Hande
         return hand_on(refuse(work, TOO_LARGE, "its events do not fit into one hand-over"))
 
 
-def packed(handover: Handover, *, most_bytes: int) -> bytes:
-    """The hand-over for a stage that runs elsewhere. Raises `WindowTooLarge` above `most_bytes`."""
-    data = pack(*handover)
+def packed(decoded: DecodedWindow, *, most_bytes: int) -> bytes:
+    """The hand-over to a stage that runs elsewhere. Raises `WindowTooLarge` above `most_bytes`."""
+    data = decoded.packed()
     if len(data) > most_bytes:
         raise WindowTooLarge
     return data
 
 
-def decode(work: Work, messages: Sequence[Message], settings: TaskSettings) -> Handover:
-    """The hand-over of a window: its good events, its rejected events, its unfit batches.
+def decode(work: Work, messages: Sequence[Message], settings: TaskSettings) -> DecodedWindow:
+    """A window decoded: its good events, its rejected events, its unfit batches.
 
     `messages` are the window's envelopes in the stream; one that retention removed meanwhile becomes unfit.
     Raises `WindowTooLarge` when `settings.decoded_bytes` is passed, and `NotWhatWasBooked` when one of them
@@ -93,15 +93,15 @@ def decode(work: Work, messages: Sequence[Message], settings: TaskSettings) -> H
         window_bytes=settings.decoded_bytes,
     )
     decoded = decode_batches([_raw_batch(envelope) for envelope in envelopes.values()], limits)
-    return Handover(_header(work, envelopes, decoded), {"events": decoded.events})
+    return DecodedWindow(_header(work, envelopes, decoded), decoded.good)
 
 
-def refuse(work: Work, reason: str, detail: str, deaths: int = 0) -> Handover:
-    """The hand-over of a window of which every batch goes to quarantine, for the deaths held against it."""
+def refuse(work: Work, reason: str, detail: str, deaths: int = 0) -> DecodedWindow:
+    """A window of which every batch goes to quarantine, for the deaths held against it."""
     unfit = [UnfitRow(offset=offset, reason=reason, detail=detail) for offset in offsets(work.window)]
     header = _plain_header(work, batches=len(unfit), unfit=unfit)
     header = msgspec.structs.replace(header, deaths=max(deaths, header.deaths))
-    return Handover(header, {"events": EVENTS.empty_table()})
+    return DecodedWindow(header, EventTable.none())
 
 
 def _messages(context: Context, work: Work) -> list[Message]:

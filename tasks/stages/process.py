@@ -12,7 +12,7 @@ from db.ledger.windows import Work
 from pipelines import Pipeline, parse
 from streams import encode_result, processed
 from streams.errors import StreamMissing
-from tasks.handover import Handover, Header, pack, peek, read
+from tasks.handover import DecodedWindow, Header, pack, peek
 from tasks.processors import Processed, process as apply
 from tasks.stages import processor_time
 from tasks.stages.context import Context
@@ -31,14 +31,14 @@ def run(context: Context, data: bytes, delivery: Delivery) -> bool:
     """
     header, tables = peek(data)
     if not (delivery.again or header.suspect):
-        return publish(context, Handover(header, read(tables)))
+        return publish(context, DecodedWindow.of(header, tables))
     work = _work(context, header)
     if work is None:
         return False
     with suppress(LostRace), decided(context, work, delivery) as decision:
         match decision.action:
             case DeliveryAction.WORK:
-                return publish(context, Handover(header, read(tables)))
+                return publish(context, DecodedWindow.of(header, tables))
             case DeliveryAction.REFUSE:
                 return publish(context, refuse(work, *grounds(decision.bad_ends), decision.bad_ends.deaths))
             case DeliveryAction.SPLIT:
@@ -46,7 +46,7 @@ def run(context: Context, data: bytes, delivery: Delivery) -> bool:
     return False
 
 
-def publish(context: Context, handed: Handover) -> bool:
+def publish(context: Context, handed: DecodedWindow) -> bool:
     """Process a decoded window and publish its results; False when the window needs no deposit from here: it
     was split, deposited meanwhile, or has to wait, or its customer was deleted.
 
@@ -59,7 +59,7 @@ def publish(context: Context, handed: Handover) -> bool:
         return _published(context, handed)
 
 
-def _published(context: Context, handed: Handover) -> bool:
+def _published(context: Context, handed: DecodedWindow) -> bool:
     results, header = process(handed), handed.header
     if len(results) > context.settings.handover_bytes:
         work = _work(context, header)
@@ -85,11 +85,11 @@ def _work(context: Context, header: Header) -> Work | None:
     return work if work is not None and work.due and work.window.token == header.token else None
 
 
-def process(handed: Handover) -> bytes:
-    """Apply the pipeline that is pinned in the window to its `events`; returns the results' hand-over."""
+def process(handed: DecodedWindow) -> bytes:
+    """Apply the pipeline that is pinned in the window to its events; returns the results' hand-over."""
     began_us = processor_time.now_us()
     pipeline: Pipeline = _pipeline(handed.header.pipeline)
-    outcome: Processed = apply(handed.tables["events"], pipeline)
+    outcome: Processed = apply(handed.events, pipeline)
     header = msgspec.structs.replace(handed.header, kept=outcome.kept, dropped=outcome.dropped, pipeline="")
     return pack(
         processor_time.charged(header, began_us),

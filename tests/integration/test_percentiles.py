@@ -13,6 +13,7 @@ from db.customers import rows as customers
 from db.engine import begin, read
 from db.results import write_rollups
 from pipelines import parse
+from tasks.events import EventTable
 from tasks.processors import process
 from tests.unit.process_by_hand import Event, events_table
 
@@ -54,7 +55,7 @@ def test_a_percentile_from_merged_rollups_is_within_five_percent(engine: Engine,
         customer = customers.add(conn, "acme")
         for window in range(windows):
             table = events_table((events + late)[window::windows])
-            write_rollups(conn, customer.id, process(table, pipeline).rollups)
+            write_rollups(conn, customer.id, process(EventTable.of(table), pipeline).rollups)
 
     with read(engine) as conn:
         found = conn.exec_driver_sql(query[1]).all()

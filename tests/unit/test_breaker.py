@@ -5,7 +5,7 @@ import pytest
 from db.ledger.breaker import Outcomes
 from tasks.decoders import DecodedBatches, Reject
 from tasks.decoders.reasons import RejectReason
-from tasks.events import EVENTS
+from tasks.events import EventTable
 from tasks.handover import Header, UnfitRow
 from tasks.settings import TaskSettings
 from tasks.stages.breaker import failures, spoilt_batches, tripped
@@ -48,7 +48,7 @@ def reject(batch: int, row: int, reason: RejectReason = RejectReason.BAD_TIME) -
 
 def test_a_batch_fails_when_more_than_half_of_its_events_are_rejected_for_one_reason() -> None:
     decoded = DecodedBatches(
-        events=EVENTS.empty_table(),
+        good=EventTable.none(),
         counts=[1, 2, 0, 9],
         rejects=[
             *(reject(0, row) for row in range(2)),  # 2 of 3
@@ -58,7 +58,7 @@ def test_a_batch_fails_when_more_than_half_of_its_events_are_rejected_for_one_re
         ],
     )
     assert spoilt_batches(decoded) == {"bad_time": 1}
-    assert spoilt_batches(DecodedBatches(events=EVENTS.empty_table(), counts=[])) == {}
+    assert spoilt_batches(DecodedBatches(good=EventTable.none(), counts=[])) == {}
 
 
 def test_refused_unfit_and_spoilt_batches_are_failures() -> None:

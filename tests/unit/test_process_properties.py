@@ -8,7 +8,7 @@ import pyarrow as pa
 from hypothesis import given, settings, strategies as st
 
 from pipelines import DEFAULT, parse
-from tasks.events import EVENTS
+from tasks.events import EVENTS, EventTable
 from tasks.processors import INTERACTIONS, ROLLUPS, Processed, merge_interactions, merge_rollups, process
 from tests.unit.process_by_hand import (
     EVENT,
@@ -26,7 +26,7 @@ ANY = definitions() | st.just(json.loads(DEFAULT))
 
 
 def run(events: pa.Table, definition: dict[str, Any]) -> Processed:
-    return process(events, parse(json.dumps(definition)))
+    return process(EventTable.of(events), parse(json.dumps(definition)))
 
 
 @settings(deadline=None, max_examples=200)

@@ -11,7 +11,7 @@ import pytest
 
 from bench.check import expected
 from pipelines import DEFAULT, parse
-from tasks.events import EVENTS
+from tasks.events import EVENTS, EventTable
 from tasks.processors import Processed, process
 from tests.unit.process_by_hand import Event, events_table, listed
 
@@ -34,7 +34,7 @@ KEEP_ALL = {"step": "keep", "percent": 100}
 
 def run(events: list[Event], *steps: dict[str, Any]) -> Processed:
     definition = json.dumps({"steps": steps}) if steps else DEFAULT
-    return process(events_table(events), parse(definition))
+    return process(EventTable.of(events_table(events)), parse(definition))
 
 
 def attributes_after(step: dict[str, Any], *events: Event) -> list[list[tuple[str, str]]]:
@@ -233,7 +233,7 @@ def test_what_lies_under_a_null_map_is_no_attribute() -> None:
     assert maps.offsets.to_pylist() == [0, 1, 2, 3]
     at = events.column_names.index("attributes")
     events = events.set_column(at, EVENTS.field(at), pa.chunked_array([maps]))
-    kept = process(events, parse(json.dumps({"steps": [{"step": "redact"}, KEEP_ALL]}))).events
+    kept = process(EventTable.of(events), parse(json.dumps({"steps": [{"step": "redact"}, KEEP_ALL]}))).events
     assert kept["attributes"].to_pylist() == [[("env", "a")], [], [("note", "c")]]
 
 

@@ -6,7 +6,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.steps import Match, Regex, Where
-from tasks.processors.attributes import Entries
 from tasks.processors.rows import Rows
 
 
@@ -25,10 +24,8 @@ def matching(rows: Rows, where: Where) -> NDArray[np.bool_]:
         mask &= rows.integers("duration_us") >= where.min_duration_us
     if where.max_duration_us is not None:
         mask &= rows.integers("duration_us") <= where.max_duration_us
-    if where.attributes and mask.any():
-        entries = rows.attributes.read()
-        for key, match in where.attributes.items():
-            mask &= having(entries, key, match)
+    for key, match in where.attributes.items():
+        mask = having(rows, key, match, mask)
     return mask
 
 
@@ -41,10 +38,10 @@ def texts(strings: pa.Array, match: Match) -> pa.BooleanArray:
     return pc.fill_null(found, False)
 
 
-def having(entries: Entries, key: str, match: Match) -> NDArray[np.bool_]:
-    """Of each event whether it has an attribute of this key whose value matches."""
-    places = np.flatnonzero(pc.equal(entries.keys, key).to_numpy(zero_copy_only=False))
-    found = texts(entries.values.take(pa.array(places)), match).to_numpy(zero_copy_only=False)
-    mask = np.zeros(len(entries.offsets) - 1, dtype=np.bool_)
-    mask[entries.owner(places[found])] = True
+def having(rows: Rows, key: str, match: Match, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of each row whether it is marked and has an attribute of this key whose value matches."""
+    mask = np.zeros(len(rows), dtype=np.bool_)
+    if among.any():
+        owner, values = rows.attributes.values_of(key, among)
+        mask[owner[texts(values, match).to_numpy(zero_copy_only=False)]] = True
     return mask

@@ -18,3 +18,5 @@ EVENTS = pa.schema(
         pa.field("attributes", pa.map_(pa.string(), pa.string())),
     ]
 )
+ATTRIBUTES = "attributes"
+COLUMNS = EVENTS.remove(EVENTS.get_field_index(ATTRIBUTES))

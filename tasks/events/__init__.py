@@ -1,0 +1,16 @@
+"""Events: their schema, and a table of them whose attributes wait until somebody reads them. Pure."""
+
+from tasks.events.late_attributes import AttributeSource, LateAttributes, MapAttributes, holds_zero
+from tasks.events.schema import ATTRIBUTES, COLUMNS, EVENTS
+from tasks.events.table import EventTable
+
+__all__ = [
+    "ATTRIBUTES",
+    "COLUMNS",
+    "EVENTS",
+    "AttributeSource",
+    "EventTable",
+    "LateAttributes",
+    "MapAttributes",
+    "holds_zero",
+]

@@ -1,0 +1,40 @@
+"""A table of events whose attributes wait until somebody reads them."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import pyarrow as pa
+
+from tasks.events.late_attributes import LateAttributes, Mask
+from tasks.events.schema import ATTRIBUTES, COLUMNS, EVENTS
+
+
+@dataclass(frozen=True, slots=True)
+class EventTable:
+    """Events of COLUMNS, and the attributes of each, in the same order."""
+
+    columns: pa.Table
+    attributes: LateAttributes
+
+    @classmethod
+    def of(cls, table: pa.Table) -> Self:
+        """The events of a table of EVENTS."""
+        return cls(table.select(COLUMNS.names), LateAttributes.of(table[ATTRIBUTES]))
+
+    @classmethod
+    def none(cls) -> Self:
+        """No event."""
+        return cls.of(EVENTS.empty_table())
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def filter(self, mask: Mask) -> Self:
+        """The events where the mask is true."""
+        if mask.all():
+            return self
+        return type(self)(self.columns.filter(pa.array(mask)), self.attributes.filter(mask))
+
+    def table(self) -> pa.Table:
+        """All of it as a table of EVENTS: this makes every map."""
+        return self.columns.append_column(EVENTS.field(ATTRIBUTES), self.attributes.maps()).cast(EVENTS)
