@@ -29,10 +29,20 @@ def encode(spans: pa.Table, form: str, encoding: str = "none") -> Body:
 
     Deterministic: the same rows give the same bytes. Raises KeyError for an unknown format or encoding.
     """
-    path, content_type, write = FORMATS[form]
-    content = ENCODINGS[encoding](write(spans))
+    _, _, write = FORMATS[form]
+    return packed(write(spans), form, encoding)
+
+
+def packed(content: bytes, form: str, encoding: str) -> Body:
+    """What is written in one of FORMATS already, in one of ENCODINGS."""
+    path, content_type, _ = FORMATS[form]
     named = "" if encoding == "none" else encoding
-    return Body(content=content, path=path, content_type=content_type, content_encoding=named)
+    return Body(
+        content=ENCODINGS[encoding](content),
+        path=path,
+        content_type=content_type,
+        content_encoding=named,
+    )
 
 
 def _arrow(spans: pa.Table) -> bytes:

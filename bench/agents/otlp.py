@@ -146,7 +146,7 @@ def _exception(row: _Row) -> list[tuple[str, str]]:
     trace = "".join(
         f'  File "shop/{row.operation}/step{at}.py", line {7 * at}, in run\n' for at in range(1, 7)
     )
-    message = f"{name} in {row.span_id.hex()}: no answer within the deadline"
+    message = f"{name}: no answer after {(row.end_ns - row.start_ns) // 1_000} us"
     return [
         ("exception.type", name),
         ("exception.message", message),

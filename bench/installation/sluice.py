@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from bench.check.totals import Totals
 from bench.installation.processes import Started
 from bench.installation.servers import Servers
 from bench.load.posting import Target
@@ -34,6 +35,7 @@ class Sluice:
     slugs: list[str] = field(default_factory=list)
     on_postgresql: bool = True
     _since: int = 0
+    _before: Totals = field(default_factory=Totals)
 
     def targets(self) -> list[Target]:
         return [Target(host=ports.HOST, port=self.port, key=self.keys[slug]) for slug in self.slugs]
@@ -47,6 +49,7 @@ class Sluice:
     def begin(self) -> None:
         self.started.check()
         self._since = self.ledger.last_window()
+        self._before = self.ledger.totals()
 
     @property
     def since(self) -> int:
@@ -56,8 +59,8 @@ class Sluice:
     def committed(self) -> int:
         return self.ledger.committed(self._since)
 
-    def check(self, events: int) -> None:
-        """`flask books`: balanced, nothing in flight, nothing rejected or in quarantine."""
+    def check(self, events: int, totals: Totals | None = None) -> None:
+        """`flask books`: balanced, nothing in flight, nothing rejected or in quarantine; then the sums."""
         said = self.started.run("-m", "flask", "--app", "webapp", "books", "--json", check=False)
         try:
             books = json.loads(said.stdout)
@@ -72,6 +75,8 @@ class Sluice:
                 raise NotCounted(f"the books have {wrong} {name} where nothing was to be")
         if (found := self.committed()) != events:
             raise NotCounted(f"{events} events were accepted, {found} are in the books")
+        if totals and (wrong := (self._before + totals).differences(self.ledger.totals())):
+            raise NotCounted(f"in the database, {', '.join(wrong)}")
 
     def add_customers(self, *slugs: str) -> None:
         """New customers with their keys."""

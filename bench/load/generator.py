@@ -29,7 +29,7 @@ class Generator:
     def prepare(self, kind: Kind, batches: int) -> None:
         """Have so many bodies of the kind ready; those of other kinds are forgotten."""
         self.kind = kind
-        self._say(do="prepare", form=kind.form, encoding=kind.encoding, batch=kind.events, batches=batches)
+        self._say(do="prepare", kind=asdict(kind), batches=batches)
         self._answer()
 
     def post(

@@ -1,6 +1,6 @@
 """The load generator, a process of its own: `python -m bench.load.process` takes one JSON command a line.
 
-    {"do": "prepare", "form": …, "encoding": …, "batch": …, "batches": …}
+    {"do": "prepare", "kind": {"shape": …, "form": …, "encoding": …, "events": …}, "batches": …}
         encodes bodies until so many are ready
     {"do": "post", "targets": […], "connections": …, "batches": n or null, "seconds": s or null,
      "events_per_s": r or null, "headroom": e or null, "repeat": b, "honours": b}
@@ -18,13 +18,13 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import cycle, islice
 from typing import Any
 
-from bench.agents.encode import Body
+from bench.check.totals import Totals
 from bench.load.posting import Poster, Target, request_of
-from bench.load.workload import Kind, Source
+from bench.load.workload import Kind, ReadyBody, Source, dealt
 
 _SAMPLE_S = 0.25
 _PATIENCE_S = 0.1
@@ -32,35 +32,45 @@ _MOST_PROBLEMS = 3
 
 
 class Load:
-    """What is ready to be posted, by kind."""
+    """What is ready to be posted, of one kind at a time: memory is for what comes next."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, pool_events: int | None = None) -> None:
+        self._pool_events = pool_events
         self._sources: dict[Kind, Source] = {}
-        self._ready: dict[Kind, deque[Body]] = {}
+        self.ready: deque[ReadyBody] = deque()
         self._kind = Kind()
+        self.posted = 0  # of the kind, since the last round began
 
     def prepare(self, command: dict[str, Any]) -> dict[str, Any]:
-        self._kind = kind = Kind(form=command["form"], encoding=command["encoding"], events=command["batch"])
-        source = self._sources.get(kind) or self._sources.setdefault(kind, Source(kind))
-        ready = self._ready.setdefault(kind, deque())
-        # One kind's bodies at a time: memory is for those that come next.
-        for other in self._ready:
-            if other != kind:
-                self._ready[other].clear()
+        kind = Kind(**command["kind"])
+        source = self._sources.get(kind) or self._sources.setdefault(kind, self._source(kind))
+        if kind != self._kind:
+            self._forget()
+            self._kind = kind
+        while self.ready and self.posted % kind.group:  # of traces that were posted in part
+            self.ready.popleft()
+            self.posted += 1
         began = time.monotonic()
-        ready.extend(source.take(max(0, command["batches"] - len(ready))))
-        size = sum(len(body.content) for body in ready)
-        return {"ready": len(ready), "bytes": size, "seconds": time.monotonic() - began}
+        self.ready.extend(source.ready(max(0, command["batches"] - len(self.ready))))
+        size = sum(len(one.body.content) for one in self.ready)
+        return {"ready": len(self.ready), "bytes": size, "seconds": time.monotonic() - began}
 
     def post(self, command: dict[str, Any]) -> dict[str, Any]:
         """Post until the batches or the seconds are over, or stop is said; then wait for the last answers."""
-        targets = [Target(**one) for one in command["targets"]]
-        bodies = self._ready[self._kind]
-        endless = cycle(bodies) if command["repeat"] else _each_once(bodies)
-        posting = Posting(targets, islice(endless, command["batches"]), self._kind.events, command)
+        targets, kind = [Target(**one) for one in command["targets"]], self._kind
+        if spread := len(targets) > 1 and kind.group > 1:
+            self.ready = deque(dealt(self.ready, group=kind.group, customers=len(targets)))
+        there = len(self.ready)
+        endless = cycle(self.ready) if command["repeat"] else _each_once(self.ready)
+        posting = Posting(targets, islice(endless, command["batches"]), kind.events, command)
         before = time.process_time()
         series = posting.run()
         tally = posting.poster.tally
+        self.posted += there - len(self.ready)
+        if spread:
+            self._forget()
+        # A kind whose traces lie in one batch alone, or nearly, has them cut at the batches' ends.
+        counted = posting.totals if kind.group > 1 else replace(posting.totals, traces=None)
         return {
             **{name: value for name, value in asdict(tally).items() if name != "latencies_s"},
             "ran_out": posting.ran_out,
@@ -68,14 +78,25 @@ class Load:
             "cpu_s": time.process_time() - before,
             "latency_ms": _percentiles(tally.latencies_s),
             "series": series,
+            "totals": asdict(counted),
         }
+
+    def _source(self, kind: Kind) -> Source:
+        return Source(kind, pool_events=self._pool_events)
+
+    def _forget(self) -> None:
+        """Nothing of what was made ready is posted: the next round begins anew."""
+        self.ready.clear()
+        self.posted = 0
+        if source := self._sources.get(self._kind):
+            source.begin_anew()
 
 
 class Posting:
     """One run: decides when the next request may go."""
 
     def __init__(
-        self, targets: list[Target], bodies: Iterator[Body], events: int, command: dict[str, Any]
+        self, targets: list[Target], bodies: Iterator[ReadyBody], events: int, command: dict[str, Any]
     ) -> None:
         self.poster = Poster(targets[0], command["connections"], honours=command["honours"])
         self._targets, self._bodies, self._events = targets, bodies, events
@@ -85,6 +106,7 @@ class Posting:
         self._run = uuid.uuid4().hex[:12]
         self._sent = 0
         self._committed = 0
+        self.totals = Totals()  # of what was sent, and is accepted when the run is over
         self._stopped = False
         self.ran_out = False
         self.elapsed_s = 0.0
@@ -125,7 +147,8 @@ class Posting:
                 self.ran_out = True
                 break
             target = self._targets[self._sent % len(self._targets)]
-            request = request_of(target, body, f"{self._run}-{self._sent}", self._events)
+            self.totals += body.totals
+            request = request_of(target, body.body, f"{self._run}-{self._sent}", self._events)
             request.due_s = due_s
             self._sent += 1
             self.poster.waiting.append(request)
@@ -139,7 +162,7 @@ class Posting:
             self._stopped = self._stopped or said.get("do") == "stop"
 
 
-def _each_once(bodies: deque[Body]) -> Iterator[Body]:
+def _each_once(bodies: deque[ReadyBody]) -> Iterator[ReadyBody]:
     while bodies:
         yield bodies.popleft()
 

@@ -57,6 +57,7 @@ class Run:
     name: str
     batch: str
     batch_events: int
+    attributes: int  # of an event
     seconds: float
     events: int
     events_per_s: float

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Engine, create_engine, text
 
+from bench.check.totals import Totals, stored
 from bench.measuring.figures import Latency
 
 _COMMITTED = text("SELECT COALESCE(SUM(decoded), 0) FROM windows WHERE state = 'deposited' AND id > :since")
@@ -35,6 +36,11 @@ class LedgerReader:
     def committed(self, since: int) -> int:
         """Events deposited in windows recorded after the window `since`."""
         return self._number(_COMMITTED, since=since)
+
+    def totals(self) -> Totals:
+        """Sums of all that is there of all customers."""
+        with self._engine.connect() as connection:
+            return stored(connection)
 
     def last_window(self) -> int:
         return self._number(_LAST)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from bench.check.totals import Totals
 from bench.load.generator import Generator
 from bench.load.posting import Target
 from bench.measuring import account
@@ -37,8 +38,8 @@ class Subject(Protocol):
     def committed(self) -> int:
         """Events committed since `begin`."""
 
-    def check(self, events: int) -> None:
-        """Raises NotCounted when the accepted events since `begin` are not all booked."""
+    def check(self, events: int, totals: Totals | None) -> None:
+        """Raises NotCounted when the accepted events since `begin` are not all booked or left other sums."""
 
 
 @dataclass(kw_only=True)
@@ -110,6 +111,7 @@ class Measurement:
             name=self.name,
             batch=self.generator.kind.name,
             batch_events=self.generator.kind.events,
+            attributes=self.generator.kind.attributes,
             seconds=seconds,
             events=events,
             events_per_s=events / seconds,
@@ -151,7 +153,7 @@ class Measurement:
             if time.monotonic() - moved > STALLED_S:
                 raise NotCounted(f"{self.name}: {accepted} events accepted, {before} committed, and no more")
         if booked:
-            self.subject.check(accepted)
+            self.subject.check(accepted, Totals(**answer["totals"]))
         return answer
 
     def _poll(self) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import ProgrammingError
 
 from bench.agents.encode import Body
+from bench.check.totals import Totals
 from bench.installation.processes import Started
 from bench.installation.servers import Servers, plain
 from bench.load.posting import Target
@@ -58,7 +59,7 @@ class Peer:
     def committed(self) -> int:
         return self._rolled_up() - self._before
 
-    def check(self, events: int) -> None:
+    def check(self, events: int, totals: Totals | None = None) -> None:
         """The peer's books: as many events as were accepted."""
         if (found := self.committed()) != events:
             raise NotCounted(f"{self.name}: {events} events were accepted, {found} are in the database")
@@ -117,6 +118,7 @@ def measure_third(servers: Servers, batches: int) -> Run:
         name="dlt",
         batch=kind.name,
         batch_events=kind.events,
+        attributes=kind.attributes,
         seconds=seconds,
         events=events,
         events_per_s=events / seconds,
