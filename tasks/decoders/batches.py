@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.decoders import ndjson
-from tasks.decoders.arrow import ipc_stream
+from tasks.decoders.arrow import ipc_stream, joined
 from tasks.decoders.contract import (
     Allowance,
     BadRow,
@@ -32,7 +32,7 @@ from tasks.decoders.window_reads import by_batch, merged, nothing
 from tasks.events import EventTable
 
 FORMATS: Final[Mapping[str, Format]] = {
-    "arrow": Format(read=ipc_stream.read, read_window=by_batch(ipc_stream.read), pick=ipc_stream.pick),
+    "arrow": Format(read=ipc_stream.read, read_window=joined.read_window, pick=ipc_stream.pick),
     "ndjson": Format(read=ndjson.read_lines, read_window=by_batch(ndjson.read_lines), pick=ndjson.pick_lines),
     "json": Format(
         read=ndjson.read_array, read_window=by_batch(ndjson.read_array), pick=ndjson.pick_elements

@@ -1,7 +1,7 @@
 """What decoders made of single batches, or of those of one format, put together as a window's."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,8 @@ from tasks.decoders.contract import Allowance, BadRow, DecodeLimits, Read, Unfit
 from tasks.events import ATTRIBUTES, COLUMNS, EVENTS, LateAttributes, MapAttributes
 
 Rows = NDArray[np.int64]
+One = TypeVar("One")
+Done = TypeVar("Done")
 
 
 def by_batch(
@@ -81,6 +83,21 @@ def split_off(table: pa.Table) -> tuple[pa.Table, LateAttributes]:
     if maps.null_count or maps.items.null_count:
         maps = compact(maps)
     return table.select(COLUMNS.names), LateAttributes((MapAttributes(maps),))
+
+
+def in_halves(
+    some: Sequence[One], whole: Callable[[Sequence[One]], Done | None]
+) -> Iterator[tuple[Sequence[One], Done | None]]:
+    """`whole` of all, or where it gives None, of the halves of which it gives something; None for what has to
+    be done one by one.
+    """
+    done = whole(some) if len(some) > 1 else None
+    if done is not None or len(some) <= 1:
+        yield some, done
+        return
+    middle = len(some) // 2
+    yield from in_halves(some[:middle], whole)
+    yield from in_halves(some[middle:], whole)
 
 
 def places_of(part: WindowRead) -> Rows:

@@ -19,12 +19,18 @@ class Decoder:
     def __init__(self) -> None:
         self._child = self._start()
 
-    def __call__(self, body: bytes, form: str, encoding: str = "", **limits: int) -> dict[str, Any]:
-        """What the child answers. Raises `Crashed` when it died instead."""
+    def __call__(
+        self, body: bytes, form: str, encoding: str = "", *, twice: bool = False, **limits: int
+    ) -> dict[str, Any]:
+        """What the child answers; `twice` if the body is to become the same in a window of two.
+
+        Raises `Crashed` when it died instead.
+        """
         child = self._child
         assert child.stdin is not None
         assert child.stdout is not None
         asked = {"format": form, "content_encoding": encoding, "size": len(body), "limits": limits}
+        asked["twice"] = twice
         try:
             child.stdin.write(json.dumps(asked).encode() + b"\n" + body)
             child.stdin.flush()

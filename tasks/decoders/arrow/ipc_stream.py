@@ -23,6 +23,7 @@ IDS: Final = {
     "parent_id": (8, RejectReason.BAD_PARENT_ID),
 }
 TEXTS: Final = ("service", "operation", "kind", "status", "status_message", "user_id")
+Wrong = tuple[RejectReason, Mask | None, str]
 # All that pyarrow raises for bytes that are no stream, or for one that lies.
 Corrupt = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError, OverflowError)
 
@@ -45,12 +46,11 @@ def read(data: bytes, limits: DecodeLimits) -> Read:
 def _read_whole(data: bytes, limits: DecodeLimits) -> Read:
     """As `read`. Raises `Corrupt`, too, for what pyarrow refuses."""
     message_bounds.bound(data, limits)
-    table = _known(data)
+    table = opened(data).read_all()
     table.validate(full=True)
-    if table.schema.names == EVENTS.names and table.schema.types == EVENTS.types:
-        return Read(table=table.cast(EVENTS))
     try:
-        return _cast(table, limits)
+        events, wrong = cast(table, limits)
+        return Read.of(events, bad_rows(wrong, limits))
     except Unfitting as error:
         raise UnfitBatch(UnfitReason.BAD_SCHEMA, str(error)) from None
     except Corrupt as error:
@@ -79,14 +79,14 @@ def _read_apart(data: bytes, limits: DecodeLimits) -> Read:
     return _read_whole(good, limits).moved(places.tolist(), bad)
 
 
-def _known(data: bytes) -> pa.Table:
-    """The stream's table, of EVENTS' columns only."""
+def opened(data: bytes) -> Any:
+    """A reader of the stream, of EVENTS' columns only. Raises `Corrupt`, and `UnfitBatch`: bad_schema."""
     reader = pyarrow.ipc.open_stream(data, options=pyarrow.ipc.IpcReadOptions(use_threads=False))
     known = _columns(reader.schema.names)
     if len(known) < len(reader.schema.names):
         options = pyarrow.ipc.IpcReadOptions(use_threads=False, included_fields=known)
         reader = pyarrow.ipc.open_stream(data, options=options)
-    return reader.read_all()
+    return reader
 
 
 def _columns(names: Sequence[str]) -> list[int]:
@@ -105,9 +105,16 @@ def _stream_rows(data: bytes) -> StreamRows:
     return StreamRows(data, _columns(schema.names), schema)
 
 
-def _cast(table: pa.Table, limits: DecodeLimits) -> Read:
+def cast(table: pa.Table, limits: DecodeLimits) -> tuple[pa.Table, list[Wrong]]:
+    """Validated columns as those of EVENTS, and which rows can't be made so.
+
+    Raises `Unfitting` and `Corrupt` for types and values that nothing can be made of, and `UnfitBatch`:
+    too_many_values.
+    """
+    if table.schema.names == EVENTS.names and table.schema.types == EVENTS.types:
+        return table.cast(EVENTS), []
     left = limits.window_bytes  # for the columns still to be made: a dictionary's one word can be every row's
-    wrong: list[tuple[RejectReason, Mask | None, str]] = []
+    wrong: list[Wrong] = []
     made: dict[str, Any] = {}
     for name in (one for one in EVENTS.names if one in table.schema.names):
         if name == "attributes":
@@ -129,4 +136,4 @@ def _cast(table: pa.Table, limits: DecodeLimits) -> Read:
         left -= made[name].nbytes
     nulls = {field.name: pa.nulls(table.num_rows, field.type) for field in EVENTS if field.name not in made}
     events = pa.table({name: (made | nulls)[name] for name in EVENTS.names}, schema=EVENTS)
-    return Read.of(events, bad_rows(wrong, limits))
+    return events, wrong

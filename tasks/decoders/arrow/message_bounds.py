@@ -7,7 +7,7 @@ format, "Serialization and Interprocess Communication", and Message.fbs.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -22,8 +22,6 @@ HEADER_TYPE, HEADER = 1, 2  # fields of Message
 DICTIONARY_DATA: Final = 1  # field of DictionaryBatch
 LENGTH, BUFFERS, COMPRESSION = 0, 2, 3  # fields of RecordBatch
 NOT_COMPRESSED: Final = -1  # in place of a buffer's uncompressed length
-
-_buffer = struct.Struct("<qq")
 
 
 def bound(data: bytes, limits: DecodeLimits) -> None:
@@ -42,7 +40,7 @@ def bound(data: bytes, limits: DecodeLimits) -> None:
             rows += number(I64, metadata, table, LENGTH)
             if rows > limits.events or rows < 0:
                 raise UnfitBatch(UnfitReason.TOO_MANY_EVENTS, f"more than {limits.events} rows")
-            size += sum(_claims(metadata, table, message.body))
+            size += sum(claims(metadata, table, message.body))
             if size > limits.decompressed_bytes:
                 raise UnfitBatch(
                     UnfitReason.TOO_LARGE, f"buffers of more than {limits.decompressed_bytes} bytes"
@@ -68,19 +66,23 @@ def _records(message: Any) -> tuple[Any, int] | None:
     return None if header is None else (metadata, header)
 
 
-def _claims(metadata: Any, table: int, body: Any) -> Iterator[int]:
-    """The uncompressed length of each buffer, as its header says; thousands may claim the same bytes."""
+def claims(metadata: Any, table: int, body: Any) -> Iterable[int]:
+    """The uncompressed length of each buffer of the RecordBatch that begins at `table`, as its header says;
+    thousands may claim the same bytes. Raises struct.error.
+    """
     vector = follow(metadata, table, BUFFERS)
     if vector is None:
-        return
-    compressed = follow(metadata, table, COMPRESSION) is not None
-    content = memoryview(body)
-    for index in range(at(U32, metadata, vector)):
-        start, length = _buffer.unpack_from(metadata, vector + 4 + index * _buffer.size)
+        return ()
+    pairs = struct.unpack_from(f"<{2 * at(U32, metadata, vector)}q", metadata, vector + 4)
+    if follow(metadata, table, COMPRESSION) is not None:
+        return _unpacked(pairs, memoryview(body))
+    lengths = pairs[1::2]
+    return lengths if min(lengths, default=0) >= 0 else (2**63,)
+
+
+def _unpacked(pairs: Sequence[int], content: Any) -> Iterator[int]:
+    for start, length in zip(pairs[::2], pairs[1::2], strict=True):
         if length == 0:
-            continue
-        if not compressed:
-            yield length if length >= 0 else 2**63
             continue
         claim = at(I64, content, start)
         yield length if claim == NOT_COMPRESSED else claim if claim >= 0 else 2**63

@@ -1,0 +1,73 @@
+"""The Arrow IPC streams of a window: those of one schema are opened, validated and cast as one stream."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.decoders.arrow.framing import Framed, framed
+from tasks.decoders.arrow.ipc_stream import Corrupt, cast, opened, read
+from tasks.decoders.arrow.layouts import Unfitting
+from tasks.decoders.attributes import either
+from tasks.decoders.contract import Allowance, DecodeLimits, UnfitBatch, WindowBody, WindowRead
+from tasks.decoders.window_reads import by_batch, in_halves, merged, split_off
+
+END: Final = b"\xff\xff\xff\xff\0\0\0\0"
+_read_alone = by_batch(read)
+
+
+def read_window(bodies: Sequence[WindowBody], limits: DecodeLimits, allowance: Allowance) -> WindowRead:
+    """As `Format.read_window`. What can't be read together with others is read alone."""
+    groups: defaultdict[bytes, list[tuple[WindowBody, Framed]]] = defaultdict(list)
+    alone: list[WindowBody] = []
+    for body in bodies:
+        stream = framed(body.data, limits)
+        if stream is None:
+            alone.append(body)
+        else:
+            groups[stream.schema].append((body, stream))
+
+    def whole(some: Sequence[tuple[WindowBody, Framed]]) -> tuple[WindowRead, list[WindowBody]] | None:
+        return _together(some, limits)
+
+    parts: list[WindowRead] = []
+    for group in groups.values():
+        for some, done in in_halves(group, whole):
+            if done is None:
+                alone += [body for body, _ in some]
+                continue
+            allowance.take(done[0].table.nbytes + done[0].attributes.nbytes)
+            parts.append(done[0])
+            alone += done[1]
+    return merged([*parts, _read_alone(sorted(alone), limits, allowance)])
+
+
+def _together(
+    streams: Sequence[tuple[WindowBody, Framed]], limits: DecodeLimits
+) -> tuple[WindowRead, list[WindowBody]] | None:
+    """Of streams with one schema, what they hold, and those that have rows that can't be read; None when
+    they can't be read as one.
+    """
+    if sum(stream.size for _, stream in streams) > limits.window_bytes:
+        return None
+    joined = b"".join([streams[0][1].schema, *(stream.records for _, stream in streams), END])
+    try:
+        table = opened(joined).read_all()
+        table.validate(full=True)
+        events, wrong = cast(table.combine_chunks(), limits)
+    except (Unfitting, UnfitBatch, *Corrupt):
+        return None
+    rows = [sum(stream.rows) for _, stream in streams]
+    if events.num_rows != sum(rows):
+        return None
+    batch_of = np.repeat(np.array([body.batch for body, _ in streams], np.int64), rows)
+    bad = either([mask for _, mask, _ in wrong])
+    spoilt = set() if bad is None else set(batch_of[bad].tolist())
+    if spoilt:
+        good = ~np.isin(batch_of, list(spoilt))
+        events, batch_of = events.filter(pa.array(good)), batch_of[good]
+    left = [body for body, _ in streams if body.batch in spoilt]
+    table, attributes = split_off(events)
+    return WindowRead(table=table, attributes=attributes, batch_of=batch_of), left
