@@ -68,7 +68,7 @@ fault: $(DEV_STAMP) nodes ## kill, stop, starve and cut everything under traffic
 	@$(BIN)/python -m tests.fault.table
 
 .PHONY: bench
-bench: $(DEV_STAMP) $(PEERS_STAMP) nodes ## measure everything beside its peers and its floors (QUICK=1: roughly, in 2 minutes)
+bench: $(DEV_STAMP) $(PEERS_STAMP) nodes ## measure everything beside its peers and its floors (QUICK=1: roughly, in 4 minutes)
 	@$(PRIVATE) $(BIN)/python -m bench.run $(if $(filter-out 0,$(QUICK)),--quick)
 
 .PHONY: bench-neighbour

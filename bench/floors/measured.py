@@ -10,76 +10,81 @@ from bench.installation.processes import Started
 from bench.installation.servers import Servers, plain
 from bench.load.generator import Generator
 from bench.load.posting import Target
-from bench.load.workload import Kind
+from bench.load.workload import SDK, Kind
 from bench.measuring import account
 from bench.measuring.figures import LOAD
 from bench.measuring.measure import NotCounted
 from deploy.local import ports
 
 _READY_WITHIN_S = 30.0
+DECODED = (
+    SDK,
+    Kind(),
+    Kind(form="ndjson", encoding="gzip"),
+    Kind(form="otlp", encoding="gzip"),
+)
 _TOGETHER = 32  # messages a publish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Empty:
-    """The handler that does nothing; CPU in s per million events of 1,000 a batch."""
+    """The handler that does nothing, under gunicorn's gthread, with bodies of `batch`; CPU of a request."""
 
+    batch: str
     requests_per_s: float
     ack_ms: dict[str, float]
-    receiver_cpu_s: float
-    load_cpu_s: float
+    receiver_cpu_ms: float
+    load_cpu_ms: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Floors:
-    """CPU seconds per million events, 1,000 a batch, Arrow with zstd unless the name says otherwise."""
+    """CPU seconds per million events, of spans of SDKs unless the name says otherwise."""
 
     empty: Empty
+    batch: str
     publish_messages_per_s: float
     publish_client: float
     publish_broker: float
-    decode: dict[str, float]  # by format
+    decode: dict[str, float]  # by the name of the batches
     group: float
     pipeline: float  # ours, whole: for comparison, not a floor
     copy_client: float
     copy_server: float
-    executemany: float
     rows_per_1000_events: float
 
     @property
     def sum_cpu_s(self) -> float:
         """Of an event's way on PostgreSQL, each part once."""
+        received = self.empty.receiver_cpu_ms * 1e3 / SDK.events
         published = self.publish_client + self.publish_broker
         loaded = self.copy_client + self.copy_server
-        return self.empty.receiver_cpu_s + published + self.decode["arrow"] + self.group + loaded
+        return received + published + self.decode[SDK.name] + self.group + loaded
 
 
 def measure(servers: Servers, generator: Generator, *, seconds: float, empty_s: float) -> Floors:
     """Takes about twelve times `seconds` and twice `empty_s`."""
-    batches = {
-        form: pure.window(Kind(form=form, encoding=encoding))
-        for form, encoding in (("arrow", "zstd"), ("ndjson", "gzip"), ("otlp", "gzip"))
-    }
-    decode = {form: pure.decode(window, seconds=seconds) for form, window in batches.items()}
-    left = pure.results(batches["arrow"])
+    batches = {kind.name: pure.window(kind) for kind in DECODED}
+    decode = {name: pure.decode(window, seconds=seconds) for name, window in batches.items()}
+    sdk = batches[SDK.name]
+    left = pure.results(sdk)
     url = servers.new_database("floors")
     copied = rows.copy(plain(url), servers.postgres.pid, left, seconds=seconds)
     servers.postgres.drop_database(Path(url).name)
-    inserted = rows.executemany(servers.folder / "floors.db", left, seconds=seconds)
-    size = len(batches["arrow"][0].body)
+    size = len(sdk[0].body)
     published, broker_cpu_s = _publish(servers, seconds, size)
     million = 1e6 / pure.WINDOW_EVENTS
     return Floors(
         empty=_empty(servers, generator, empty_s),
+        batch=SDK.name,
         publish_messages_per_s=published["messages_per_s"],
-        publish_client=published["client_cpu_s_per_message"] * 1e3,
-        publish_broker=broker_cpu_s * 1e3,
+        publish_client=published["client_cpu_s_per_message"] * 1e6 / SDK.events,
+        publish_broker=broker_cpu_s * 1e6 / SDK.events,
         decode=decode,
-        group=pure.group(batches["arrow"], seconds=seconds),
-        pipeline=pure.pipeline(batches["arrow"], seconds=seconds),
+        group=pure.group(sdk, seconds=seconds),
+        pipeline=pure.pipeline(sdk, seconds=seconds),
         copy_client=copied.client_cpu_s * million,
         copy_server=copied.server_cpu_s * million,
-        executemany=inserted.client_cpu_s * million,
         rows_per_1000_events=copied.rows / pure.WINDOW_EVENTS * 1e3,
     )
 
@@ -96,16 +101,22 @@ def _publish(servers: Servers, seconds: float, size: int) -> tuple[dict[str, flo
     return said, used.cpu_s / said["messages"]
 
 
+def command_line(port: int) -> str:
+    """The empty handler on a port, as gunicorn's documentation advises for one with threads."""
+    return (
+        "gunicorn -w 2 -k gthread --threads 32 --keep-alive 75 --no-control-socket"
+        f" --bind {ports.HOST}:{port} bench.floors.empty:app"
+    )
+
+
 def _empty(servers: Servers, generator: Generator, seconds: float) -> Empty:
     [port] = ports.free(1)
-    kind = Kind()
-    generator.prepare(kind, 500)
+    generator.prepare(SDK, 1_000)
     folder = servers.folder / "empty"
     folder.mkdir()
-    settings = {"SLUICE_HTTP_BIND": f"{ports.HOST}:{port}"}
-    started = Started(folder=folder, mark=servers.mark, environment=settings)
+    started = Started(folder=folder, mark=servers.mark, environment={})
     try:
-        started.start("receiver", "gunicorn -c python:bench.floors.empty bench.floors.empty:app")
+        started.start("receiver", command_line(port))
         deadline = time.monotonic() + _READY_WITHIN_S
         while not ports.accepts(port):
             started.check()
@@ -122,10 +133,11 @@ def _empty(servers: Servers, generator: Generator, seconds: float) -> Empty:
         started.stop()
     if answer["problems"]:
         raise NotCounted(f"the empty handler: {answer['problems']}")
-    events = answer["events"]
+    requests = answer["accepted"]
     return Empty(
+        batch=SDK.name,
         requests_per_s=answer["accepted"] / answer["elapsed_s"],
         ack_ms=answer["latency_ms"],
-        receiver_cpu_s=used["receiver"].cpu_s / events * 1e6,
-        load_cpu_s=used[LOAD].cpu_s / events * 1e6,
+        receiver_cpu_ms=used["receiver"].cpu_s / requests * 1e3,
+        load_cpu_ms=used[LOAD].cpu_s / requests * 1e3,
     )

@@ -3,9 +3,7 @@
 import csv
 import io
 import json
-import sqlite3
 from dataclasses import dataclass
-from pathlib import Path
 
 import psycopg
 import pyarrow as pa
@@ -47,29 +45,6 @@ def copy(url: str, server_pid: int, results: Processed, *, seconds: float) -> Ro
         client = timed(once, seconds)
         server = account.used([server_pid]) - before
     return RowCost(rows=_count(tables), client_cpu_s=client, server_cpu_s=server.cpu_s / calls)
-
-
-def executemany(path: Path, results: Processed, *, seconds: float) -> RowCost:
-    """Executemany of tuples on SQLite in WAL mode, a window a transaction."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    tables = _tables(results)
-    ready = {name: _tuples(table) for name, table in tables.items()}
-    for name, table in tables.items():
-        connection.execute(f"CREATE TABLE floor_{name} ({', '.join(table.column_names)})")
-
-    def once() -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        for name, rows in ready.items():
-            marks = ", ".join("?" * len(rows[0]))
-            connection.executemany(f"INSERT INTO floor_{name} VALUES ({marks})", rows)  # noqa: S608 (our names)
-        connection.execute("COMMIT")
-
-    try:
-        return RowCost(rows=_count(tables), client_cpu_s=timed(once, seconds), server_cpu_s=0.0)
-    finally:
-        connection.close()
 
 
 def _tables(results: Processed) -> dict[str, pa.Table]:

@@ -69,5 +69,6 @@ class Run:
     body_bytes_per_event: float
     lag_events: list[tuple[float, int]]
     asked_events_per_s: float | None = None  # of a run at a rate
+    customers: int = 1
     latency: Latency | None = None
     windows: dict[str, float] | None = None

@@ -13,6 +13,7 @@ from flask import Flask, request
 from sqlalchemy import create_engine, insert
 from sqlalchemy.orm import Session
 
+from bench.peers.otlp import rows
 from bench.peers.tables import Event, roll_up, row
 
 app = Flask(__name__)
@@ -37,5 +38,5 @@ def ingest(events: list[dict[str, Any]]) -> None:
 
 @app.post("/events")
 def receive() -> tuple[str, int]:
-    ingest.delay(request.get_json())
+    ingest.delay(rows(request.get_data(), request.headers.get("Content-Encoding", "")))
     return "", 202

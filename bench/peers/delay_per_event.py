@@ -1,4 +1,4 @@
-"""The obvious Celery design: Flask hands the JSON to a task, the task adds one ORM object an event.
+"""The obvious Celery design: Flask hands the spans to a task, the task adds one ORM object an event.
 
 gunicorn -w 2 -k gthread --threads 32 bench.peers.delay_per_event:app
 celery -A bench.peers.delay_per_event:celery worker
@@ -13,6 +13,7 @@ from flask import Flask, request
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
+from bench.peers.otlp import rows
 from bench.peers.tables import Event, roll_up, row
 
 app = Flask(__name__)
@@ -33,5 +34,5 @@ def ingest(events: list[dict[str, Any]]) -> None:
 
 @app.post("/events")
 def receive() -> tuple[str, int]:
-    ingest.delay(request.get_json())
+    ingest.delay(rows(request.get_data(), request.headers.get("Content-Encoding", "")))
     return "", 202

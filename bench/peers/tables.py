@@ -69,7 +69,7 @@ def create(engine: Engine) -> None:
 
 
 def row(event: Mapping[str, Any], batch_id: str) -> dict[str, Any]:
-    """One event of a posted JSON array as a row."""
+    """One event of `bench.peers.otlp` as a row."""
     return {
         "batch_id": batch_id,
         "event_id": event["event_id"],

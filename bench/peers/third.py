@@ -1,11 +1,10 @@
 """dlt: a resource reads the broker's queue, the pipeline loads Arrow tables by COPY, SQL rolls up.
 
-Runs in an environment of its own: `python bench/peers/third.py`, with BROKER_URL, DATABASE_URL, QUEUE and
+Runs in an environment of its own: `python -m bench.peers.third`, with BROKER_URL, DATABASE_URL, QUEUE and
 PIPELINES_FOLDER set, and NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID, which names each row's load; until
 SIGTERM. A batch is acknowledged after its load was committed.
 """
 
-import io
 import json
 import os
 import signal
@@ -14,8 +13,10 @@ from typing import Any
 
 import dlt
 import pyarrow as pa
-import pyarrow.json
+import pyarrow.compute as pc
 from kombu import Connection, Message, Queue
+
+from bench.peers.otlp import rows
 
 MOST_BATCHES = 200  # in a load
 IDLE_S = 0.2
@@ -34,6 +35,8 @@ ROLLUPS = (
     " count bigint, duration_sum bigint, duration_min bigint, duration_max bigint,"
     " PRIMARY KEY (minute, service, operation, status))"
 )
+TEXTS = ("event_id", "trace_id", "parent_id", "started_at", "service", "operation", "status", "attributes")
+SCHEMA = pa.schema([*((name, pa.string()) for name in TEXTS), ("duration_us", pa.int64())])
 
 
 def main() -> None:
@@ -82,14 +85,13 @@ def drained(connection: Connection, queue: Queue) -> list[Message]:
     return found
 
 
-def table(lines: bytes) -> pa.Table:
-    """NDJSON as Arrow, the attributes as JSON text."""
-    read = pyarrow.json.read_json(io.BytesIO(lines))
-    attributes = pa.array([json.dumps(one) for one in read["attributes"].to_pylist()])
-    started = read["started_at"].cast(pa.timestamp("us", "UTC"))
-    names = read.column_names
-    read = read.set_column(names.index("attributes"), "attributes", attributes)
-    return read.set_column(names.index("started_at"), "started_at", started)
+def table(body: bytes) -> pa.Table:
+    """A request as Arrow, the attributes as JSON text."""
+    read = pa.Table.from_pylist(
+        [{**row, "attributes": json.dumps(row["attributes"])} for row in rows(body, "gzip")], schema=SCHEMA
+    )
+    started = pc.cast(read["started_at"], pa.timestamp("us", "UTC"))
+    return read.set_column(SCHEMA.get_field_index("started_at"), "started_at", started)
 
 
 if __name__ == "__main__":

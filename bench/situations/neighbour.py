@@ -39,7 +39,11 @@ DRAINED_S = 300.0
 
 
 def measure(sluice: Sluice, quick: bool) -> dict[str, Any]:
-    seconds = 15.0 if quick else 60.0
+    return measure_for(sluice, 15.0 if quick else 60.0, brief=quick)
+
+
+def measure_for(sluice: Sluice, seconds: float, *, brief: bool) -> dict[str, Any]:
+    """Alone for so many seconds, and beside the neighbour; `brief` halves the neighbour's connections."""
     sluice.add_customers("victim", "neighbour")
     sluice.start_receiver()
     sluice.start_worker(2)
@@ -57,7 +61,7 @@ def measure(sluice: Sluice, quick: bool) -> dict[str, Any]:
         agents.prepare(VICTIM, int(VICTIM_PER_S * (seconds + WARM_S + 2)) * 2)
         quiet = _victim(sluice, agents, seconds)
         say(f"  p99.9 {quiet['way']['accepted_to_committed']['p999']:.0f} ms; beside the neighbour")
-        connections = _connections(quick)
+        connections = _connections(brief)
         flood.post(
             [_target(sluice, "neighbour")],
             connections=connections,
@@ -172,8 +176,8 @@ def _verdicts(found: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _connections(quick: bool) -> int:
-    return 256 if quick else 512
+def _connections(brief: bool) -> int:
+    return 256 if brief else 512
 
 
 def _target(sluice: Sluice, slug: str) -> Target:

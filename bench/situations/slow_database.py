@@ -35,7 +35,11 @@ DRAINED_S = 180.0
 
 
 def measure(sluice: Sluice, quick: bool) -> dict[str, Any]:
-    seconds = 10.0 if quick else 40.0
+    return measure_for(sluice, 10.0 if quick else 40.0)
+
+
+def measure_for(sluice: Sluice, seconds: float) -> dict[str, Any]:
+    """As it is for so many seconds, and as long with the delay."""
     url = make_url(sluice.started.environment["DATABASE_URL"])
     assert url.port is not None
     with _proxy(url.port) as (port, delay), generator.running() as agents:

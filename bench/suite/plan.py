@@ -2,8 +2,8 @@
 
 `python -m bench.suite.plan` prints it.
 
-The cost of an event in a batch of B events is taken as a + b / B, by role, a and b fitted to the runs with
-batches of different sizes (Arrow with zstd, default settings). Prints Markdown.
+The cost of a span in a batch of B spans is taken as a + b / B, by role, a and b fitted to the sustained runs
+with batches of different sizes (as SDKs post them: OTLP protobuf with gzip). Prints Markdown.
 """
 
 import argparse
@@ -41,7 +41,7 @@ class CostModel:
 
 def costs(found: Mapping[str, Any]) -> dict[str, CostModel]:
     """By role. Raises ValueError when the run has no two batch sizes."""
-    runs = [run for run in found["ours"]["sides"] if run["batch"].startswith("arrow+zstd")]
+    runs = [found["rows"][name] for name in ("sdk_10", "sdk_50", "sdk_512") if name in found["rows"]]
     sizes = np.array([run["batch_events"] for run in runs], dtype=float)
     if len(set(sizes)) < 2:
         raise ValueError("the plan needs runs with at least two batch sizes")
@@ -50,20 +50,20 @@ def costs(found: Mapping[str, Any]) -> dict[str, CostModel]:
 
 def lines(found: Mapping[str, Any]) -> list[str]:
     """The plan as lines of Markdown."""
-    by_role, sustained = costs(found), found["ours"]["sustained"]
+    by_role, sustained = costs(found), found["rows"]["sdk_50"]
     written = sustained["cost"]["written_bytes_per_event"]
     body = sustained["body_bytes_per_event"]
     said = [
         f"Fitted to the run of {found['at'][:10]} on {found['machine']['cpu']}, in CPU seconds:",
         "",
-        "| role | per million events | per million batches |",
+        "| role | per million spans | per million batches |",
         "|---|---:|---:|",
         *(f"| {role} | {cost.event:.2f} | {cost.batch:,.0f} |" for role, cost in by_role.items()),
         "",
         f"Cores in use at {EVENTS_PER_S:,.0f} events/s, and in brackets the machines of {CORES} cores kept"
         f" {BUSY:.0%} busy, by the way the {AGENTS:,.0f} agents post:",
         "",
-        f"| agents post | events a batch | requests/s | {' | '.join(ROLES)} |",
+        f"| agents post | spans a batch | requests/s | {' | '.join(ROLES)} |",
         f"|---|---:|---:|{'---:|' * len(ROLES)}",
     ]
     for name, seconds in (
@@ -72,7 +72,7 @@ def lines(found: Mapping[str, Any]) -> list[str]:
         ("every hour", 3_600),
         ("to collectors", 0),
     ):
-        events = EVENTS_PER_S * seconds / AGENTS if seconds else 1_000.0
+        events = EVENTS_PER_S * seconds / AGENTS if seconds else 512.0
         cells = []
         for role in ROLES:
             cores = by_role[role].cores(events)
@@ -82,12 +82,12 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     return [
         *said,
         "",
-        f"* Into the receivers: {body * EVENTS_PER_S / 1e6:,.0f} MB/s ({body:.0f} bytes an event as sent).",
-        f"* RabbitMQ writes {broker / 1e6:,.0f} MB/s on one node ({written['broker']:.0f} bytes an event),"
+        f"* Into the receivers: {body * EVENTS_PER_S / 1e6:,.0f} MB/s ({body:.0f} bytes a span as sent).",
+        f"* RabbitMQ writes {broker / 1e6:,.0f} MB/s on one node ({written['broker']:.0f} bytes a span),"
         f" with {REPLICAS} replicas {REPLICAS * broker / 1e6:,.0f} MB/s over the cluster: at least"
         f" {max(REPLICAS, math.ceil(REPLICAS * broker / DISK_BYTES_PER_S))} nodes at"
         f" {DISK_BYTES_PER_S / 1e6:.0f} MB/s each.",
-        f"* PostgreSQL writes {database / 1e6:,.0f} MB/s ({written['database']:.0f} bytes an event, WAL and"
+        f"* PostgreSQL writes {database / 1e6:,.0f} MB/s ({written['database']:.0f} bytes a span, WAL and"
         f" tables): {max(1, math.ceil(database / DISK_BYTES_PER_S))} drive(s) of"
         f" {DISK_BYTES_PER_S / 1e6:.0f} MB/s.",
     ]

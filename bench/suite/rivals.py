@@ -15,12 +15,13 @@ from bench.agents.encode import Body
 from bench.check.totals import Totals
 from bench.installation.processes import Started
 from bench.installation.servers import Servers, plain
+from bench.load.generator import Generator
 from bench.load.posting import Target
-from bench.load.workload import Kind, Source
+from bench.load.workload import SDK, Kind, Source
 from bench.measuring import account
-from bench.measuring.figures import Cost, Run
+from bench.measuring.figures import LOAD, Cost, Run
 from bench.measuring.measure import NotCounted
-from bench.peers import tables
+from bench.peers import collector, tables
 from bench.places import ROOT
 from deploy.local import ports
 
@@ -28,6 +29,7 @@ THIRD_PYTHON = ROOT / "var" / "peers" / "bin" / "python"
 _COMMITTED = text("SELECT COALESCE(SUM(count), 0) FROM rollups")
 _READY_WITHIN_S = 60.0
 _STALLED_S = 60.0
+_COLLECTED_SPANS = 50_000  # posted in a circle
 _THIRD_QUEUE = "bench_third"
 _THIRD_WARM_BATCHES = 20
 
@@ -100,13 +102,13 @@ def third_peer(servers: Servers) -> Iterator[Peer]:
     if not THIRD_PYTHON.exists():
         raise FileNotFoundError(f"{THIRD_PYTHON.relative_to(ROOT)} is missing: `make bench` installs it")
     with _peer(servers, "third") as peer:
-        peer.started.start("worker", f"{THIRD_PYTHON} bench/peers/third.py")
+        peer.started.start("worker", f"{THIRD_PYTHON} -m bench.peers.third")
         yield peer
 
 
 def measure_third(servers: Servers, batches: int) -> Run:
     """So many batches that wait in the queue, until the last one is loaded; the start of it not counted."""
-    kind = Kind(form="ndjson", encoding="none")
+    kind = SDK
     with third_peer(servers) as peer:
         source, events = Source(kind), batches * kind.events
         _work_off(peer, source.take(_THIRD_WARM_BATCHES), kind)
@@ -161,6 +163,52 @@ def _feed(servers: Servers, bodies: list[Body]) -> None:
                 content_encoding="binary",
                 delivery_mode=2,
             )
+
+
+def measure_collector(servers: Servers, generator: Generator, kind: Kind, seconds: float) -> Run:
+    """rotel, as fast as it answers: what it takes is thrown away, so that nothing is committed."""
+    http, grpc = ports.free(2)
+    folder = servers.folder / f"collector-{http}"
+    folder.mkdir()
+    started = Started(folder=folder, mark=servers.mark, environment={})
+    generator.prepare(kind, max(1, _COLLECTED_SPANS // kind.events))
+    try:
+        line = collector.command(
+            THIRD_PYTHON.parents[1], http=f"{ports.HOST}:{http}", grpc=f"{ports.HOST}:{grpc}"
+        )
+        started.start("receiver", line)
+        deadline = time.monotonic() + _READY_WITHIN_S
+        while not ports.accepts(http):
+            started.check()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"rotel did not start: {started.log_end('receiver')}")
+            time.sleep(0.1)
+        roles = {"receiver": [started.pid("receiver")], LOAD: [generator.pid]}
+        before = account.by_role(roles)
+        generator.post([Target(host=ports.HOST, port=http)], connections=32, seconds=seconds, repeat=True)
+        while (answer := generator.answered(1.0)) is None:
+            started.check()
+        used = account.since(before, account.by_role(roles))
+    finally:
+        started.stop()
+    if answer["problems"]:
+        raise NotCounted(f"rotel: {answer['problems']}")
+    return Run(
+        name="rotel",
+        batch=kind.name,
+        batch_events=kind.events,
+        attributes=kind.attributes,
+        seconds=answer["elapsed_s"],
+        events=answer["events"],
+        events_per_s=answer["events"] / answer["elapsed_s"],
+        requests_per_s=answer["accepted"] / answer["elapsed_s"],
+        cost=Cost.of(used, answer["events"]),
+        cores_used=sum(one.cpu_s for one in used.values()) / answer["elapsed_s"],
+        ack_ms=answer["latency_ms"],
+        retried=answer["retried"],
+        body_bytes_per_event=answer["size"] / max(answer["events"], 1),
+        lag_events=[],
+    )
 
 
 @contextlib.contextmanager

@@ -1,10 +1,11 @@
 """The floors that the benchmark measures beside Sluice do their work."""
 
-import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+from bench.floors.measured import command_line
 from deploy.local import ports
 from tests.receiver import stop
 from tests.slow import SlowAgent, answers, head
@@ -12,18 +13,13 @@ from tests.whole import ROOT, until
 
 
 def test_the_empty_handler_takes_bodies_that_come_with_their_head_and_later(tmp_path: Path) -> None:
-    port, operators_port = ports.free(2)
+    [port] = ports.free(1)
     log = tmp_path / "empty.log"
-    command = ["-m", "gunicorn", "-c", "python:bench.floors.empty", "bench.floors.empty:app"]
-    settings = {
-        "SLUICE_HTTP_BIND": f"127.0.0.1:{port}",
-        "SLUICE_HTTP_METRICS_BIND": f"127.0.0.1:{operators_port}",
-    }
+    command = ["-m", *shlex.split(command_line(port))]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, *command],
             cwd=ROOT,
-            env=os.environ | settings,
             stdout=output,
             stderr=output,
             start_new_session=True,
