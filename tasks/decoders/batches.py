@@ -25,6 +25,7 @@ from tasks.decoders.contract import (
 )
 from tasks.decoders.decompress import decompress
 from tasks.decoders.otlp import json_export, protobuf_export
+from tasks.decoders.parsed import by_runs
 from tasks.decoders.reasons import UnfitReason
 from tasks.decoders.rows import bound_rejects
 from tasks.decoders.validate import Check, checks, normalised
@@ -33,14 +34,24 @@ from tasks.events import EventTable
 
 FORMATS: Final[Mapping[str, Format]] = {
     "arrow": Format(read=ipc_stream.read, read_window=joined.read_window, pick=ipc_stream.pick),
-    "ndjson": Format(read=ndjson.read_lines, read_window=by_batch(ndjson.read_lines), pick=ndjson.pick_lines),
+    "ndjson": Format(
+        read=ndjson.read_lines,
+        read_window=by_runs(ndjson.read_lines, ndjson.parse_lines, ndjson.together),
+        pick=ndjson.pick_lines,
+    ),
     "json": Format(
-        read=ndjson.read_array, read_window=by_batch(ndjson.read_array), pick=ndjson.pick_elements
+        read=ndjson.read_array,
+        read_window=by_runs(ndjson.read_array, ndjson.parse_array, ndjson.together),
+        pick=ndjson.pick_elements,
     ),
     "otlp-protobuf": Format(
         read=protobuf_export.read, read_window=by_batch(protobuf_export.read), pick=protobuf_export.pick
     ),
-    "otlp-json": Format(read=json_export.read, read_window=by_batch(json_export.read), pick=json_export.pick),
+    "otlp-json": Format(
+        read=json_export.read,
+        read_window=by_runs(json_export.read, json_export.parse, json_export.together),
+        pick=json_export.pick,
+    ),
 }
 
 

@@ -1,6 +1,7 @@
 """Events as JSON: one object a line (NDJSON), or one array of such objects. docs/formats.md shows both."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -48,17 +49,26 @@ def read_lines(data: bytes, limits: DecodeLimits) -> Read:
 
     Raises `UnfitBatch`: too_many_events, too_many_values, too_many_rejects.
     """
+    try:
+        return together([parse_lines(data, limits)[1]], limits)
+    except Unreadable:
+        pass
+    return _piece_by_piece(data.split(b"\n"), limits)
+
+
+def parse_lines(data: bytes, limits: DecodeLimits) -> tuple[int, list[JsonEvent]]:
+    """How many events, and which, when each line is one that can be parsed.
+
+    Raises what is in `Unreadable`, and `UnfitBatch`: too_many_events, too_many_values.
+    """
     bound_values(data, limits)
     ends = data.count(b"\n")
     if ends > limits.events:
         raise UnfitBatch(UnfitReason.TOO_MANY_EVENTS, f"more than {limits.events} lines")
-    try:
-        events = _events.decode_lines(data)
-        if len(events) == ends + (not data.endswith(b"\n")):
-            return _table(events, limits)
-    except Unreadable:
-        pass
-    return _piece_by_piece(data.split(b"\n"), limits)
+    events = _events.decode_lines(data)
+    if len(events) != ends + (not data.endswith(b"\n")):
+        raise msgspec.DecodeError("a line without an event")
+    return len(events), events
 
 
 def read_array(data: bytes, limits: DecodeLimits) -> Read:
@@ -66,9 +76,8 @@ def read_array(data: bytes, limits: DecodeLimits) -> Read:
 
     Raises `UnfitBatch`: malformed, too_many_events, too_many_values, too_many_rejects.
     """
-    bound_values(data, limits)
     try:
-        return _table(_array.decode(data), limits)
+        return together([parse_array(data, limits)[1]], limits)
     except Unreadable:
         pass
     bound_strings(data, limits)
@@ -79,6 +88,21 @@ def read_array(data: bytes, limits: DecodeLimits) -> Read:
     if len(pieces) > limits.events:
         raise UnfitBatch(UnfitReason.TOO_MANY_EVENTS, f"more than {limits.events} elements")
     return _piece_by_piece(pieces, limits)
+
+
+def parse_array(data: bytes, limits: DecodeLimits) -> tuple[int, list[JsonEvent]]:
+    """As `parse_lines`, of an array. Raises what is in `Unreadable`, and `UnfitBatch`: too_many_values."""
+    bound_values(data, limits)
+    events = _array.decode(data)
+    return len(events), events
+
+
+def together(parsed: Sequence[list[JsonEvent]], limits: DecodeLimits) -> Read:
+    """The events of one body or many.
+
+    Raises `UnfitBatch` (too_many_events, too_many_rejects) and, for deep values, RecursionError.
+    """
+    return _table(parsed[0] if len(parsed) == 1 else list(chain.from_iterable(parsed)), limits)
 
 
 def pick_lines(data: bytes, rows: Sequence[int]) -> Iterator[bytes]:

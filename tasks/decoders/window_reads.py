@@ -1,6 +1,7 @@
 """What decoders made of single batches, or of those of one format, put together as a window's."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -91,7 +92,7 @@ def in_halves(
     """`whole` of all, or where it gives None, of the halves of which it gives something; None for what has to
     be done one by one.
     """
-    done = whole(some) if len(some) > 1 else None
+    done = whole(some)
     if done is not None or len(some) <= 1:
         yield some, done
         return
@@ -106,31 +107,31 @@ def places_of(part: WindowRead) -> Rows:
     return np.arange(rows) - np.searchsorted(part.batch_of, part.batch_of)
 
 
+def read_of(parts: Sequence[tuple[Read, Rows]]) -> WindowRead:
+    """Reads of some batches each, without rejects, and the batch of each of their rows, all ascending."""
+    return _window([read for read, _ in parts], _joined([_none(0), *(batch_of for _, batch_of in parts)]))
+
+
 def _together(reads: dict[int, Read], unfit: dict[int, UnfitBatch]) -> WindowRead:
     sizes = [one.table.num_rows for one in reads.values()]
-    places = lent = None
+    made = _window(list(reads.values()), np.repeat(np.fromiter(reads, np.int64, len(reads)), sizes))
+    places = None
     if any(one.rows is not None for one in reads.values()):
         places = _joined(
             np.arange(size) if one.rows is None else one.rows
             for one, size in zip(reads.values(), sizes, strict=True)
         )
-    if any(one.lent is not None for one in reads.values()):
-        lent = _joined(
-            _none(size) if one.lent is None else one.lent
-            for one, size in zip(reads.values(), sizes, strict=True)
-        )
-    table, attributes = split_off(
-        pa.concat_tables([EVENTS.empty_table(), *(one.table for one in reads.values())])
-    )
-    return WindowRead(
-        table=table,
-        attributes=attributes,
-        batch_of=np.repeat(np.fromiter(reads, np.int64, len(reads)), sizes),
-        places=places,
-        lent=lent,
-        rejects={index: one.rejects for index, one in reads.items() if one.rejects},
-        unfit=unfit,
-    )
+    rejects = {index: one.rejects for index, one in reads.items() if one.rejects}
+    return replace(made, places=places, rejects=rejects, unfit=unfit)
+
+
+def _window(reads: Sequence[Read], batch_of: Rows) -> WindowRead:
+    """The rows of all, as if they were all of their batches' rows."""
+    lent = None
+    if any(one.lent is not None for one in reads):
+        lent = _joined(_none(one.table.num_rows) if one.lent is None else one.lent for one in reads)
+    table, attributes = split_off(pa.concat_tables([EVENTS.empty_table(), *(one.table for one in reads)]))
+    return WindowRead(table=table, attributes=attributes, batch_of=batch_of, lent=lent)
 
 
 def _joined(parts: Any) -> Rows:

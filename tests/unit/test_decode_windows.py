@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from tasks.decoders import DecodedBatches, RawBatch
+from tasks.decoders.parsed import TOGETHER
 from tasks.errors import WindowTooLarge
 from tests.examples import examples
 from tests.unit import decode_samples as samples
@@ -109,3 +110,13 @@ def test_a_window_whose_tables_pass_the_bound_is_to_be_split(form: str) -> None:
     assert decode(raw(body, form), window_bytes=6_000).counts == [8]
     with pytest.raises(WindowTooLarge):
         decode(*[raw(body, form)] * 9, window_bytes=6_000)
+
+
+@pytest.mark.parametrize("form", ["ndjson", "json", "otlp-json"])
+def test_a_window_of_more_events_than_are_read_together_is_read_in_order(form: str) -> None:
+    sizes = (TOGETHER // 2, 1, TOGETHER // 2, 700, 1)
+    texts = [samples.written(samples.table(size, size), form) for size in sizes]
+    batches = [
+        raw(body, form) for body in (*texts, texts[3].replace(b"service-5", b"service-\xc3"), texts[1])
+    ]
+    assert assert_as_alone(batches).counts[:5] == list(sizes)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -36,25 +36,55 @@ _request = msgspec.json.Decoder(ExportRequest)
 _span = msgspec.json.Decoder(Span)
 
 
+class Export(NamedTuple):
+    """The spans of one export in order, how many each resource has, and the attributes of the resources."""
+
+    spans: list[Span]
+    sizes: list[int]
+    resources: list[list[msgspec.Raw] | None]
+
+
 def read(data: bytes, limits: DecodeLimits) -> Read:
     """An ExportTraceServiceRequest. What of it can't be read is rejected alone.
 
     Raises `UnfitBatch`: malformed, not_understood, too_many_values, too_many_events, too_large,
     too_many_rejects.
     """
-    bound_values(data, limits)
     with suppress(*Unreadable):
-        groups = _request.decode(data).resource_spans or []
-        scopes = [[scope.spans or [] for scope in group.scopes] for group in groups]
-        if scopes and all(map(all, scopes)) and all(scopes):  # nothing that may hide behind another name
-            sizes = [sum(map(len, spans)) for spans in scopes]
-            bound_events(sum(sizes), limits)
-            spans = [span for lists in scopes for one in lists for span in one]
-            resources = [group.resource.attributes if group.resource else None for group in groups]
-            columns = _columns(spans, sizes, list(map(_bytes, resources)))
-            if not columns.ids["trace_id"][0].null_count:
-                return table(columns, words, limits)
+        return together([parse(data, limits)[1]], limits)
     return _read_apart(data, limits)
+
+
+def parse(data: bytes, limits: DecodeLimits) -> tuple[int, Export]:
+    """How many spans, and these, when nothing may hide behind another name.
+
+    Raises what is in `Unreadable`, and `UnfitBatch`: too_many_values, too_many_events.
+    """
+    bound_values(data, limits)
+    groups = _request.decode(data).resource_spans or []
+    scopes = [[scope.spans or [] for scope in group.scopes] for group in groups]
+    if not scopes or not all(map(all, scopes)) or not all(scopes):
+        raise msgspec.DecodeError("a group or a scope that seems empty")
+    sizes = [sum(map(len, spans)) for spans in scopes]
+    bound_events(sum(sizes), limits)
+    spans = [span for lists in scopes for one in lists for span in one]
+    resources = [group.resource.attributes if group.resource else None for group in groups]
+    return len(spans), Export(spans, sizes, resources)
+
+
+def together(exports: Sequence[Export], limits: DecodeLimits) -> Read:
+    """The spans of one export or many.
+
+    Raises `UnfitBatch` (too_many_values, too_large, too_many_rejects), and msgspec.DecodeError when one has
+    no trace id, perhaps since it has another name.
+    """
+    spans = [span for export in exports for span in export.spans]
+    sizes = [size for export in exports for size in export.sizes]
+    resources = [_bytes(one) for export in exports for one in export.resources]
+    columns = _columns(spans, sizes, resources)
+    if columns.ids["trace_id"][0].null_count:
+        raise msgspec.DecodeError("a span without a trace id")
+    return table(columns, words, limits)
 
 
 def pick(data: bytes, rows: Sequence[int]) -> Iterator[bytes]:
