@@ -43,7 +43,9 @@ def measure(sluice: Sluice, quick: bool) -> dict[str, Any]:
 
 
 def measure_for(sluice: Sluice, seconds: float, *, brief: bool) -> dict[str, Any]:
-    """Alone for so many seconds, and beside the neighbour; `brief` halves the neighbour's connections."""
+    """Alone for so many seconds, and beside the neighbour; `brief` halves the neighbour's connections,
+    and the time in which it is found out what the machine takes.
+    """
     sluice.add_customers("victim", "neighbour")
     sluice.start_receiver()
     sluice.start_worker(2)
@@ -55,7 +57,7 @@ def measure_for(sluice: Sluice, seconds: float, *, brief: bool) -> dict[str, Any
         generator.running(nice=19) as flood,
     ):
         flood.prepare(FLOOD, FLOOD_BODIES)
-        take = _take(sluice, agents, TAKE_S)
+        take = _take(sluice, agents, TAKE_S / 2 if brief else TAKE_S)
         sluice.port = port  # from here on all post to nginx, which bounds what one key may
         say(f"the machine takes {take:,.0f} events/s; the victim alone for {seconds:.0f} s")
         agents.prepare(VICTIM, int(VICTIM_PER_S * (seconds + WARM_S + 2)) * 2)

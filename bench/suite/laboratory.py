@@ -44,21 +44,27 @@ class Laboratory:
     say: Callable[[str], None]
     rows: dict[str, Any] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _installed: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _load: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _generator: Generator | None = None
     _ours: Ours | None = None
     _installations: int = 0
 
     def close(self) -> None:
-        """Stop what runs."""
-        self._ours = self._generator = None
-        self._stack.close()
-        self._stack = contextlib.ExitStack()
+        """Stop all that runs."""
+        self.clear()
+        self._generator = None
+        self._load.close()
+
+    def clear(self) -> None:
+        """Stop the installations; the generator keeps what it has encoded."""
+        self._ours = None
+        self._installed.close()
 
     @property
     def generator(self) -> Generator:
         if self._generator is None:
-            self._generator = self._stack.enter_context(generator.running())
+            self._generator = self._load.enter_context(generator.running())
         return self._generator
 
     def ours(self) -> Ours:
@@ -70,12 +76,12 @@ class Laboratory:
         return self._ours
 
     def installed(self) -> Sluice:
-        """Another installation beside, until `close`."""
+        """Another installation beside, until `clear`."""
         self._installations += 1
         name = f"sluice{self._installations}"
         url = self.servers.new_database(name)
         servers.migrate(url)
-        return self._stack.enter_context(sluice.installed(self.servers, url, name=name))
+        return self._installed.enter_context(sluice.installed(self.servers, url, name=name))
 
     def row(self, key: str, measure: Callable[[], Value]) -> Value | None:
         """Measure one row. None when it failed: why stands in `failed`, and in the log."""
