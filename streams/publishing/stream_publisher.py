@@ -15,6 +15,8 @@ from streams.publishing.confirms import ConfirmWaiter, UnconfirmedBytes
 # How often a publisher is tried to be opened while callers wait, and the longest pause in between, seconds.
 _OPENING_TRIES = 3
 _MOMENT_S = 0.25
+# How long messages wait at most for the confirm of those before them, to share a frame, seconds.
+_SHARE_S = 0.005
 
 Entry = tuple[bytes, ConfirmWaiter]
 
@@ -24,6 +26,10 @@ class StreamPublisher:
 
     The publisher has no name, so the broker deduplicates nothing. After a loss, what was written is given up
     as unknown and never sent again; what was not written yet goes out over the next connection.
+
+    A frame becomes a chunk, and a chunk costs the broker and each reader as much as tens of small messages.
+    So what comes while others wait for their confirm is sent together: when these are confirmed, when it
+    fills a frame, or after `_SHARE_S`. A message that finds nothing under way is sent at once.
     """
 
     def __init__(
@@ -45,9 +51,21 @@ class StreamPublisher:
         self._publisher_id = -1
         self._opening: asyncio.Task[None] | None = None
         self._unconfirmed: dict[int, tuple[int, ConfirmWaiter]] = {}
+        self._unconfirmed_bytes = 0
+        self._sharing: asyncio.TimerHandle | None = None
 
     def writable(self) -> None:
-        """Sends what waits; opens the publisher first if need be."""
+        """Sends what waits, unless it is to share a frame; opens the publisher first if need be."""
+        if self._unconfirmed and self.account.open - self._unconfirmed_bytes < self._frame_bytes:
+            if self._sharing is None and self.queue:
+                self._sharing = asyncio.get_running_loop().call_later(_SHARE_S, self._send_all)
+            return
+        self._send_all()
+
+    def _send_all(self) -> None:
+        if self._sharing is not None:
+            self._sharing.cancel()
+            self._sharing = None
         if self._connection is None:
             if self._opening is None and self.queue:
                 self._opening = asyncio.get_running_loop().create_task(self._open())
@@ -79,6 +97,7 @@ class StreamPublisher:
         messages = []
         for publishing_id, (message, waiter) in enumerate(taken, first):
             self._unconfirmed[publishing_id] = (len(message), waiter)
+            self._unconfirmed_bytes += len(message)
             messages.append(message)
         try:
             connection.write(frames.encode_publish(self._publisher_id, first, messages))
@@ -91,12 +110,16 @@ class StreamPublisher:
         for publishing_id in publishing_ids:
             entry = pop(publishing_id, None)
             if entry is not None:
+                self._unconfirmed_bytes -= entry[0]
                 self._resolve(*entry, None)
+        if self._sharing is not None:
+            self.writable()
 
     def refused(self, publishing_id: int, code: int) -> None:
         """The broker does not take this message."""
         entry = self._unconfirmed.pop(publishing_id, None)
         if entry is not None:
+            self._unconfirmed_bytes -= entry[0]
             detail = f"publishing to {self.stream}: the broker refused with code {code}"
             self._resolve(*entry, Refused(detail, code=code))
 
@@ -104,6 +127,7 @@ class StreamPublisher:
         """Gives up what was written; what still waits tries again over another connection."""
         self._connection = None
         unconfirmed, self._unconfirmed = self._unconfirmed, {}
+        self._unconfirmed_bytes = 0
         if unconfirmed:
             unknown = BrokerUnavailable(
                 f"publishing to {self.stream}: outcome unknown: {error}", retry_after_s=error.retry_after_s

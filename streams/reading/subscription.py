@@ -73,9 +73,9 @@ class Subscription:
             raise self._error
         return taken
 
-    def done(self, chunk: Chunk, *, ahead: int | None = None) -> None:
-        """Gives a taken chunk's credit back: another one may come. `ahead`: the credit from now on."""
-        self._on_loop(lambda: self._given_back(ahead))
+    def done(self, *chunks: Chunk, ahead: int | None = None) -> None:
+        """Gives the credit of taken chunks back: as many others may come. `ahead`: the credit from now on."""
+        self._on_loop(lambda: self._given_back(len(chunks), ahead))
 
     def close(self) -> None:
         """Nothing comes after this; what was not taken is dropped."""
@@ -91,14 +91,17 @@ class Subscription:
         except RuntimeError:
             return  # the Broker is closed, and this subscription with it
 
-    def _given_back(self, credit: int | None) -> None:
-        self._held -= 1
+    def _given_back(self, chunks: int, credit: int | None) -> None:
+        self._held -= chunks
         self._credit = self._credit if credit is None else credit
         self._grant()
 
     def _grant(self) -> None:
+        """A Credit frame costs the broker as much as a small chunk, so half of the credit goes in one; less
+        only when the broker has none left.
+        """
         owed = self._credit - self._held - self._granted
-        if self._attachment is not None and owed > 0:
+        if self._attachment is not None and owed > 0 and (owed * 2 >= self._credit or self._granted <= 0):
             self._granted += owed
             try:
                 self._attachment.credit(owed)

@@ -1,5 +1,6 @@
 """What the tests of the streams room share: brokers, streams of their own, a proxy in between."""
 
+import struct
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -63,6 +64,19 @@ def proxied(proxy: Proxy, rabbitmq: RabbitNode, make_broker: MakeBroker) -> Make
         return make_broker(**({"url": url, "heartbeat_s": 1, "backoff_max_s": 0.5} | settings))
 
     return make
+
+
+def sent_frames(proxy: Proxy, key: int) -> list[bytes]:
+    """The frames of that kind which went through the proxy to the broker, without their length."""
+    frames = []
+    for sent in proxy.sent:
+        position = 0
+        while position + 4 <= len(sent):
+            length, found = struct.unpack_from(">IH", sent, position)
+            if found == key:
+                frames.append(bytes(sent[position + 4 : position + 4 + length]))
+            position += 4 + length
+    return frames
 
 
 def contents(broker: Broker, stream: str) -> list[bytes]:

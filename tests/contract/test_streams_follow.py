@@ -1,5 +1,6 @@
 """Following: every message once and in order, through whatever happens to the connection."""
 
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -7,7 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from streams import Broker, Chunk, Subscription, raw
-from tests.contract.conftest import MakeBroker, eventually
+from streams.connections import frames
+from tests.contract.conftest import MakeBroker, eventually, sent_frames
 from tests.proxy import Proxy
 
 
@@ -45,6 +47,11 @@ def collect(
         return bool(seen) and seen[-1] >= until
 
     eventually(step, f"offset {until} comes; so far {seen[-1:]}")
+
+
+def credits_given(proxy: Proxy) -> list[int]:
+    """Chunks that each Credit frame allowed which went through the proxy."""
+    return [struct.unpack_from(">H", frame, 5)[0] for frame in sent_frames(proxy, frames.CREDIT)]
 
 
 @pytest.fixture
@@ -162,6 +169,34 @@ def test_no_more_chunks_are_held_than_there_is_credit(broker: Broker, stream: st
     broker.read(stream, 0, 19, deadline_s=10)
     held.extend(subscription.take())
     assert [chunk.first_offset for chunk in held] == [0, 1, 2]
+
+
+def test_credit_of_many_chunks_goes_back_in_one_frame(proxied: MakeBroker, proxy: Proxy, stream: str) -> None:
+    broker = proxied(heartbeat_s=60)
+    for number in range(40):
+        broker.publish(stream, b"%d" % number, deadline_s=10)
+    subscription = broker.follow(stream, 0, credit=16)
+    seen: list[Chunk] = []
+    for count in (16, 16, 8):
+        held: list[Chunk] = []
+        hold(broker, subscription, held, count)
+        subscription.done(*held)
+        seen += held
+    assert [chunk.first_offset for chunk in seen] == list(range(40))
+    eventually(lambda: len(credits_given(proxy)) == 4, "what was held last is given back")
+    assert credits_given(proxy) == [15, 16, 16, 8]
+
+
+def test_a_follower_that_keeps_most_of_its_credit_gets_the_rest(broker: Broker, stream: str) -> None:
+    for number in range(10):
+        broker.publish(stream, b"%d" % number, deadline_s=10)
+    subscription = broker.follow(stream, 0, credit=4)
+    held: list[Chunk] = []
+    hold(broker, subscription, held, 4)
+    for count in range(5, 11):
+        subscription.done(held[-1])
+        hold(broker, subscription, held, count)
+    assert [chunk.first_offset for chunk in held] == list(range(10))
 
 
 def test_chunks_that_are_held_over_a_cut_count_against_the_credit(

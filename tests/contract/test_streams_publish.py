@@ -9,23 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from streams import Broker, raw
+from streams.connections import frames
 from streams.errors import BrokerUnavailable, ForeignProcess, Overloaded, StreamMissing, TooLarge
-from tests.contract.conftest import MakeBroker, contents, eventually
+from streams.publishing import stream_publisher
+from tests.contract.conftest import MakeBroker, contents, eventually, sent_frames
 from tests.proxy import Proxy
 
 
 def publish_frames(proxy: Proxy) -> list[tuple[int, int]]:
     """Bytes and messages of each Publish frame that went through the proxy."""
-    frames = []
-    for sent in proxy.sent:
-        position = 0
-        while position + 4 <= len(sent):
-            (length,) = struct.unpack_from(">I", sent, position)
-            key, _ = struct.unpack_from(">HH", sent, position + 4)
-            if key == 2:
-                frames.append((length, struct.unpack_from(">I", sent, position + 9)[0]))
-            position += 4 + length
-    return frames
+    sent = sent_frames(proxy, frames.PUBLISH)
+    return [(len(frame), struct.unpack_from(">I", frame, 5)[0]) for frame in sent]
 
 
 def test_what_publish_returned_for_is_in_the_stream(
@@ -61,6 +55,46 @@ def test_a_confirm_that_never_comes_is_unavailable_at_the_deadline(
     with pytest.raises(BrokerUnavailable, match="outcome unknown"):
         broker.publish(stream, b"second", deadline_s=0.5)
     assert 0.4 < time.monotonic() - started < 5
+
+
+def test_what_comes_before_a_confirm_shares_the_next_frame(
+    proxied: MakeBroker, proxy: Proxy, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_publisher, "_SHARE_S", 600.0)
+    broker = proxied(heartbeat_s=60)
+    broker.publish(stream, b"first", deadline_s=10)
+    running = broker._running
+    assert running is not None
+    publisher = running.publisher._publishers[stream]
+    proxy.freeze()
+    with ThreadPoolExecutor(10) as pool:
+        alone = pool.submit(broker.publish, stream, b"alone", deadline_s=60)
+        eventually(lambda: len(publisher._unconfirmed) == 1, "the one message is sent")
+        together = [pool.submit(broker.publish, stream, b"%d" % n, deadline_s=60) for n in range(9)]
+        eventually(lambda: len(publisher.queue) == 9, "the others wait", within_s=20)
+        proxy.thaw()
+        for one in (alone, *together):
+            one.result(60)
+    assert [count for _, count in publish_frames(proxy)] == [1, 1, 9]
+    assert publisher._unconfirmed_bytes == publisher.account.open == 0
+
+
+def test_a_message_does_not_wait_for_another_ones_confirm_for_long(
+    proxied: MakeBroker, make_broker: MakeBroker, proxy: Proxy, stream: str
+) -> None:
+    broker, another = proxied(heartbeat_s=60), make_broker()
+    broker.publish(stream, b"first", deadline_s=10)
+    proxy.swallow_answers()
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(broker.publish, stream, b"a", deadline_s=60)]
+        eventually(lambda: len(contents(another, stream)) == 2, "the one is in the stream", within_s=20)
+        waiting.append(pool.submit(broker.publish, stream, b"b", deadline_s=60))
+        eventually(lambda: len(contents(another, stream)) == 3, "the other is, too", within_s=20)
+        proxy.swallow_answers(False)
+        proxy.cut()
+        for one in waiting:
+            with pytest.raises(BrokerUnavailable, match="outcome unknown"):
+                one.result(60)
 
 
 def test_messages_of_many_threads_share_a_frame(proxied: MakeBroker, proxy: Proxy, stream: str) -> None:

@@ -66,8 +66,9 @@ class Feed:
         self._uncredited.clear()
 
     def _give_back(self) -> None:
-        while self._uncredited and len(self.pending) < self.most_pending:
-            self.subscription.done(self._uncredited.pop())
+        if self._uncredited and len(self.pending) < self.most_pending:
+            self.subscription.done(*self._uncredited)
+            self._uncredited.clear()
 
     def _unpack(self, chunk: Chunk) -> None:
         seen_at = time.monotonic()
