@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tasks.decoders.ids import Mask
 from tasks.decoders.reasons import RejectReason
-from tasks.events import COLUMNS, LateAttributes, holds_zero
+from tasks.events import COLUMNS, NO_EVENTS, LateAttributes, holds_zero
 
 YEAR_2000_US: Final = 946_684_800_000_000
 DAY_US: Final = 86_400_000_000
@@ -44,7 +44,7 @@ def normalised(table: pa.Table) -> pa.Table:
     """COLUMNS in one chunk: status ok when not given, status and kind in lower case, no parent of zeros."""
     table = table.combine_chunks()
     if table.num_rows == 0:
-        return COLUMNS.empty_table()
+        return NO_EVENTS.select(COLUMNS.names).combine_chunks()
     status = column(table, "status")
     if status.null_count or not pc.all(pc.is_in(status, STATUS)).as_py():
         table = _with(table, "status", pc.fill_null(pc.ascii_lower(status), "ok"))

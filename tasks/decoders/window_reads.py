@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tasks.decoders.attributes import compact
 from tasks.decoders.contract import Allowance, BadRow, DecodeLimits, Read, UnfitBatch, WindowBody, WindowRead
-from tasks.events import ATTRIBUTES, COLUMNS, EVENTS, LateAttributes, MapAttributes
+from tasks.events import ATTRIBUTES, COLUMNS, NO_EVENTS, LateAttributes, MapAttributes
 
 Rows = NDArray[np.int64]
 One = TypeVar("One")
@@ -70,7 +70,7 @@ def merged(parts: Sequence[WindowRead]) -> WindowRead:
 def nothing(rejects: Mapping[int, Sequence[BadRow]], unfit: Mapping[int, UnfitBatch]) -> WindowRead:
     """What is made of batches without good rows."""
     return WindowRead(
-        table=COLUMNS.empty_table(),
+        table=NO_EVENTS.select(COLUMNS.names),
         attributes=LateAttributes(()),
         batch_of=_none(0),
         rejects=rejects,
@@ -130,7 +130,7 @@ def _window(reads: Sequence[Read], batch_of: Rows) -> WindowRead:
     lent = None
     if any(one.lent is not None for one in reads):
         lent = _joined(_none(one.table.num_rows) if one.lent is None else one.lent for one in reads)
-    table, attributes = split_off(pa.concat_tables([EVENTS.empty_table(), *(one.table for one in reads)]))
+    table, attributes = split_off(pa.concat_tables([NO_EVENTS, *(one.table for one in reads)]))
     return WindowRead(table=table, attributes=attributes, batch_of=batch_of, lent=lent)
 
 

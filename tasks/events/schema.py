@@ -20,3 +20,4 @@ EVENTS = pa.schema(
 )
 ATTRIBUTES = "attributes"
 COLUMNS = EVENTS.remove(EVENTS.get_field_index(ATTRIBUTES))
+NO_EVENTS = EVENTS.empty_table()  # making one takes longer than validating a small window

@@ -6,7 +6,7 @@ from typing import Self
 import pyarrow as pa
 
 from tasks.events.late_attributes import LateAttributes, Mask
-from tasks.events.schema import ATTRIBUTES, COLUMNS, EVENTS
+from tasks.events.schema import ATTRIBUTES, COLUMNS, EVENTS, NO_EVENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class EventTable:
     @classmethod
     def none(cls) -> Self:
         """No event."""
-        return cls.of(EVENTS.empty_table())
+        return cls.of(NO_EVENTS)
 
     def __len__(self) -> int:
         return len(self.columns)

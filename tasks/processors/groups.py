@@ -28,6 +28,15 @@ class Groups:
         encoded = keys.dictionary_encode()
         return cls(encoded.indices.to_numpy(), len(encoded.dictionary)), encoded.dictionary
 
+    @classmethod
+    def sorted(cls, keys: pa.Array) -> tuple[Self, pa.Array]:
+        """The same, numbered in the order of their keys."""
+        groups, distinct = cls.of(keys)
+        order = pc.sort_indices(distinct)
+        rank = np.empty(len(order), dtype=np.int32)
+        rank[order.to_numpy()] = np.arange(len(order), dtype=np.int32)
+        return cls(rank[groups.codes], groups.count), distinct.take(order)
+
     def least(self, numbers: Integers) -> Integers:
         """Of each group the smallest number."""
         least = np.full(self.count, MAX_INT64)

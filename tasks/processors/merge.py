@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tasks.processors.groups import Groups, Integers, packed
 from tasks.processors.names import Names
-from tasks.processors.schemas import INTERACTIONS, ROLLUPS, TIMESTAMP
+from tasks.processors.schemas import INTERACTIONS, NO_INTERACTIONS, NO_ROLLUPS, ROLLUPS, TIMESTAMP
 
 MINUTE_US = 60_000_000
 ROOT = ("root_started_at", "root_event_id", "root_service", "root_operation")  # in the order that decides
@@ -25,7 +25,7 @@ def merge_interactions(tables: Sequence[pa.Table]) -> pa.Table:
     The root is the smallest by (root_started_at, root_event_id, root_service, root_operation), the user_id
     the largest; ids and strings compare byte by byte.
     """
-    table = _joined(tables, INTERACTIONS)
+    table = _joined(tables, NO_INTERACTIONS)
     rooted = np.flatnonzero(table["root_event_id"].chunk(0).is_valid().to_numpy(zero_copy_only=False))
     return reduce_interactions(
         trace_id=table["trace_id"].chunk(0),
@@ -55,8 +55,8 @@ def reduce_interactions(
     `roots` has the columns of ROOT for the rows at `rooted`, which know a root.
     """
     if not len(trace_id):
-        return INTERACTIONS.empty_table()
-    groups, traces = Groups.of(trace_id)
+        return NO_INTERACTIONS
+    groups, traces = Groups.sorted(trace_id)
     merged = {
         "trace_id": traces,
         **groups.smallest(roots, rooted, ROOT),
@@ -66,12 +66,12 @@ def reduce_interactions(
         "events": groups.sums(events),
         "errors": groups.sums(errors),
     }
-    return pa.table(merged, schema=INTERACTIONS).take(pc.sort_indices(traces))
+    return pa.table(merged, schema=INTERACTIONS)
 
 
 def merge_rollups(tables: Sequence[pa.Table]) -> pa.Table:
     """One table of ROLLUPS with one row a minute × service × operation × status × bucket, in this order."""
-    table = _joined(tables, ROLLUPS)
+    table = _joined(tables, NO_ROLLUPS)
     return reduce_rollups(
         minute_us=_integers(table["minute"]),
         service=Names.of(table["service"]),
@@ -99,7 +99,7 @@ def reduce_rollups(
 ) -> pa.Table:
     """The table of ROLLUPS that rows, given by column, make; durations in µs, minutes in µs since 1970."""
     if not len(minute_us):
-        return ROLLUPS.empty_table()
+        return NO_ROLLUPS
     minute = (minute_us - minute_us.min()) // MINUTE_US
     status = np.where(failed, 0, 1)  # in the order of their names
     key = packed(
@@ -128,12 +128,11 @@ def reduce_rollups(
     return pa.table(merged, schema=ROLLUPS)
 
 
-def _joined(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
-    """The tables as one, each column in one chunk."""
-    joined = pa.concat_tables(
-        [schema.empty_table(), *(table.select(schema.names).cast(schema) for table in tables)]
-    )
-    return pa.table([column.combine_chunks() for column in joined.columns], schema=schema)
+def _joined(tables: Sequence[pa.Table], empty: pa.Table) -> pa.Table:
+    """The tables as one with the schema of the empty one, each column in one chunk."""
+    schema = empty.schema
+    same = [table if table.schema == schema else table.select(schema.names).cast(schema) for table in tables]
+    return pa.concat_tables([empty, *same]).combine_chunks()
 
 
 def _integers(column: pa.ChunkedArray) -> Integers:

@@ -18,9 +18,9 @@ from pipelines.steps import (
     Rollup,
     Sample,
 )
-from tasks.events import EVENTS, EventTable
+from tasks.events import NO_EVENTS, EventTable
 from tasks.processors.rows import Rows
-from tasks.processors.schemas import INTERACTIONS, ROLLUPS
+from tasks.processors.schemas import NO_INTERACTIONS, NO_ROLLUPS
 from tasks.processors.steps.compose import compose
 from tasks.processors.steps.drop import drop
 from tasks.processors.steps.enrich import enrich
@@ -56,9 +56,9 @@ def process(events: EventTable, pipeline: Pipeline) -> Processed:
         if isinstance(step, Drop | Sample):
             dropped[step.rule] = before - len(rows)
     return Processed(
-        interactions=outputs.get(Compose, INTERACTIONS.empty_table()),
-        rollups=outputs.get(Rollup, ROLLUPS.empty_table()),
-        events=outputs.get(Keep, EVENTS.empty_table()),
+        interactions=outputs.get(Compose, NO_INTERACTIONS),
+        rollups=outputs.get(Rollup, NO_ROLLUPS),
+        events=outputs.get(Keep, NO_EVENTS),
         kept=len(rows),
         dropped=dropped,
     )

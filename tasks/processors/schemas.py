@@ -35,3 +35,6 @@ ROLLUPS = pa.schema(
         pa.field("duration_max", pa.int64(), nullable=False),
     ]
 )
+
+NO_INTERACTIONS = INTERACTIONS.empty_table()  # making one takes longer than many a small window's merge
+NO_ROLLUPS = ROLLUPS.empty_table()

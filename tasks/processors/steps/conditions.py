@@ -6,6 +6,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.steps import Match, Regex, Where
+from tasks.processors.answers import matching as words_matching
 from tasks.processors.rows import Rows
 
 
@@ -13,9 +14,9 @@ def matching(rows: Rows, where: Where) -> NDArray[np.bool_]:
     """True for the rows for which every given field of the condition holds."""
     mask = np.ones(len(rows), dtype=np.bool_)
     if where.service is not None:
-        mask &= rows.service.where(texts(rows.service.words, where.service))
+        mask &= rows.service.where(_words(rows.service.words, where.service))
     if where.operation is not None:
-        mask &= rows.operation.where(texts(rows.operation.words, where.operation))
+        mask &= rows.operation.where(_words(rows.operation.words, where.operation))
     if where.kind is not None:
         mask &= texts(rows.whole("kind"), where.kind).to_numpy(zero_copy_only=False)
     if where.status is not None:
@@ -27,6 +28,11 @@ def matching(rows: Rows, where: Where) -> NDArray[np.bool_]:
     for key, match in where.attributes.items():
         mask = having(rows, key, match, mask)
     return mask
+
+
+def _words(words: pa.Array, match: Match) -> pa.BooleanArray:
+    """As `texts`, of words without nulls."""
+    return words_matching(words, match.regex) if isinstance(match, Regex) else texts(words, match)
 
 
 def texts(strings: pa.Array, match: Match) -> pa.BooleanArray:

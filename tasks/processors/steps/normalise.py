@@ -5,6 +5,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.processors.answers import remembered
 from tasks.processors.rows import Rows
 
 PATH = r"^(?:[A-Z]+ )?/"  # a URL path, alone or after a method
@@ -17,10 +18,13 @@ LONGEST = 1024  # characters: {id} may be longer than the id was
 def normalise(rows: Rows) -> Rows:
     """The rows with ids and queries taken out of the operations that are paths."""
     words = rows.operation.words
+    kinds = remembered(("normalise",), words, _kinds)
+    return rows if kinds.equals(words) else replace(rows, operation=rows.operation.reworded(kinds))
+
+
+def _kinds(words: pa.Array) -> pa.Array:
     path = pc.match_substring_regex(words, pattern=PATH)
-    if not pc.any(path).as_py():
-        return rows
-    return replace(rows, operation=rows.operation.reworded(pc.if_else(path, _without_ids(words), words)))
+    return pc.if_else(path, _without_ids(words), words) if pc.any(path).as_py() else words
 
 
 def _without_ids(paths: pa.Array) -> pa.Array:

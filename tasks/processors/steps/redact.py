@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.steps import Redact
+from tasks.processors.answers import matching as words_matching
 from tasks.processors.attributes import Entries, Mask, with_key
 from tasks.processors.rows import Rows
 
@@ -17,7 +18,7 @@ def redact(rows: Rows, step: Redact) -> Rows:
     def hide(entries: Entries, _: Mask) -> Entries:
         secret = pc.match_substring_regex(entries.values, pattern=step.values)
         mask: Mask = pc.fill_null(secret, False).to_numpy(zero_copy_only=False).copy()
-        mask[with_key(entries, lambda keys: pc.match_substring_regex(keys, pattern=step.keys))] = True
+        mask[with_key(entries, lambda keys: words_matching(keys, step.keys))] = True
         if not mask.any():
             return entries
         return Entries(entries.offsets, entries.keys, pc.if_else(pa.array(mask), REDACTED, entries.values))
