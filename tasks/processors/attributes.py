@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.events import EVENTS, LateAttributes, MapAttributes
+from tasks.events import LateAttributes
 
 Mask = NDArray[np.bool_]
 
@@ -58,7 +58,19 @@ class Entries:
         return pa.MapArray.from_arrays(pa.array(self.offsets, pa.int32()), self.keys, self.values).cast(type_)
 
 
-Change = Callable[[Entries, Mask], Entries]
+Found = tuple[NDArray[np.int64], pa.StringArray]  # events and a value of each; an event may come twice
+
+
+class Change(Protocol):
+    """What a step does to the attributes of events, done to those that somebody reads."""
+
+    def entries(self, entries: Entries, where: Mask) -> Entries:
+        """The entries after the change, which concerns the events where the mask is true."""
+
+    def values(self, key: str, where: Mask, among: Mask, before: Callable[[str], Found]) -> Found:
+        """The values of one key after the change, of the events `among` marks; `before` gives those of a key
+        before it.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +97,18 @@ class Attributes:
         """The entries after all changes."""
         entries = Entries.of(self.late.maps())
         for change, where in self.changes:
-            entries = change(entries, where)
+            entries = change.entries(entries, where)
         return entries
 
-    def settled(self) -> "Attributes":
-        """The same with the changes made, for a step that has to look at attributes."""
-        if not self.changes:
-            return self
-        maps = self.read().maps(EVENTS.field("attributes").type)
-        return Attributes(LateAttributes((MapAttributes(maps),)))
+    def values_of(self, key: str, among: Mask) -> Found:
+        """The values of this key after all changes, of the events that the mask marks, in any order."""
+        return self._values(len(self.changes), key, among)
 
-    def values_of(self, key: str, among: Mask) -> tuple[NDArray[np.int64], pa.StringArray]:
-        """The values of this key, of the events that the mask marks, and whose each is.
-
-        Changes are made first, to the attributes of all events: `settled` ones have none.
-        """
-        return self.settled().late.values_of(key, among)
+    def _values(self, changes: int, key: str, among: Mask) -> Found:
+        if changes == 0:
+            return self.late.values_of(key, among)
+        change, where = self.changes[changes - 1]
+        return change.values(key, where, among, lambda before: self._values(changes - 1, before, among))
 
 
 def with_key(entries: Entries, test: Callable[[pa.Array], pa.BooleanArray]) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """A customer's pipeline run over the events of one window."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -65,8 +65,6 @@ def process(events: EventTable, pipeline: Pipeline) -> Processed:
 
 
 def _changed(rows: Rows, step: AnyStep) -> Rows:
-    if isinstance(step, Drop | Sample | Enrich) and step.where.attributes:
-        rows = replace(rows, attributes=rows.attributes.settled())
     match step:
         case Drop():
             return drop(rows, step)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, strategies as st
 from numpy.typing import NDArray
 
@@ -29,6 +30,11 @@ def parts(draw: st.DrawFn) -> tuple[LateAttributes, list[Pairs]]:
     late, expected = [], []
     for given_rows in draw(st.lists(st.lists(ROW, max_size=6), max_size=3)):
         array = pa.array(given_rows, MAPS)
+        covering: bool = draw(st.booleans())
+        if covering and len(array):  # null maps that cover entries
+            null = draw(st.lists(st.booleans(), min_size=len(array), max_size=len(array)))
+            array = pa.MapArray.from_arrays(array.offsets, array.keys, array.items, mask=pa.array(null))
+            given_rows = [None if gone else pairs for pairs, gone in zip(given_rows, null, strict=True)]
         first = draw(st.integers(0, len(array)))
         rows = draw(st.permutations(range(len(array) - first)))
         rows = rows[: draw(st.integers(0, len(rows)))]
@@ -146,3 +152,45 @@ def test_a_hand_over_by_message_is_processed_as_one_in_the_process() -> None:
     other = DecodedWindow.of(header, tables)
     assert (header, other.events.table()) == (HEADER, table(200))
     assert process(other.events, parse(DEFAULT)) == process(decoded.events, parse(DEFAULT))
+
+
+MAPS_OF_FOUR: list[Pairs] = [
+    [("env", "prod"), ("note", "a")],
+    [("env", "test"), ("password", "a")],
+    [("mail", "a"), ("env", "prod")],
+    [],
+]
+REDACTS = {"step": "redact", "keys": "^password$", "values": "^prod$"}
+RENAMES = {"step": "rename", "attributes": {"note": "mail", "env": "stage"}}
+ENRICHES = {"step": "enrich", "attributes": {"env": "a"}, "where": {"attributes": {"note": ["a"]}}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "value", "rows"),
+    [
+        ([REDACTS], "password", "[redacted]", [1]),
+        ([REDACTS], "password", "a", []),
+        ([REDACTS], "env", "[redacted]", [0, 2]),
+        ([RENAMES], "mail", "a", [0, 2]),
+        ([RENAMES], "note", "a", []),
+        ([RENAMES], "stage", "prod", [0, 2]),
+        ([ENRICHES], "env", "a", [0]),
+        ([ENRICHES], "env", "prod", [2]),
+        ([ENRICHES], "note", "a", [0]),
+        ([ENRICHES, RENAMES, REDACTS], "stage", "[redacted]", [2]),
+        ([RENAMES, ENRICHES], "env", "a", []),
+        ([REDACTS, RENAMES], "stage", "[redacted]", [0, 2]),
+    ],
+)
+def test_a_condition_sees_the_changes_before_it_without_any_map(
+    changes: list[object], key: str, value: str, rows: list[int]
+) -> None:
+    events, source = watched(table(4), maps=MAPS_OF_FOUR)
+    dropping = {"step": "drop", "rule": "those", "where": {"attributes": {key: [value]}}}
+    counted = process(events, parse(json.dumps({"steps": [*changes, dropping, {"step": "rollup"}]})))
+    assert (counted.dropped, source.taken) == ({"those": len(rows)}, [])
+
+    everything = {"step": "keep", "percent": 100}
+    kept = process(events, parse(json.dumps({"steps": [*changes, dropping, everything]}))).events
+    ids = events.columns["event_id"].to_pylist()
+    assert kept["event_id"].to_pylist() == [ids[row] for row in range(4) if row not in rows]

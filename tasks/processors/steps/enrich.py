@@ -1,29 +1,53 @@
 """enrich: constant attributes for the events that a condition holds for."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.steps import Enrich
-from tasks.processors.attributes import Entries, Mask
+from tasks.processors.attributes import Entries, Found, Mask
 from tasks.processors.rows import Rows
 from tasks.processors.steps.conditions import matching
 
 
 def enrich(rows: Rows, step: Enrich) -> Rows:
     """The rows with the attributes set where the condition holds, replacing values under the same keys."""
-    keys = pa.array(list(step.attributes), pa.string())
-    values = pa.array(list(step.attributes.values()), pa.string())
+    where = matching(rows, step.where)
+    return replace(rows, attributes=rows.attributes.changed(Enrichment(step), where))
 
-    def add(entries: Entries, where: Mask) -> Entries:
+
+@dataclass(frozen=True, slots=True)
+class Enrichment:
+    """What enrich does to attributes."""
+
+    step: Enrich
+
+    def entries(self, entries: Entries, where: Mask) -> Entries:
+        """As `Change.entries`."""
+        keys = pa.array(list(self.step.attributes), pa.string())
+        values = pa.array(list(self.step.attributes.values()), pa.string())
         replaced = (
             pc.is_in(entries.keys, value_set=keys).to_numpy(zero_copy_only=False) & where[entries.owners()]
         )
         return _appended(entries.only(~replaced), keys, values, where)
 
-    return replace(rows, attributes=rows.attributes.changed(add, matching(rows, step.where)))
+    def values(self, key: str, where: Mask, among: Mask, before: Callable[[str], Found]) -> Found:
+        """As `Change.values`."""
+        if key not in self.step.attributes:
+            return before(key)
+        owner, values = before(key)
+        left = np.flatnonzero(~where[owner])
+        given = np.flatnonzero(where & among)
+        new = pa.array([self.step.attributes[key]], pa.string()).take(
+            pa.array(np.zeros(len(given), np.int64))
+        )
+        return (
+            np.concatenate([owner[left], given]),
+            pa.concat_arrays([values.take(pa.array(left)), new]),
+        )
 
 
 def _appended(entries: Entries, keys: pa.Array, values: pa.Array, where: Mask) -> Entries:

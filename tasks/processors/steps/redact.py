@@ -1,12 +1,15 @@
 """redact: secrets that slipped into attributes."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.steps import Redact
 from tasks.processors.answers import matching as words_matching
-from tasks.processors.attributes import Entries, Mask, with_key
+from tasks.processors.attributes import Entries, Found, Mask, with_key
 from tasks.processors.rows import Rows
 
 REDACTED = "[redacted]"
@@ -14,18 +17,36 @@ REDACTED = "[redacted]"
 
 def redact(rows: Rows, step: Redact) -> Rows:
     """The rows with the value of each secret attribute replaced."""
+    all_rows = np.ones(len(rows), dtype=np.bool_)
+    return replace(rows, attributes=rows.attributes.changed(Redaction(step), all_rows))
 
-    def hide(entries: Entries, _: Mask) -> Entries:
-        secret = pc.match_substring_regex(entries.values, pattern=step.values)
-        mask: Mask = pc.fill_null(secret, False).to_numpy(zero_copy_only=False).copy()
-        mask[with_key(entries, lambda keys: words_matching(keys, step.keys))] = True
+
+@dataclass(frozen=True, slots=True)
+class Redaction:
+    """What redact does to attributes."""
+
+    step: Redact
+
+    def entries(self, entries: Entries, where: Mask) -> Entries:
+        """As `Change.entries`."""
+        mask = self._secret(entries.values)
+        mask[with_key(entries, lambda keys: words_matching(keys, self.step.keys))] = True
         if not mask.any():
             return entries
-        return Entries(entries.offsets, entries.keys, pc.if_else(pa.array(mask), REDACTED, entries.values))
+        return replace(entries, values=_hidden(entries.values, mask))
 
-    return Rows(
-        rows.plain,
-        rows.service,
-        rows.operation,
-        rows.attributes.changed(hide, np.ones(len(rows), dtype=np.bool_)),
-    )
+    def values(self, key: str, where: Mask, among: Mask, before: Callable[[str], Found]) -> Found:
+        """As `Change.values`."""
+        owner, values = before(key)
+        mask = self._secret(values)
+        if words_matching(pa.array([key]), self.step.keys)[0].as_py():
+            mask[:] = True
+        return owner, _hidden(values, mask)
+
+    def _secret(self, values: pa.StringArray) -> Mask:
+        secret = pc.match_substring_regex(values, pattern=self.step.values)
+        return np.array(pc.fill_null(secret, False).to_numpy(zero_copy_only=False))
+
+
+def _hidden(values: pa.StringArray, mask: Mask) -> pa.StringArray:
+    return pc.if_else(pa.array(mask), REDACTED, values)

@@ -1,14 +1,14 @@
 """rename: other names for services, operations and attribute keys."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.steps import Rename
-from tasks.processors.attributes import Entries, Mask
+from tasks.processors.attributes import Entries, Found, Mask
 from tasks.processors.names import Names
 from tasks.processors.rows import Rows
 
@@ -17,20 +17,38 @@ def rename(rows: Rows, step: Rename) -> Rows:
     """The rows with the names that the step maps replaced by what it maps them to."""
     attributes = rows.attributes
     if step.attributes:
-
-        def rekey(entries: Entries, _: Mask) -> Entries:
-            encoded = entries.keys.dictionary_encode()
-            if not pc.any(pc.is_in(encoded.dictionary, value_set=_strings(step.attributes))).as_py():
-                return entries
-            return replace(entries, keys=_renamed(encoded.dictionary, step.attributes).take(encoded.indices))
-
-        attributes = attributes.changed(rekey, np.ones(len(rows), dtype=np.bool_))
+        attributes = attributes.changed(Renaming(step), np.ones(len(rows), dtype=np.bool_))
     return replace(
         rows,
         service=_reworded(rows.service, step.services),
         operation=_reworded(rows.operation, step.operations),
         attributes=attributes,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Renaming:
+    """What rename does to attributes."""
+
+    step: Rename
+
+    def entries(self, entries: Entries, where: Mask) -> Entries:
+        """As `Change.entries`."""
+        encoded, new = entries.keys.dictionary_encode(), self.step.attributes
+        if not pc.any(pc.is_in(encoded.dictionary, value_set=_strings(new))).as_py():
+            return entries
+        return replace(entries, keys=_renamed(encoded.dictionary, new).take(encoded.indices))
+
+    def values(self, key: str, where: Mask, among: Mask, before: Callable[[str], Found]) -> Found:
+        """As `Change.values`."""
+        names = [old for old, new in self.step.attributes.items() if new == key]
+        if key not in self.step.attributes:
+            names.append(key)
+        found = [before(name) for name in names]
+        return (
+            np.concatenate([np.empty(0, dtype=np.int64), *(owner for owner, _ in found)]),
+            pa.concat_arrays([pa.array([], pa.string()), *(values for _, values in found)]),
+        )
 
 
 def _reworded(names: Names, new: Mapping[str, str]) -> Names:
