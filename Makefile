@@ -144,6 +144,8 @@ $(RUN_STAMP): | $(VENV)/pyvenv.cfg
 $(DEV_STAMP): $(RUN_STAMP)
 	@echo 'installing what tests and checks need into $(VENV)'
 	@$(PIP_INSTALL) -r requirements.txt -r requirements-dev.txt
+	@echo 'compiling what the decoders have compiled'
+	@$(VENV)/bin/python -c 'from tasks.decoders import machine_code; machine_code()'
 	@rm -f $(VENV)/dev-* && touch $@
 
 $(PEERS_STAMP): | .venv/pyvenv.cfg

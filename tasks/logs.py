@@ -13,6 +13,7 @@ def configure() -> None:
     """Set up structlog for this process, and let the libraries' own warnings through."""
     as_json = LogSettings().as_json
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("numba").setLevel(logging.WARNING)  # else a worker of `-l DEBUG` has each step of it
     for handler in logging.getLogger().handlers:
         handler.setFormatter(formatter(as_json=as_json))
     if as_json:

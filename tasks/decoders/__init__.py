@@ -3,6 +3,7 @@
 from tasks.decoders.batches import FORMATS, decode_batches, events_at
 from tasks.decoders.contract import DecodedBatches, DecodeLimits, RawBatch, Read, Reject, UnfitBatch
 from tasks.decoders.decompress import decompress
+from tasks.decoders.otlp.scanned import machine_code
 from tasks.decoders.reasons import RejectReason, UnfitReason
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "decode_batches",
     "decompress",
     "events_at",
+    "machine_code",
 ]

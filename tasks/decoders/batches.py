@@ -24,12 +24,12 @@ from tasks.decoders.contract import (
     WindowRead,
 )
 from tasks.decoders.decompress import decompress
-from tasks.decoders.otlp import json_export, protobuf_export
+from tasks.decoders.otlp import json_export, protobuf_export, protobuf_window
 from tasks.decoders.parsed import by_runs
 from tasks.decoders.reasons import UnfitReason
 from tasks.decoders.rows import bound_rejects
 from tasks.decoders.validate import Check, checks, normalised
-from tasks.decoders.window_reads import by_batch, merged, nothing
+from tasks.decoders.window_reads import merged, nothing
 from tasks.events import EventTable
 
 FORMATS: Final[Mapping[str, Format]] = {
@@ -45,7 +45,7 @@ FORMATS: Final[Mapping[str, Format]] = {
         pick=ndjson.pick_elements,
     ),
     "otlp-protobuf": Format(
-        read=protobuf_export.read, read_window=by_batch(protobuf_export.read), pick=protobuf_export.pick
+        read=protobuf_export.read, read_window=protobuf_window.read_window, pick=protobuf_export.pick
     ),
     "otlp-json": Format(
         read=json_export.read,

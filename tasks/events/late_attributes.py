@@ -41,7 +41,7 @@ class AttributeSource(Protocol):
         """
 
     def counts(self) -> Integers:
-        """How many entries each event has."""
+        """How many entries each event has; one of a key that came twice may count twice."""
 
     def oversized(self, key_bytes: int, value_bytes: int) -> Mask | None:
         """Which events have a key or a value (as text, UTF-8) above these sizes; None for no event."""

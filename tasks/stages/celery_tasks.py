@@ -17,12 +17,19 @@ from typing import Any
 
 import structlog
 from celery import Task
-from celery.signals import celeryd_init, task_failure, worker_process_init, worker_process_shutdown
+from celery.signals import (
+    celeryd_init,
+    task_failure,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+)
 
 import tasks.stages.decode
 import tasks.stages.deposit
 import tasks.stages.process
 from tasks.celery import app
+from tasks.decoders import machine_code
 from tasks.logs import configure
 from tasks.measures.shown import stage_measures
 from tasks.stages.context import context
@@ -39,6 +46,12 @@ OOM_SCORE = 500  # as if it held half of the memory more than it does
 @celeryd_init.connect
 def _configure_logs(**_: Any) -> None:
     configure()
+
+
+@worker_init.connect
+def _compile(**_: Any) -> None:
+    """Once, in the parent, so that its children have it: each would need seconds before its first window."""
+    machine_code()
 
 
 @worker_process_init.connect

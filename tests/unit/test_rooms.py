@@ -92,6 +92,7 @@ LATE_IMPORTS = {
     ): "60 MB that a receiver, which has the commands, never needs",
     ("pipelines.patterns", "pyarrow"): "60 MB that most who import the room never need",
     ("pipelines.patterns", "pyarrow.compute"): "the same",
+    ("tasks.decoders.kernels", "numba"): "130 MB and a third of a second that only workers need",
     ("tracing.tracer", "tracing.recording"): "15 MB and a third of a second that only those need who trace",
     (
         "webapp",

@@ -30,7 +30,7 @@ def read(data: bytes, limits: DecodeLimits) -> Read:
     Raises `UnfitBatch`: malformed, not_understood, too_many_values, too_many_events, too_large,
     too_many_rejects.
     """
-    _bound_values(data, limits)
+    bound_values(data, limits)
     try:
         groups = Request.FromString(data).resource_spans
     except DecodeError:
@@ -75,7 +75,7 @@ def _table(
     return table(_columns(spans, held, resources, sizes), words, limits)
 
 
-def _bound_values(data: bytes, limits: DecodeLimits) -> None:
+def bound_values(data: bytes, limits: DecodeLimits) -> None:
     """Refuse what would become too many messages: each costs two bytes as sent, a hundred when parsed.
 
     A message needs its tag, so the bytes that look like one are never fewer.

@@ -89,6 +89,14 @@ def _parse(raw: bytes) -> tuple[str, str | None] | None:
         return None
 
 
+def text_of(value: Any) -> str:
+    """The text of an AnyValue that has a value.
+
+    Raises `UnicodeDecodeError`, and `RecursionError`, mostly as `TooDeep`.
+    """
+    return as_text(_value(value))
+
+
 def _value(value: Any) -> Any:
     kind = value.WhichOneof("value")
     if kind == "string_value":

@@ -103,20 +103,21 @@ def table(spans: Spans, read: Callable[[Any], Words], limits: DecodeLimits) -> R
         {
             **{name: ids for name, (ids, _) in spans.ids.items()},
             "started_at": pa.array((spans.start_ns // 1_000).view(np.int64)).cast(MICROSECONDS),
-            "duration_us": pa.array(_durations(spans.start_ns, spans.end_ns)),
+            "duration_us": pa.array(durations(spans.start_ns, spans.end_ns)),
             "service": services.take(pa.array(resource_of)),
             "kind": KINDS.take(pa.array(np.where((spans.kinds < 0) | (spans.kinds > 5), 0, spans.kinds))),
             "user_id": user_id,
             "attributes": attributes,
             **spans.texts,
-            "operation": _operations(spans.texts["operation"]),
+            "operation": operations(spans.texts["operation"]),
         }
     ).select(EVENTS.names)
     wrong = [*spans.wrong, (RejectReason.BAD_ATTRIBUTES, unread, "one of them can't be read")]
     return Read.of(events.cast(EVENTS), bad_rows(wrong, limits), lent_to)
 
 
-def _operations(names: Any) -> Any:
+def operations(names: Any) -> Any:
+    """The operations of spans with these names."""
     nameless = pc.equal(pc.binary_length(names).fill_null(0), 0)
     return pc.if_else(nameless, NO_OPERATION, names) if pc.any(nameless).as_py() else names
 
@@ -182,7 +183,7 @@ def _maps(
     return from_parts(counts, words.keys.take(indices), words.values.take(indices)), lent
 
 
-def _durations(start_ns: NDArray[np.uint64], end_ns: NDArray[np.uint64]) -> NDArray[np.int64]:
+def durations(start_ns: NDArray[np.uint64], end_ns: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Whole microseconds; a negative one stays below zero."""
     most = np.uint64(2**63 - 1)
     start, end = (np.minimum(ns, most).astype(np.int64) for ns in (start_ns, end_ns))

@@ -1,0 +1,217 @@
+"""Spans and their attributes on protobuf's wire, as rows, for `tasks.decoders.otlp.scan`."""
+
+from typing import Any
+
+from tasks.decoders.otlp.scan_tables import (
+    APART,
+    AT,
+    CODE,
+    END_USER,
+    ENTRIES,
+    EXPANDED,
+    FIRST,
+    FULL,
+    FULL_TABLE,
+    GROUP,
+    GROUP_FIRST,
+    GROUP_LAST,
+    IDS,
+    KEY,
+    KIND,
+    LAST,
+    MESSAGE_AT,
+    MESSAGE_SIZE,
+    MOST_ATTRIBUTES,
+    MOST_KEY_BYTES,
+    MOST_VALUE_BYTES,
+    NAME_AT,
+    NAME_SIZE,
+    NONE,
+    OFFSETS,
+    OK,
+    RAW,
+    SIZE,
+    SPANS,
+    TYPE,
+    USER,
+    USER_ENTRY,
+)
+from tasks.decoders.otlp.scan_values import (
+    counted,
+    filled,
+    key_code,
+    passed_varint,
+    plain_text,
+    value_of,
+    word,
+)
+
+
+def span_row(
+    data: Any,
+    at: int,
+    end: int,
+    group: int,
+    entries: Any,
+    spans: Any,
+    times: Any,
+    ids: Any,
+    groups: Any,
+    work: Any,
+    bounds: Any,
+) -> int:
+    row = work[SPANS]
+    first = work[ENTRIES]
+    spans[row, GROUP] = group
+    spans[row, FIRST] = first
+    spans[row, NAME_SIZE] = 0
+    spans[row, MESSAGE_SIZE] = 0
+    spans[row, KIND] = 0
+    spans[row, CODE] = 0
+    present = 0
+    times[row, 0] = 0
+    times[row, 1] = 0
+    seen = 0
+    while at < end:
+        tag = data[at]
+        if tag == 0x4A:
+            start, at = counted(data, at + 1, end)
+            if start < 0:
+                return APART
+            state = attribute(data, start, at, entries, work, bounds)
+            if state == OK and work[ENTRIES] - first > bounds[MOST_ATTRIBUTES]:
+                return APART
+            if state != OK:
+                return state
+            continue
+        number = tag >> 3
+        if seen >> number & 1 and number != 11 and number != 13:  # fields that come once: of two, the last
+            return APART
+        seen |= 1 << number
+        if tag == 0x0A or tag == 0x12 or tag == 0x22:
+            start, at = counted(data, at + 1, end)
+            if start < 0:
+                return APART
+            width = 16 if tag == 0x0A else 8
+            if at - start == width:
+                place = 0 if tag == 0x0A else 16 if tag == 0x12 else 24
+                for byte in range(width):
+                    ids[row, place + byte] = data[start + byte]
+                present |= number  # 1, 2 and 4: TRACE_ID, SPAN_ID, PARENT_ID
+            elif at > start:
+                return APART
+        elif tag == 0x2A:
+            start, at = counted(data, at + 1, end)
+            if start < 0 or not plain_text(data, start, at):
+                return APART
+            spans[row, NAME_AT] = start
+            spans[row, NAME_SIZE] = at - start
+        elif tag == 0x39 or tag == 0x41:
+            if end - at < 9:
+                return APART
+            times[row, number - 7] = word(data, at + 1)
+            at += 9
+        elif tag == 0x30:
+            if end - at < 2 or data[at + 1] > 127:
+                return APART
+            spans[row, KIND] = data[at + 1]
+            at += 2
+        elif tag == 0x7A:
+            start, at = counted(data, at + 1, end)
+            if start < 0 or not _status(data, start, at, spans, row):
+                return APART
+        elif tag == 0x50 or tag == 0x60 or tag == 0x70:  # dropped attributes, events and links
+            at = passed_varint(data, at + 1, end)
+            if at < 0:
+                return APART
+        elif tag == 0x85:  # flags, field 16, a fixed32
+            if end - at < 6 or data[at + 1] != 1:
+                return APART
+            at += 6
+        elif tag == 0x1A or tag == 0x5A or tag == 0x6A:  # trace_state, events, links
+            start, at = counted(data, at + 1, end)
+            if start < 0:
+                return APART
+        else:
+            return APART
+    spans[row, IDS] = present
+    spans[row, LAST] = work[ENTRIES]
+    spans[row, USER_ENTRY] = _user(entries, groups, work, group, first)
+    work[SPANS] += 1
+    return OK
+
+
+def _user(entries: Any, groups: Any, work: Any, group: int, first: int) -> int:
+    """The entry that names the span's user: its own before its resource's, the last; -1 for none."""
+    end_user = -1
+    for part in range(2):
+        start, end = first, work[ENTRIES]
+        if part:
+            start, end = groups[group, GROUP_FIRST], groups[group, GROUP_LAST]
+        for entry in range(end - 1, start - 1, -1):
+            key = entries[entry, KEY]
+            if key > END_USER or key < USER or not filled(entries[entry, TYPE], entries[entry, SIZE]):
+                continue
+            if key == USER:
+                return entry
+            if end_user < 0:
+                end_user = entry
+    return end_user
+
+
+def _status(data: Any, at: int, end: int, spans: Any, row: int) -> bool:
+    seen = 0
+    while at < end:
+        tag = data[at]
+        if tag == 0x12 and not seen & 1:
+            start, at = counted(data, at + 1, end)
+            if start < 0 or not plain_text(data, start, at):
+                return False
+            spans[row, MESSAGE_AT] = start
+            spans[row, MESSAGE_SIZE] = at - start
+            seen |= 1
+        elif tag == 0x18 and not seen & 2 and end - at >= 2 and data[at + 1] < 128:
+            spans[row, CODE] = data[at + 1]
+            at += 2
+            seen |= 2
+        else:
+            return False
+    return True
+
+
+def attribute(data: Any, at: int, end: int, entries: Any, work: Any, bounds: Any) -> int:
+    """KeyValue: an entry, unless it has no value."""
+    key_at = key_end = value_at = value_end = -1
+    while at < end:
+        tag = data[at]
+        start, at = counted(data, at + 1, end)
+        if start < 0:
+            return APART
+        if tag == 0x0A and key_at < 0:
+            key_at, key_end = start, at
+        elif tag == 0x12 and value_at < 0:
+            value_at, value_end = start, at
+        else:
+            return APART
+    if key_at < 0 or key_end - key_at > bounds[MOST_KEY_BYTES]:
+        return APART
+    work[RAW] += 1
+    if value_at < 0 or value_at == value_end:
+        return OK if plain_text(data, key_at, key_end) else APART
+    if work[ENTRIES] == len(entries):
+        work[FULL_TABLE] = ENTRIES
+        return FULL
+    kind, start, text = value_of(data, value_at, value_end, work)
+    if kind == NONE or text > bounds[MOST_VALUE_BYTES]:
+        return APART
+    code = key_code(data, key_at, key_end, work)
+    if code < 0:
+        return APART
+    entry = work[ENTRIES]
+    entries[entry, KEY] = code
+    entries[entry, TYPE] = kind
+    entries[entry, AT] = start
+    entries[entry, SIZE] = value_end - start
+    work[ENTRIES] += 1
+    work[EXPANDED] += key_end - key_at + text + OFFSETS
+    return OK
