@@ -108,7 +108,12 @@ def _read_all(batches: Sequence[RawBatch], limits: DecodeLimits) -> WindowRead:
         except UnfitBatch as error:
             unfit[index] = error
     allowance = Allowance(limits.window_bytes, len(batches))
-    reads = [FORMATS[form].read_window(bodies, limits, allowance) for form, bodies in by_format.items()]
+    reads: list[WindowRead] = []
+    for form, bodies in by_format.items():
+        try:
+            reads.append(FORMATS[form].read_window(bodies, limits, allowance))
+        except UnfitBatch as error:  # of the allowance, which the window's only batch passes
+            unfit[bodies[0].batch] = error
     return merged([*reads, nothing({}, unfit)])
 
 

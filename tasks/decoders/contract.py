@@ -152,7 +152,7 @@ class Format:
     """How bodies of one format, without content encoding, are read.
 
     `read` raises `UnfitBatch`. `read_window` takes bodies, the batches ascending, gives of each what `read`
-    would, and takes its table's bytes of the allowance; it raises `WindowTooLarge`. `pick` takes a body that
+    would, and takes its table's bytes of the allowance; it raises what that raises. `pick` takes a body that
     `read` has read, and rows of it as `read` counts them (ascending, each once); it gives for each a body of
     the same format that holds this event alone, of the bytes that were sent. It is called for rejects only,
     so it may cost another look at the body, but gives them one by one: whoever has enough stops asking.

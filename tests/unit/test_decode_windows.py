@@ -112,6 +112,20 @@ def test_a_window_whose_tables_pass_the_bound_is_to_be_split(form: str) -> None:
         decode(*[raw(body, form)] * 9, window_bytes=6_000)
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_only_batch_of_a_window_is_unfit_until_its_table_is_within_the_bound(form: str) -> None:
+    events = samples.table(200)
+    bare = events.select(["event_id", "trace_id", "started_at", "duration_us", "service", "operation"])
+    body = samples.written(bare if form == "arrow" else events, form)
+    counts = []
+    for most in range(len(body) // 2, 6 * len(body), len(body) // 8):
+        made = decode(raw(body, form), window_bytes=most)
+        counts += made.counts
+        assert [error.reason for error in made.unfit.values()] == ["too_large"] * (made.counts == [0])
+    assert counts == sorted(counts)
+    assert {*counts} == {0, 200}
+
+
 @pytest.mark.parametrize("form", ["ndjson", "json", "otlp-json"])
 def test_a_window_of_more_events_than_are_read_together_is_read_in_order(form: str) -> None:
     sizes = (TOGETHER // 2, 1, TOGETHER // 2, 700, 1)
