@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Final
 
 import numpy as np
+import zstandard
 from numpy.typing import NDArray
 
 from tasks.decoders import ndjson
@@ -96,12 +97,12 @@ def events_at(batch: RawBatch, rows: Sequence[int], limits: DecodeLimits) -> Ite
 
 
 def _read_all(batches: Sequence[RawBatch], limits: DecodeLimits) -> WindowRead:
-    allowance = Allowance(limits.window_bytes, len(batches))
+    allowance, zstd = Allowance(limits.window_bytes, len(batches)), zstandard.ZstdDecompressor()
     unfit: dict[int, UnfitBatch] = {}
     by_format: defaultdict[str, list[WindowBody]] = defaultdict(list)
     for index, batch in enumerate(batches):
         try:
-            data = _decompressed(batch, limits)
+            data = _decompressed(batch, limits, zstd)
             allowance.take(len(data))
             _format(batch.format)
             by_format[batch.format].append(WindowBody(index, data))
@@ -117,13 +118,16 @@ def _read_all(batches: Sequence[RawBatch], limits: DecodeLimits) -> WindowRead:
     return merged([*reads, nothing({}, unfit)])
 
 
-def _decompressed(batch: RawBatch, limits: DecodeLimits) -> bytes:
+def _decompressed(
+    batch: RawBatch, limits: DecodeLimits, zstd: zstandard.ZstdDecompressor | None = None
+) -> bytes:
     return decompress(
         batch.body,
         batch.content_encoding,
         limit=limits.decompressed_bytes,
         ratio=limits.ratio,
         ratio_floor=limits.ratio_floor,
+        zstd=zstd,
     )
 
 

@@ -92,6 +92,51 @@ def test_any_bytes_come_out_or_are_refused(encoding: str, pack: Pack, data: byte
         assert refused_with(body, encoding) in (None, "bad_encoding")
 
 
+def streamed(body: bytes, codec: str) -> bytes | None:
+    """What Arrow's decompressor makes of a body piece by piece, None if it refuses it."""
+    try:
+        with pa.CompressedInputStream(pa.BufferReader(body), codec) as stream:
+            return bytes(stream.read())
+    except OSError:
+        return None
+
+
+def outcome(body: bytes, encoding: str) -> bytes | None:
+    try:
+        return undone(body, encoding)
+    except UnfitBatch:
+        return None
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+def test_a_body_that_is_undone_at_once_becomes_what_it_becomes_piece_by_piece(encoding: str) -> None:
+    _, pack = PACKS[encoding]
+    good = pack(b"GET /things/1 GET /things/2 \xc3\xa9" + bytes(range(64)))
+    bodies = [good[:size] for size in range(len(good))]
+    bodies += [
+        good + b"\0",
+        good + b"\0" * 8,
+        good + good,
+        good + good[:-1],
+        b"\0" + good,
+        pack(b""),
+        good * 3,
+    ]
+    for place in range(len(good)):
+        for bit in range(8):
+            bodies.append(good[:place] + bytes([good[place] ^ 1 << bit]) + good[place + 1 :])
+    for body in bodies:
+        assert outcome(body, encoding) == streamed(body, encoding)
+
+
+@pytest.mark.parametrize("size", [0, 3, 5, 2**31, 2**32 - 1])
+def test_a_size_that_lies_changes_nothing(size: int) -> None:
+    body = gzip.compress(b"four")[:-4] + size.to_bytes(4, "little")
+    assert outcome(body, "gzip") is streamed(body, "gzip") is None
+    longer = gzip.compress(bytes(3_000))[:-4] + size.to_bytes(4, "little")
+    assert refusal(longer, "gzip", limit=2_000) in ("bad_encoding", "too_large")
+
+
 @PACKED
 def test_bytes_behind_the_end_are_refused(encoding: str, pack: Pack) -> None:
     assert refusal(pack(b"good") + b"behind the end", encoding) == "bad_encoding"
