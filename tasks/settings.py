@@ -80,6 +80,7 @@ class TaskSettings(Settings):
     decoded_bytes: int = Field(
         256 * MIB,
         gt=0,
+        le=2**31 - 1,
         description="maximum decompressed bytes of a window; above it the window is split in two",
     )
     handover_bytes: int = Field(

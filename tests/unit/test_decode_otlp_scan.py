@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -15,6 +16,7 @@ from tasks.decoders import DecodeLimits
 from tasks.decoders.contract import Allowance, WindowBody, WindowRead
 from tasks.decoders.otlp import protobuf_export, protobuf_window
 from tasks.decoders.otlp.scan_tables import OK
+from tasks.decoders.otlp.scan_texts import strings
 from tasks.decoders.otlp.scanned import PLAIN, Kernels, machine_code, scanned
 from tasks.decoders.window_reads import by_batch
 from tasks.errors import WindowTooLarge
@@ -207,3 +209,19 @@ def test_a_span_may_have_as_many_attributes_as_its_resource_lends_it() -> None:
     assert plain([body]) == [True]
     decoded = samples.decode(samples.raw(body, "otlp-protobuf"))
     assert len(decoded.events["attributes"][0].as_py()) > 240
+
+
+def test_a_service_is_not_written_for_each_of_its_spans_before_the_window_is_bounded() -> None:
+    service = field(1, b"service.name") + field(2, field(1, b"s" * 16_000))
+    body = spans(*[b""] * 1_000, resource=field(1, field(1, service)))
+    pool = pa.default_memory_pool()
+    before = pool.max_memory()
+    with pytest.raises(WindowTooLarge):
+        samples.decode(*[samples.raw(body, "otlp-protobuf")] * 12, window_bytes=20 * 2**20)
+    assert pool.max_memory() <= max(before, 100 * 2**20)
+
+
+def test_texts_that_offsets_of_32_bits_cannot_count_are_not_written() -> None:
+    sizes = np.full(2**17, 2**15, np.int32)
+    with pytest.raises(OverflowError):
+        strings(b"", np.zeros_like(sizes), sizes, PLAIN.copy)

@@ -85,6 +85,7 @@ def _within(data: bytes, limits: DecodeLimits) -> bool:
 
 
 def _together(scan: Scan, batches: Rows, sizes: Rows, map_bytes: int, allowance: Allowance) -> WindowRead:
+    allowance.take(map_bytes)  # before a resource's service and user are written once for each of its spans
     room = scan.room
     rows = int(room.work[SPANS])
     spans, groups, times = room.spans[:rows], room.groups, room.times[:rows]
@@ -109,7 +110,7 @@ def _together(scan: Scan, batches: Rows, sizes: Rows, map_bytes: int, allowance:
         },
         schema=COLUMNS,
     )
-    allowance.take(table.nbytes + map_bytes)
+    allowance.take(table.nbytes)
     lent = (groups[:, GROUP_LAST] - groups[:, GROUP_FIRST])[group].astype(np.int64)
     counts = lent + spans[:, LAST] - spans[:, FIRST]
     return WindowRead(

@@ -3,7 +3,7 @@
 import base64
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from tasks.decoders.otlp.scan_tables import BOOL, BYTES, DOUBLE, INT, STRING
 Numbers = NDArray[np.int32]
 Places = NDArray[np.int64]
 VARINT: int = 10  # bytes at most
+MOST_BYTES: Final = 2**31 - 1  # of a column's texts together
 
 
 def copy(data: Any, starts: Any, offsets: Any, target: Any) -> None:
@@ -28,7 +29,12 @@ def copy(data: Any, starts: Any, offsets: Any, target: Any) -> None:
 
 
 def strings(data: Any, starts: Numbers, sizes: Numbers, copy_: Callable[..., None]) -> pa.StringArray:
-    """The texts, which were found to be UTF-8, at `starts`, each of so many bytes."""
+    """The texts, which were found to be UTF-8, at `starts`, each of so many bytes.
+
+    Raises OverflowError for more than offsets of 32 bits can count: machine code checks no bounds.
+    """
+    if int(sizes.sum(dtype=np.int64)) > MOST_BYTES:
+        raise OverflowError(f"texts of more than {MOST_BYTES} bytes")
     offsets = np.zeros(len(sizes) + 1, np.int32)
     np.cumsum(sizes, out=offsets[1:])
     target = np.empty(offsets[-1], np.uint8)
