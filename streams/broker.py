@@ -24,6 +24,7 @@ from streams.errors import (
 from streams.messages.chunk import Message
 from streams.publishing.publisher import Publisher
 from streams.reading import read_range, read_until, stream_bounds
+from streams.reading.read_range import Range, RangeRead
 from streams.reading.ready_set import ReadySet
 from streams.reading.subscription import Subscription
 from streams.settings import StreamSettings
@@ -173,6 +174,11 @@ class Broker:
         pool = self._run().pool
         what = f"reading {stream} {first}..{last}"
         return self._retrying(lambda: read_range.read(pool, stream, first, last), deadline_s, what)
+
+    def read_each(self, ranges: Sequence[Range], *, within_s: float) -> list[RangeRead]:
+        """As `read` of each (stream, first, last), all at once and tried once: its messages, or its error."""
+        work = read_range.read_each(self._run().pool, ranges, within_s)
+        return self._run().thread.call(work, 2 * within_s, f"reading {len(ranges)} streams")
 
     def read_until(
         self, stream: str, first: int, enough: Callable[[Message], bool], *, deadline_s: float

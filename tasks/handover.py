@@ -77,6 +77,13 @@ class Handover(NamedTuple):
     tables: Mapping[str, pa.Table]
 
 
+class ProcessedWindow(NamedTuple):
+    """What processing leaves of a window: tables of `tasks.processors.schemas` by name."""
+
+    header: Header
+    tables: Mapping[str, pa.Table]
+
+
 class DecodedWindow(NamedTuple):
     """What decoding hands to processing in one process: attributes are made into maps when they are read."""
 

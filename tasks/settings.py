@@ -55,6 +55,13 @@ class TaskSettings(Settings):
     windows_in_flight: int = Field(
         32, gt=0, le=1_000, description="maximum windows in flight for one customer"
     )
+    group_windows: int = Field(
+        32,
+        ge=1,
+        le=200,
+        description="maximum small windows of several customers that share one doorbell and one deposit; "
+        "1: none do",
+    )
     pending_batches: int = Field(
         4_096,
         gt=0,

@@ -18,7 +18,7 @@ from db.engine import begin, read
 from db.ledger.costs import CustomerCost
 from db.quarantine import acts, rows as quarantine
 from db.quarantine.acts import Note
-from db.results import prepare, write_events, write_interactions, write_rollups
+from db.results import of_customer, prepare, write_events, write_interactions, write_rollups
 from db.tables import customers, generations, metadata
 from streams import encode_result, processed, raw
 from tests.envelopes import envelope
@@ -91,7 +91,7 @@ def fill(home: Home, slug: str, secret: str) -> Filled:
         )
         for queue in (f"{customer.slug}-left", None):
             db.customers.routes.route(conn, customer, "decode", queue)
-        db.ledger.costs.add(conn, customer.id, now_us(conn), CustomerCost(windows=1, batches=1, events=2))
+        db.ledger.costs.add(conn, {customer.id: CustomerCost(windows=1, batches=1, events=2)}, now_us(conn))
         db.customers.notes.add(conn, customer, "resume", who=secret, why=secret)
         quota_use.write(conn, "probe", today(conn), {customer.id: 1})
         drop = {"step": "drop", "rule": secret, "where": {"service": ["x"]}}
@@ -134,6 +134,6 @@ def _results(home: Home, customer: Customer, window_id: int, secret: str) -> Non
     events = events_table([an_event(window_id=window_id, position=0, service=secret, started_at=NOW_US)])
     prepare(home.engine, [events], [rollups])
     with begin(home.engine) as conn:
-        write_interactions(conn, customer.id, interactions_table([one | times]))
-        write_rollups(conn, customer.id, rollups)
-        write_events(conn, customer.id, events)
+        write_interactions(conn, of_customer(customer.id, interactions_table([one | times])))
+        write_rollups(conn, of_customer(customer.id, rollups))
+        write_events(conn, of_customer(customer.id, events))

@@ -76,10 +76,10 @@ if __name__ == "__main__":
         *(tasks.stages.decode, "decode_batches", "decode"),
         lambda window, _: " ".join(bytes(batch.body).decode("latin-1") for batch in window),
     )
-    _wrap(tasks.stages.process, "apply", "process", lambda events, _: _services([events]))
+    _wrap(tasks.stages.process, "apply", "process", lambda events, _: _services([events.columns]))
     _wrap(
-        *(tasks.stages.deposit_transaction, "merge_rollups", "deposit"),
-        lambda tables: _services(tables),
+        *(tasks.stages.deposit_transaction, "_write", "deposit"),
+        lambda _, results: _services([each.rollups for _, each in results]),
     )
     batches.FORMATS = {  # type: ignore[misc]  # final for everybody else
         name: reader

@@ -1,5 +1,6 @@
 """What a customer's deposited windows cost, by periods of ten minutes; kept for a day and a bit."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, select, text
@@ -32,10 +33,19 @@ class CustomerCost:
     processor_us: int = 0
 
 
-def add(conn: Connection, customer_id: int, now_us: int, cost: CustomerCost) -> None:
-    """In the deposit's transaction, after it has locked the customer's other deposits out."""
-    values = {name: getattr(cost, name) for name in CustomerCost.__slots__}
-    conn.execute(_ADD, {"period": now_us // PERIOD_US, "customer_id": customer_id, **values})
+def add(conn: Connection, costs_by_customer: Mapping[int, CustomerCost], now_us: int) -> None:
+    """In the deposit's transaction, after it has locked the customers' other deposits out."""
+    period = now_us // PERIOD_US
+    rows = [
+        {
+            "period": period,
+            "customer_id": of,
+            **{name: getattr(cost, name) for name in CustomerCost.__slots__},
+        }
+        for of, cost in costs_by_customer.items()
+    ]
+    if rows:
+        conn.execute(_ADD, rows)
 
 
 def forget(conn: Connection, now_us: int) -> int:

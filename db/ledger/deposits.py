@@ -17,6 +17,7 @@ __all__ = [
     "LostRace",
     "Owed",
     "advance",
+    "lock",
     "mark",
     "position",
     "state",
@@ -132,11 +133,23 @@ def advance(conn: Connection, customer_id: int, before: int, after: int) -> None
         raise LostRace(f"customer {customer_id} is no longer at processed offset {before}")
 
 
-def undeposited(conn: Connection, customer_id: int, window_ids: Sequence[int]) -> dict[int, Owed]:
-    """Those of the windows that are still open."""
+def lock(conn: Connection, customer_ids: Sequence[int]) -> set[int]:
+    """Lock out the other deposits of these customers until the transaction's end, as `advance` does of one.
+
+    Returns whose were locked: a customer is left out whose deposit is under way, that has an open breaker, or
+    that is being deleted or was. Nobody waits for anybody here, so that no two groups wait for each other.
+    """
+    free = select(deposits.c.customer_id).join(customers, customers.c.id == deposits.c.customer_id)
+    free = free.where(deposits.c.customer_id.in_(customer_ids), customers.c.breaker_reason.is_(None))
+    free = free.where(customers.c.state != DELETING)
+    return set(conn.execute(free.with_for_update(of=deposits, skip_locked=True)).scalars())
+
+
+def undeposited(conn: Connection, customer_ids: Sequence[int], window_ids: Sequence[int]) -> dict[int, Owed]:
+    """Those of the customers' windows that are still open."""
     columns = ("id", "token", "first_offset", "deliveries", "deaths", "first_accepted_at", "bytes")
     query = select(*(windows.c[name] for name in columns))
-    mine = query.where(IS_OPEN, windows.c.customer_id == customer_id, windows.c.id.in_(window_ids))
+    mine = query.where(IS_OPEN, windows.c.customer_id.in_(customer_ids), windows.c.id.in_(window_ids))
     return {
         row.id: Owed(
             token=row.token,

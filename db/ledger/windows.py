@@ -1,5 +1,6 @@
 """Windows on their way: opened by a record, closed by a deposit or by being split."""
 
+import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
+    text,
     update,
 )
 
+from db import bulk
 from db.customers.rows import DELETING, Stage
 from db.errors import LostRace
 from db.tables import batches, customers, pipelines, windows
@@ -32,7 +35,7 @@ IS_OPEN: ColumnElement[bool] = windows.c.state == literal_column("'dispatched'")
 _PINNED = (pipelines.c.customer_id == windows.c.customer_id) & (
     pipelines.c.version == windows.c.pipeline_version
 )
-_WORK: Select[*tuple[Any, ...]] = (
+_WORK: Select[Any] = (
     select(
         *windows.c,
         *(customers.c.slug, customers.c.routes, customers.c.breaker_reason),
@@ -40,8 +43,19 @@ _WORK: Select[*tuple[Any, ...]] = (
     )
     .join(customers, customers.c.id == windows.c.customer_id)
     .outerjoin(pipelines, _PINNED)
-    .where(windows.c.id == bindparam("window"))
 )
+_ONE = _WORK.where(windows.c.id == bindparam("window"))
+
+# One parameter for all customers: a statement with one for each takes longer to build than to run.
+_OPEN_IDS = {
+    "postgresql": text(
+        "SELECT customer_id, id FROM windows WHERE state = 'dispatched' AND customer_id = ANY(:of)"
+    ),
+    "sqlite": text(
+        "SELECT customer_id, id FROM windows WHERE state = 'dispatched'"
+        " AND customer_id IN (SELECT value FROM json_each(:of))"
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,14 +142,22 @@ def work(conn: Connection, window_id: int) -> Work | None:
     """The window in any state; None for none, or one of a customer that is being deleted. Raises LookupError
     when its pipeline version is missing.
     """
-    row = conn.execute(_WORK, {"window": window_id}).one_or_none()
-    if row is None:
-        return None
+    row = conn.execute(_ONE, {"window": window_id}).one_or_none()
+    return None if row is None else _work(row)
+
+
+def works(conn: Connection, window_ids: Sequence[int]) -> list[Work]:
+    """As `work` for each of them that is there, in the order of their ids."""
+    rows = conn.execute(_WORK.where(windows.c.id.in_(window_ids)).order_by(windows.c.id))
+    return [found for row in rows if (found := _work(row)) is not None]
+
+
+def _work(row: Any) -> Work | None:
     *columns, slug, routes, breaker_reason, of_state, definition = row
     if of_state == DELETING:
         return None
     if definition is None:
-        raise LookupError(f"the pipeline version of window {window_id} is missing")
+        raise LookupError(f"the pipeline version of window {row.id} is missing")
     window = Window(**dict(zip(windows.c.keys(), columns, strict=True)))
     due = window.state == "dispatched" and breaker_reason is None
     return Work(window=window, slug=slug, routes=routes, pipeline=definition, due=due)
@@ -143,9 +165,9 @@ def work(conn: Connection, window_id: int) -> Work | None:
 
 def open_ids(conn: Connection, customer_ids: Sequence[int]) -> dict[int, set[int]]:
     """The open windows of each of the customers that has any."""
-    query = select(windows.c.customer_id, windows.c.id).where(IS_OPEN)
+    of: object = list(customer_ids) if bulk.is_postgresql(conn) else json.dumps(list(customer_ids))
     found: dict[int, set[int]] = {}
-    for customer_id, window_id in conn.execute(query.where(windows.c.customer_id.in_(customer_ids))):
+    for customer_id, window_id in conn.execute(_OPEN_IDS[conn.dialect.name], {"of": of}):
         found.setdefault(customer_id, set()).add(window_id)
     return found
 

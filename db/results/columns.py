@@ -10,6 +10,11 @@ TIMESTAMP = pa.timestamp("us", tz="UTC")
 _ESCAPED_CONTROLS = {chr(code): f"\\u{code:04x}" for code in range(0x20)}
 
 
+def of_customer(customer_id: int, table: pa.Table) -> pa.Table:
+    """The table with a column `customer_id` (int64), as the writes of results take it."""
+    return table.append_column("customer_id", pa.repeat(pa.scalar(customer_id, pa.int64()), len(table)))
+
+
 def column(table: pa.Table, name: str) -> pa.Array:
     """One chunk of the column."""
     chunked = table[name].combine_chunks()

@@ -18,14 +18,15 @@ _COLUMNS = (
 _INSERT = bulk.insert_statement("events", _COLUMNS)
 
 
-def write_events(conn: Connection, customer_id: int, table: pa.Table) -> None:
+def write_events(conn: Connection, table: pa.Table) -> None:
     """Insert kept events. Part of the deposit's transaction, which sees to it that a window comes once.
 
-    `table` has the columns of an event, and window_id (int64) and position (int32, its place in the window).
+    `table` has the columns of an event, customer_id (int64), window_id (int64) and position (int32, its place
+    in the window).
     """
     if not table.num_rows:
         return
-    columns = _columns(customer_id, table)
+    columns = _columns(table)
     if bulk.is_postgresql(conn):
         columns["attributes"] = jsonb(columns["attributes"])
         bulk.copy(conn, "events", columns)
@@ -35,10 +36,8 @@ def write_events(conn: Connection, customer_id: int, table: pa.Table) -> None:
     bulk.execute_many(conn, _INSERT, zip(*values, strict=True))
 
 
-def _columns(customer_id: int, table: pa.Table) -> dict[str, pa.Array]:
-    columns = {"customer_id": pa.repeat(pa.scalar(customer_id, pa.int64()), table.num_rows)}
-    for name in _COLUMNS[1:]:
-        columns[name] = column(table, name)
+def _columns(table: pa.Table) -> dict[str, pa.Array]:
+    columns = {name: column(table, name) for name in _COLUMNS}
     for name in _WORDS:
         columns[name] = plain(columns[name])
     columns["attributes"] = objects(columns["attributes"])

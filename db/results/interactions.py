@@ -11,7 +11,7 @@ _COLUMNS = (
     *("user_id", "started_at", "ended_at", "events", "errors", "status"),
 )
 _NAMES = ", ".join(_COLUMNS)
-_GIVEN = ", ".join(_COLUMNS[1:-1])
+_GIVEN = ", ".join(_COLUMNS[:-1])
 _NEW_STATUS = "CASE WHEN errors > 0 THEN 'error' ELSE 'ok' END"
 
 # The root is the smallest of these, whatever the order; the last two decide between events of one id.
@@ -39,12 +39,12 @@ _MERGE = f"""ON CONFLICT (customer_id, trace_id) DO UPDATE SET {_ROOTS},
 _FROM_VALUES = bulk.insert_statement("interactions", _COLUMNS, _MERGE)
 
 
-def write_interactions(conn: Connection, customer_id: int, table: pa.Table) -> None:
+def write_interactions(conn: Connection, table: pa.Table) -> None:
     """Merge partial rows of traces into the table. Part of the deposit's transaction.
 
-    `table` has one row a trace: trace_id (16 bytes), root_service, root_operation, root_event_id (8 bytes),
-    root_started_at, user_id (all five nullable), started_at, ended_at (µs, UTC), events, errors (int64);
-    sorted by trace_id it is written fastest.
+    `table` has one row a trace of a customer: customer_id (int64), trace_id (16 bytes), root_service,
+    root_operation, root_event_id (8 bytes), root_started_at, user_id (all five nullable), started_at,
+    ended_at (µs, UTC), events, errors (int64); sorted by customer_id and trace_id it is written fastest.
     """
     if not table.num_rows:
         return
@@ -52,25 +52,25 @@ def write_interactions(conn: Connection, customer_id: int, table: pa.Table) -> N
         given, parameters = bulk.arrays(_columns(table))
         # Sorted, so that two transactions lock the same rows in the same order.
         merge = (
-            f"INSERT INTO interactions ({_NAMES}) SELECT %(customer_id)s, {_GIVEN}, {_NEW_STATUS}"  # noqa: S608
-            f" FROM {given} given ORDER BY trace_id {_MERGE}"
+            f"INSERT INTO interactions ({_NAMES}) SELECT {_GIVEN}, {_NEW_STATUS}"  # noqa: S608
+            f" FROM {given} given ORDER BY customer_id, trace_id {_MERGE}"
         )
-        bulk.driver(conn).execute(merge, {"customer_id": customer_id, **parameters})
+        bulk.driver(conn).execute(merge, parameters)
     else:
-        bulk.execute_many(conn, _FROM_VALUES, zip(*_listed(customer_id, table), strict=True))
+        bulk.execute_many(conn, _FROM_VALUES, zip(*_listed(table), strict=True))
 
 
 def _columns(table: pa.Table) -> dict[str, pa.Array]:
-    columns = {name: column(table, name) for name in _COLUMNS[1:-1]}
+    columns = {name: column(table, name) for name in _COLUMNS[:-1]}
     for name in ("root_service", "root_operation", "user_id"):
         columns[name] = plain(columns[name])
     return columns
 
 
-def _listed(customer_id: int, table: pa.Table) -> list[list[object]]:
+def _listed(table: pa.Table) -> list[list[object]]:
     errors = column(table, "errors").to_numpy()
     return [
-        [customer_id] * table.num_rows,
+        listed(column(table, "customer_id")),
         octets(column(table, "trace_id")),
         listed(plain(column(table, "root_service"))),
         listed(plain(column(table, "root_operation"))),

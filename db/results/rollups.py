@@ -1,6 +1,6 @@
 """Rollups: rows of the long form merged into one row a minute × service × operation × status.
 
-The deposit holds the customer's cursor row, so nobody else writes these rows between the read and the write.
+The deposit holds the customers' cursor rows, so nobody else writes these rows between the read and the write.
 """
 
 from dataclasses import dataclass, replace
@@ -15,25 +15,24 @@ from db.results import histograms
 from db.results.columns import column, iso, listed, text as plain
 from db.results.histograms import Histograms, Integers
 
-_KEY = ("minute", "service", "operation", "status")
+_KEY = ("customer_id", "minute", "service", "operation", "status")
+_WORDS = _KEY[2:]
 _VALUES = ("count", "duration_sum", "duration_min", "duration_max", "histogram")
-_COLUMNS = ("customer_id", *_KEY, *_VALUES)
+_COLUMNS = (*_KEY, *_VALUES)
 _NAMES = ", ".join(_COLUMNS)
 _UPDATE = ", ".join(f"{name} = excluded.{name}" for name in _VALUES)
-_MERGE = f"ON CONFLICT (customer_id, {', '.join(_KEY)}) DO UPDATE SET {_UPDATE}"
+_MERGE = f"ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET {_UPDATE}"
 _LARGEST = np.iinfo(np.int64).max
 
 _STAGE = (
     "CREATE TEMP TABLE IF NOT EXISTS staged_keys (row_number INTEGER PRIMARY KEY,"
-    " minute, service, operation, status)",
+    " customer_id, minute, service, operation, status)",
     "DELETE FROM temp.staged_keys",
 )
 _MATCH = " AND ".join(f"r.{name} = k.{name}" for name in _KEY)
 _THERE = f"SELECT k.row_number, {', '.join(f'r.{name}' for name in _VALUES[:-1])}, CAST(r.histogram AS text)"
 # CROSS JOIN keeps SQLite from walking the large table first.
-_READ = text(
-    f"{_THERE} FROM staged_keys k CROSS JOIN rollups r WHERE {_MATCH} AND r.customer_id = :customer_id"
-)
+_READ = text(f"{_THERE} FROM staged_keys k CROSS JOIN rollups r WHERE {_MATCH}")
 _FROM_VALUES = bulk.insert_statement("rollups", _COLUMNS, _MERGE)
 
 
@@ -56,57 +55,62 @@ class _Rows:
         return {**columns, "histogram": self.histogram.written(len(self))}
 
 
-def write_rollups(conn: Connection, customer_id: int, table: pa.Table) -> None:
-    """Merge rollups into the table. Part of the deposit's transaction, after `deposits.advance`.
+def write_rollups(conn: Connection, table: pa.Table) -> None:
+    """Merge rollups into the table. Part of the deposit's transaction, after it has locked out the other
+    deposits of all customers concerned.
 
-    `table` is in the long form: minute (timestamp), service, operation, status, bucket (int16), count,
-    duration_sum, duration_min, duration_max (int64, µs); rows of the same key are added up. A sum stops at
-    2^63 - 1.
+    `table` is in the long form: customer_id (int64), minute (timestamp), service, operation, status, bucket
+    (int16), count, duration_sum, duration_min, duration_max (int64, µs); rows of the same key are added up. A
+    sum stops at 2^63 - 1.
     """
     if not table.num_rows:
         return
     rows = _grouped(table)
     if bulk.is_postgresql(conn):
-        _write_postgresql(conn, customer_id, rows)
+        _write_postgresql(conn, rows)
     else:
-        _write_sqlite(conn, customer_id, rows)
+        _write_sqlite(conn, rows)
 
 
-def _write_postgresql(conn: Connection, customer_id: int, rows: _Rows) -> None:
-    driver, minutes = bulk.driver(conn), rows.keys["minute"]
+def _write_postgresql(conn: Connection, rows: _Rows) -> None:
+    driver, bounds = bulk.driver(conn), pc.min_max(rows.keys["minute"])
     number = pa.array(np.arange(len(rows), dtype=np.int32))
     keys, parameters = bulk.arrays({"row_number": number, **rows.keys})
-    # The bounds keep the server to the partitions of the months concerned.
+    # The bounds keep the server to the customers concerned, and to the partitions of their months.
     read = (
-        f"{_THERE} FROM {keys} k JOIN rollups r ON {_MATCH} AND r.customer_id = %(customer_id)s"
+        f"{_THERE} FROM {keys} k JOIN rollups r ON {_MATCH} AND r.customer_id = ANY(%(customers)s)"
         " AND r.minute BETWEEN %(first)s AND %(last)s"
     )
-    of = {"customer_id": customer_id, "first": minutes[0].as_py(), "last": minutes[-1].as_py()}
-    there = driver.execute(read, of | parameters).fetchall()
+    concerned = {
+        "customers": rows.keys["customer_id"].unique().to_pylist(),
+        "first": bounds["min"].as_py(),
+        "last": bounds["max"].as_py(),
+    }
+    there = driver.execute(read, concerned | parameters).fetchall()
     given, parameters = bulk.arrays(rows.keys | _merged(rows, there).values())
     names = (*_KEY, *_VALUES[:-1])
     merge = (
         f"INSERT INTO rollups ({_NAMES})"  # noqa: S608
-        f" SELECT %(customer_id)s, {', '.join(names)}, CAST(histogram AS json) FROM {given} given {_MERGE}"
+        f" SELECT {', '.join(names)}, CAST(histogram AS json) FROM {given} given {_MERGE}"
     )
-    driver.execute(merge, {"customer_id": customer_id} | parameters)
+    driver.execute(merge, parameters)
 
 
-def _write_sqlite(conn: Connection, customer_id: int, rows: _Rows) -> None:
-    keys = [iso(rows.keys["minute"]).to_pylist(), *(listed(rows.keys[name]) for name in _KEY[1:])]
+def _write_sqlite(conn: Connection, rows: _Rows) -> None:
+    keys = [iso(of).to_pylist() if name == "minute" else listed(of) for name, of in rows.keys.items()]
     for statement in _STAGE:
         conn.exec_driver_sql(statement)
-    insert = "INSERT INTO temp.staged_keys VALUES (?, ?, ?, ?, ?)"
+    insert = "INSERT INTO temp.staged_keys VALUES (?, ?, ?, ?, ?, ?)"
     bulk.execute_many(conn, insert, zip(range(len(rows)), *keys, strict=True))
-    there = conn.execute(_READ, {"customer_id": customer_id}).all()
+    there = conn.execute(_READ).all()
     values = _merged(rows, [tuple(row) for row in there]).values()
-    columns = [[customer_id] * len(rows), *keys, *(listed(column) for column in values.values())]
+    columns = [*keys, *(listed(column) for column in values.values())]
     bulk.execute_many(conn, _FROM_VALUES, zip(*columns, strict=True))
 
 
 def _grouped(table: pa.Table) -> _Rows:
     """One row a key, sorted by it."""
-    for name in _KEY[1:]:
+    for name in _WORDS:
         table = table.set_column(table.column_names.index(name), name, plain(column(table, name)))
     table = table.take(pc.sort_indices(table, [(name, "ascending") for name in _KEY]))
     columns = {name: column(table, name) for name in table.column_names}

@@ -1,7 +1,11 @@
 """Reads a range of offsets."""
 
+import asyncio
+from collections.abc import Sequence
+
 from streams.connections import frames
 from streams.connections.pool import Pool
+from streams.errors import BrokerUnavailable, StreamEnds
 from streams.messages.chunk import Message
 from streams.reading.gathering import Gathering
 
@@ -9,6 +13,11 @@ from streams.reading.gathering import Gathering
 _FIRST_CREDIT = 1
 _READ_AHEAD_CHUNKS = 64
 _READ_AHEAD_BYTES = 4 * 1024 * 1024
+
+Range = tuple[str, int, int]
+"""A stream with the first and last offset to read."""
+RangeRead = list[Message] | BrokerUnavailable | StreamEnds
+"""The range's messages, or why they could not be read."""
 
 
 class OffsetRange(Gathering):
@@ -41,6 +50,21 @@ class OffsetRange(Gathering):
         needed = -(-rest // max(chunk.next_offset - chunk.first_offset, 1))
         affordable = _READ_AHEAD_BYTES // max(chunk.size, 1)
         return max(1, min(needed, affordable, _READ_AHEAD_CHUNKS))
+
+
+async def read_each(pool: Pool, ranges: Sequence[Range], within_s: float) -> list[RangeRead]:
+    """One attempt for each; see Broker.read_each."""
+
+    async def one(stream: str, first: int, last: int) -> RangeRead:
+        try:
+            async with asyncio.timeout(within_s):
+                return await read(pool, stream, first, last)
+        except TimeoutError:
+            return BrokerUnavailable(f"reading {stream} {first}..{last} took longer than {within_s:.0f} s")
+        except (BrokerUnavailable, StreamEnds) as error:
+            return error
+
+    return await asyncio.gather(*(one(*each) for each in ranges))
 
 
 async def read(pool: Pool, stream: str, first: int, last: int) -> list[Message]:

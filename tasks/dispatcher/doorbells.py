@@ -1,10 +1,11 @@
 """Ringing windows: when they are recorded, and again when their deposit is overdue."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import structlog
 from amqp.exceptions import ChannelError, MessageNacked
@@ -17,8 +18,9 @@ import db.ledger.windows
 from db.clock import now_us
 from db.customers.routes import leading_to
 from db.customers.rows import Customer, own_queue
-from tasks.chains import ring
+from tasks.chains import ring, ring_group
 from tasks.dispatcher.raw_streams.feed import Feed, LastRing
+from tasks.dispatcher.scheduling.groups import Size, grouped
 from tasks.dispatcher.scheduling.queue_depth import Queues
 from tasks.measures.dispatching import DispatchMeasures
 from tasks.queues import queue_name
@@ -28,6 +30,15 @@ from tracing import CUSTOMER, Attributes, Tracer
 log = structlog.get_logger("dispatcher")
 
 FIRST_RING_S = 5.0  # windows found in flight at the start are rung after this: were they ever rung?
+
+
+class RungWindow(NamedTuple):
+    """A window that was recorded just now; `shared`: its size, if it may share a doorbell."""
+
+    id: int
+    customer: Customer
+    feed: Feed
+    shared: Size | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +57,36 @@ class Doorbells:
         since = time.monotonic() - self.settings.stale_after_s + FIRST_RING_S
         return dict.fromkeys(window_ids, LastRing(since))
 
+    def ring_new(self, windows: Sequence[RungWindow], started_ns: int) -> None:
+        """Ring windows that were recorded just now, the small ones of several customers together. As `ring`.
+
+        Those of traced customers have chains, so that there is a span for each stage.
+        """
+        by_id = {one.id: one for one in windows}
+        small = [
+            (one.id, one.shared)
+            for one in windows
+            if one.shared is not None and not self.tracer.traces(one.customer.slug)
+        ]
+        for group in grouped(small, self.settings):
+            if len(group) > 1 and self._ring_group([by_id[each] for each in group]):
+                for each in group:
+                    del by_id[each]
+        for one in by_id.values():
+            self.ring(one.customer, one.id, started_ns)
+
+    def _ring_group(self, windows: Sequence[RungWindow]) -> bool:
+        """False when the queue of shared workers can't be used: each window has its customer's own then."""
+        first = windows[0].id
+        for one in windows:
+            one.feed.in_flight[one.id] = LastRing(time.monotonic(), group=first)
+        try:
+            ring_group(self.app, {one.id: one.customer.slug for one in windows})
+        except (ChannelError, OperationalError) as error:
+            log.error("queue_refused", customer="", detail=_refusal(error))
+            return False
+        return True
+
     def ring(self, customer: Customer, window_id: int, started_ns: int | None = None) -> None:
         """`started_ns`: when a new window was about to be recorded, ns since 1970; None for a later ring."""
         try:
@@ -53,11 +94,8 @@ class Doorbells:
                 carried = self.tracer.headers(customer.slug)
                 ring(self.app, window_id, customer.id, customer.slug, customer.routes, carried)
         except (ChannelError, OperationalError) as error:
-            cause = error.__cause__ if isinstance(error, OperationalError) else error
-            if not isinstance(cause, (ChannelError, MessageNacked)):
-                raise
             # This customer's queue can't be used as it is: the others go on, this window is rung again later.
-            detail = str(cause)[:200] or "the queue rejects messages"
+            detail = _refusal(error)
             self.measures.queue_refused(customer.slug)
             log.error("queue_refused", customer=customer.slug, detail=detail)
 
@@ -111,3 +149,11 @@ class Doorbells:
     def _stale_after_s(self, last_ring: LastRing) -> float:
         longest = max(self.settings.stale_after_s, float(self.settings.task_time_limit_s))
         return min(self.settings.stale_after_s * 2.0 ** min(last_ring.repeats, 10), longest)
+
+
+def _refusal(error: ChannelError | OperationalError) -> str:
+    """What the broker said of a queue that it refuses; raises the error when that is not what it says."""
+    cause = error.__cause__ if isinstance(error, OperationalError) else error
+    if not isinstance(cause, (ChannelError, MessageNacked)):
+        raise error
+    return str(cause)[:200] or "the queue rejects messages"

@@ -22,7 +22,7 @@ from db.ledger.dispatch import NewQuarantine
 from db.ledger.workers import Attendance
 from streams import Broker
 from tasks.dispatcher.cutter import Pending
-from tasks.dispatcher.doorbells import Doorbells
+from tasks.dispatcher.doorbells import Doorbells, RungWindow
 from tasks.dispatcher.leases import Leases
 from tasks.dispatcher.raw_streams.errands import Errands
 from tasks.dispatcher.raw_streams.feed import Feed, LastRing
@@ -218,8 +218,8 @@ class Dispatcher:
             windows = [self._record(connection, each, rows, at_us) for each, rows in due]
         # Dying here leaves recorded windows without a doorbell: the next holder finds them in flight and
         # rings.
-        for (each, _), window_id in zip(due, windows, strict=True):
-            self._recorded(each, window_id, begun_ns)
+        new = [self._recorded(each, of) for (each, _), of in zip(due, windows, strict=True)]
+        self._doorbells.ring_new([one for one in new if one is not None], begun_ns)
 
     def _record(
         self, connection: Connection, each: SortedBatches, rows: list[NewQuarantine], at_us: int
@@ -239,7 +239,7 @@ class Dispatcher:
             self._following.drop(each.feed)
             raise
 
-    def _recorded(self, each: SortedBatches, window_id: int, begun_ns: int) -> None:
+    def _recorded(self, each: SortedBatches, window_id: int) -> RungWindow | None:
         feed, customer = each.feed, self._customers[each.feed.customer_id]
         if each.expired:
             log.error("batches_expired", customer=feed.slug, count=each.expired)
@@ -254,10 +254,11 @@ class Dispatcher:
         feed.recorded(len(each.batches), each.batches[-1].offset + 1)
         self._following.recorded(feed)
         if not each.fresh:
-            return
+            return None
+        shared = self._due_windows.shared_size(feed, each.fresh)
         feed.in_flight[window_id] = LastRing(time.monotonic())
         self._due_windows.pace.went(feed.customer_id, size, customer.events_per_second)
-        self._doorbells.ring(customer, window_id, begun_ns)
+        return RungWindow(window_id, customer, feed, shared)
 
     def _poll(self) -> None:
         """Learn which windows were deposited since, and which were split."""

@@ -1,7 +1,7 @@
 """The Celery tasks. They have no logic: each calls plain functions and hands their result on.
 
 A chain is decode → process → deposit, or decode_process → deposit where one queue serves both stages
-(`tasks.chains`).
+(`tasks.chains`). Small windows of several customers have one task together, decode_process_deposit.
 
 A task that fails because broker, database or host is away is acknowledged all the same: its window is
 still recorded, and the dispatcher rings it again. Nothing is retried here. One that dies, or meets an error
@@ -27,6 +27,7 @@ from celery.signals import (
 
 import tasks.stages.decode
 import tasks.stages.deposit
+import tasks.stages.group
 import tasks.stages.process
 from tasks.celery import app
 from tasks.decoders import machine_code
@@ -116,6 +117,13 @@ def deposit(self: "Task[Any, Any]", customer_id: int, window_id: int) -> None:
     """The window, and every other that is ready before it, is in the database when this returns."""
     with _watched(self):
         tasks.stages.deposit.run(context(), customer_id, window_id, delivery(self.request))
+
+
+@app.task(name="decode_process_deposit", bind=True, Request=REQUEST)
+def decode_process_deposit(self: "Task[Any, Any]", window_ids: list[int]) -> None:
+    """The windows, of several customers, are in the database when this returns, or have their own chains."""
+    with _watched(self):
+        tasks.stages.group.run(context(), window_ids, delivery(self.request))
 
 
 @contextmanager

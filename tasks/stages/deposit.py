@@ -166,7 +166,7 @@ def _read_results(context: Context, slug: str, first: int, window_id: int) -> li
 def _owed(context: Context, customer_id: int, packed: Sequence[PackedResult]) -> dict[int, Owed]:
     with db.engine.look(context.engine) as connection:
         return db.ledger.deposits.undeposited(
-            connection, customer_id, [one.header.window_id for one in packed]
+            connection, [customer_id], [one.header.window_id for one in packed]
         )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 import structlog
@@ -17,7 +18,7 @@ from db.clock import now_us
 from db.ledger.costs import CustomerCost
 from db.ledger.deposits import DepositedWindow, DepositState, Owed
 from tasks.errors import Tripped
-from tasks.handover import Header
+from tasks.handover import Header, ProcessedWindow
 from tasks.processors import merge_interactions, merge_rollups
 from tasks.stages import processor_time
 from tasks.stages.breaker import failures, tripped
@@ -27,6 +28,12 @@ from tasks.stages.processed_results import OwedResult
 log = structlog.get_logger("worker")
 
 MINUTE_US = 60_000_000
+_Ready = OwedResult | ProcessedWindow
+_WRITES = {
+    "interactions": db.results.write_interactions,
+    "rollups": db.results.write_rollups,
+    "events": db.results.write_events,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +66,11 @@ def _book(context: Context, move: CursorMove, ready: Sequence[OwedResult]) -> No
     with db.engine.begin(context.engine) as connection:
         db.ledger.deposits.advance(connection, of, move.before, move.after)
         # Asked again: a window that was split meanwhile is not owed any more, its halves are.
-        owed = db.ledger.deposits.undeposited(connection, of, [one.header.window_id for one in ready])
-        tokens = {window_id: one.token for window_id, one in owed.items()}
-        fresh = [one for one in ready if tokens.get(one.header.window_id) == one.header.token]
+        owed = db.ledger.deposits.undeposited(connection, [of], [one.header.window_id for one in ready])
+        fresh = [one for one in ready if _is_owed(one.header, owed)]
         _check_breaker(connection, context, move, fresh)
-        _write(connection, of, fresh)
+        if fresh:
+            _write(connection, [(of, _merged(fresh))])
         withheld = db.quarantine.rows.add(
             connection,
             of,
@@ -74,7 +81,7 @@ def _book(context: Context, move: CursorMove, ready: Sequence[OwedResult]) -> No
         db.ledger.deposits.mark(connection, [_deposited(one.header) for one in fresh], at_us)
         if fresh:
             own_us = processor_time.now_us() - began_us
-            db.ledger.costs.add(connection, of, at_us, _cost(fresh, owed, own_us))
+            db.ledger.costs.add(connection, {of: _cost(fresh, owed, own_us)}, at_us)
     # Dying here, before Celery's ack, rings once more: the window is found deposited and nothing happens.
     _count(context, move.state.slug, fresh, owed, at_us)
     if withheld:
@@ -82,8 +89,58 @@ def _book(context: Context, move: CursorMove, ready: Sequence[OwedResult]) -> No
         log.warning("quarantine_bytes_withheld", customer=move.state.slug, rows=len(withheld))
 
 
+def book_group(context: Context, ready: Sequence[ProcessedWindow]) -> set[int]:
+    """Write these results, of a window of each customer, in one transaction; returns the windows written.
+
+    The others' customers are busy or halted, or nothing is owed any more. No cursor is moved: it counts what
+    lies in a processed stream. A deposit from there finds the windows closed, as one finds those of another.
+    """
+    if not ready:
+        return set()
+    slugs = [one.header.customer for one in ready]
+    with context.measures.working_together(slugs, "deposit"), context.tracer.child("deposit"):
+        return _book_group(context, ready)
+
+
+def _book_group(context: Context, ready: Sequence[ProcessedWindow]) -> set[int]:
+    began_us = processor_time.now_us()
+    db.results.prepare(
+        context.engine, [one.tables["events"] for one in ready], [one.tables["rollups"] for one in ready]
+    )
+    with db.engine.begin(context.engine) as connection:
+        free = db.ledger.deposits.lock(connection, [one.header.customer_id for one in ready])
+        of = [one.header.window_id for one in ready]
+        # The results are of these very windows: whoever replaces one gives it another id or token.
+        owed = db.ledger.deposits.undeposited(connection, sorted(free), of) if free else {}
+        fresh = [one for one in ready if _is_owed(one.header, owed)]
+        if fresh:
+            _write(connection, [(one.header.customer_id, _alone(one)) for one in fresh])
+        at_us = now_us(connection)
+        db.ledger.deposits.mark(connection, [_deposited(one.header) for one in fresh], at_us)
+        own_us = (processor_time.now_us() - began_us) // max(1, len(fresh))
+        db.ledger.costs.add(
+            connection, {one.header.customer_id: _cost([one], owed, own_us) for one in fresh}, at_us
+        )
+    # Dying here, before Celery's ack, delivers the group again: its windows are found deposited.
+    for one in fresh:
+        _count(context, one.header.customer, [one], owed, at_us)
+    return {one.header.window_id for one in fresh}
+
+
+def _is_owed(header: Header, owed: Mapping[int, Owed]) -> bool:
+    found = owed.get(header.window_id)
+    return found is not None and found.token == header.token
+
+
+def _alone(one: ProcessedWindow) -> "_Results":
+    """What one window left needs no merging."""
+    tables = one.tables
+    events = _placed(one.header.window_id, tables["events"])
+    return _Results(tables["interactions"], tables["rollups"], events)
+
+
 def _count(
-    context: Context, slug: str, fresh: Sequence[OwedResult], owed: Mapping[int, Owed], at_us: int
+    context: Context, slug: str, fresh: Sequence[_Ready], owed: Mapping[int, Owed], at_us: int
 ) -> None:
     """In the metrics; a process that dies here has deposited what it has not counted."""
     if fresh:
@@ -119,27 +176,38 @@ def _check_breaker(
         raise Tripped(reason)
 
 
-def _write(connection: Connection, customer_id: int, ready: Sequence[OwedResult]) -> None:
-    """Merge the windows' results in memory, then write each row of them once."""
-    if not ready:
-        return
-    interactions = merge_interactions([one.tables["interactions"] for one in ready])
-    rollups = merge_rollups([one.tables["rollups"] for one in ready])
-    events = pa.concat_tables([_placed(one) for one in ready])
-    db.results.write_interactions(connection, customer_id, interactions)
-    db.results.write_rollups(connection, customer_id, rollups)
-    db.results.write_events(connection, customer_id, events)
+class _Results(NamedTuple):
+    """What a customer's windows left, a row once."""
+
+    interactions: pa.Table
+    rollups: pa.Table
+    events: pa.Table
 
 
-def _placed(one: OwedResult) -> pa.Table:
+def _merged(ready: Sequence[OwedResult]) -> _Results:
+    """The windows' results, merged in memory."""
+    return _Results(
+        merge_interactions([one.tables["interactions"] for one in ready]),
+        merge_rollups([one.tables["rollups"] for one in ready]),
+        pa.concat_tables([_placed(one.header.window_id, one.tables["events"]) for one in ready]),
+    )
+
+
+def _write(connection: Connection, results: Sequence[tuple[int, _Results]]) -> None:
+    """Write the results of the customers, each given once by its id."""
+    for name, write in _WRITES.items():
+        tables = [db.results.of_customer(of, getattr(each, name)) for of, each in results]
+        write(connection, pa.concat_tables(tables))
+
+
+def _placed(window_id: int, events: pa.Table) -> pa.Table:
     """The window's events with the key of their rows: window_id (int64) and position (int32)."""
-    events = one.tables["events"]
-    window_ids = pa.repeat(pa.scalar(one.header.window_id, pa.int64()), len(events))
+    window_ids = pa.repeat(pa.scalar(window_id, pa.int64()), len(events))
     positions = pa.arange(0, len(events)).cast(pa.int32())
     return events.append_column("window_id", window_ids).append_column("position", positions)
 
 
-def _cost(ready: Sequence[OwedResult], owed: Mapping[int, Owed], own_us: int) -> CustomerCost:
+def _cost(ready: Sequence[_Ready], owed: Mapping[int, Owed], own_us: int) -> CustomerCost:
     """Of these windows; `own_us` is what this deposit has taken."""
     headers = [one.header for one in ready]
     return CustomerCost(

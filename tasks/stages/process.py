@@ -12,7 +12,7 @@ from db.ledger.windows import Work
 from pipelines import Pipeline, parse
 from streams import encode_result, processed
 from streams.errors import StreamMissing
-from tasks.handover import DecodedWindow, Header, pack, peek
+from tasks.handover import DecodedWindow, Header, ProcessedWindow, pack, peek
 from tasks.processors import Processed, process as apply
 from tasks.stages import processor_time
 from tasks.stages.context import Context
@@ -60,13 +60,13 @@ def publish(context: Context, handed: DecodedWindow) -> bool:
 
 
 def _published(context: Context, handed: DecodedWindow) -> bool:
-    results, header = process(handed), handed.header
-    if len(results) > context.settings.handover_bytes:
+    packed, header = process(handed), handed.header
+    if len(packed) > context.settings.handover_bytes:
         work = _work(context, header)
         if work is None or split(context, work):
             return False
-        results = process(refuse(work, TOO_LARGE, "its results do not fit into one hand-over"))
-    message = encode_result(header.window_id, header.customer, results)
+        packed = process(refuse(work, TOO_LARGE, "its results do not fit into one hand-over"))
+    message = encode_result(header.window_id, header.customer, packed)
     try:
         context.broker.publish(
             processed(header.customer), message, deadline_s=context.settings.publish_deadline_s
@@ -86,12 +86,16 @@ def _work(context: Context, header: Header) -> Work | None:
 
 
 def process(handed: DecodedWindow) -> bytes:
-    """Apply the pipeline that is pinned in the window to its events; returns the results' hand-over."""
+    """As `results`, packed."""
     began_us = processor_time.now_us()
+    header, tables = results(handed)
+    return pack(processor_time.charged(header, began_us), tables)
+
+
+def results(handed: DecodedWindow) -> ProcessedWindow:
+    """Apply the pipeline that is pinned in the window to its events; returns the results."""
     pipeline: Pipeline = _pipeline(handed.header.pipeline)
     outcome: Processed = apply(handed.events, pipeline)
     header = msgspec.structs.replace(handed.header, kept=outcome.kept, dropped=outcome.dropped, pipeline="")
-    return pack(
-        processor_time.charged(header, began_us),
-        {"interactions": outcome.interactions, "rollups": outcome.rollups, "events": outcome.events},
-    )
+    tables = {"interactions": outcome.interactions, "rollups": outcome.rollups, "events": outcome.events}
+    return ProcessedWindow(header, tables)

@@ -141,6 +141,23 @@ def test_a_read_that_gets_no_answer_is_unavailable_at_its_deadline(
     assert offsets_read(broker, stream, 0, 9) == list(range(10))
 
 
+def test_ranges_of_several_streams_are_read_at_once_and_each_fails_alone(
+    proxied: MakeBroker, proxy: Proxy, stream: str
+) -> None:
+    broker = proxied(heartbeat_s=30)
+    fill(broker, stream, chunks=2, per_chunk=5)
+    ranges = [(stream, 3, 7), (stream, 8, 12), (f"{stream}-none", 0, 1)]
+    read, past_the_end, missing = broker.read_each(ranges, within_s=10)
+    assert isinstance(read, list)
+    assert [message.offset for message in read] == [3, 4, 5, 6, 7]
+    assert isinstance(past_the_end, StreamEnds)
+    assert isinstance(missing, StreamMissing)
+    proxy.freeze()
+    (silent,) = broker.read_each(ranges[:1], within_s=0.3)
+    assert isinstance(silent, BrokerUnavailable)
+    proxy.thaw()
+
+
 def test_a_read_survives_a_cut_connection(proxied: MakeBroker, proxy: Proxy, stream: str) -> None:
     broker = proxied()
     fill(broker, stream, chunks=1, per_chunk=10)

@@ -12,12 +12,14 @@ CUSTOMERS = 2
 Fault = Callable[[Installation], None]
 
 
-def attempt(installation: Installation, name: str, fault: Fault, *, keep: bool = True) -> FaultAudit:
+def attempt(
+    installation: Installation, name: str, fault: Fault, *, keep: bool = True, customers: int = CUSTOMERS
+) -> FaultAudit:
     """Let the fault happen under traffic, and fail when anything is lost, doubled or slow to come back.
 
     `fault` returns when it is over. The outcome is kept for the table unless told otherwise.
     """
-    with Traffic(installation.whole.url, installation.customers(CUSTOMERS)) as traffic:
+    with Traffic(installation.whole.url, installation.customers(customers)) as traffic:
         for each in traffic.streams:
             until(partial(deposited, installation.engine, each.slug), f"the first deposit of {each.slug}")
         fault(installation)

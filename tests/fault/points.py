@@ -20,6 +20,7 @@ class Point:
     when: Literal["before", "after"]
     says: str
     link: str = ""
+    customers: int = 2  # under whose traffic it is reached; groups need several that have no routes
 
 
 POINTS: tuple[Point, ...] = (
@@ -136,6 +137,22 @@ POINTS: tuple[Point, ...] = (
         target="tasks.stages.deposit:book",
         when="after",
         says="a deposit is committed and its task not acknowledged",
+    ),
+    Point(
+        name="group-unbooked",
+        role="worker",
+        target="tasks.stages.group:book_group",
+        when="before",
+        says="a group of windows is processed, its transaction has not begun",
+        customers=6,
+    ),
+    Point(
+        name="group-committed",
+        role="worker",
+        target="tasks.stages.group:book_group",
+        when="after",
+        says="a group's deposits are committed and its task not acknowledged",
+        customers=6,
     ),
 )
 BY_NAME = {point.name: point for point in POINTS}

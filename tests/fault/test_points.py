@@ -35,4 +35,4 @@ def test_an_end_at_a_point_costs_nothing(installation: Installation, point: Poin
         installation.arm(point.name, how)
         wait_gone(installation.fired(point.name), f"the process at {point.name}")
 
-    attempt(installation, f"{point.name} × {how.name}", fault)
+    attempt(installation, f"{point.name} × {how.name}", fault, customers=point.customers)

@@ -19,7 +19,7 @@ HOUR_US = 3_600_000_000
 
 def add(engine: Engine, customer_id: int, now_us: int, cost: CustomerCost = COST) -> None:
     with begin(engine) as conn:
-        costs.add(conn, customer_id, now_us, cost)
+        costs.add(conn, {customer_id: cost}, now_us)
 
 
 def test_deposits_at_once_are_all_added_up(engine: Engine, slug: str) -> None:

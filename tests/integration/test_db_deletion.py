@@ -190,7 +190,7 @@ def test_an_old_doorbell_of_a_deleted_customer_finds_nothing_of_the_new_one(
     assert fresh != window_id
     with begin(engine) as conn:
         assert windows.work(conn, window_id) is None
-        assert deposits.undeposited(conn, new.id, [window_id]) == {}
+        assert deposits.undeposited(conn, [new.id], [window_id]) == {}
         assert dispatch.position(conn, new.id).generation == 0
         assert [note.act for note in notes.history(conn, slug)] == ["delete"]
         assert notes.last(conn, new) is None

@@ -35,7 +35,7 @@ def test_a_window_that_is_marked_twice_takes_the_whole_deposit_back(engine: Engi
         deposit(engine, customer, 1, [deposited(second, kept=7), deposited(first, kept=5)])
     with read(engine) as conn:
         assert deposits.position(conn, customer.id) == 1
-        assert set(deposits.undeposited(conn, customer.id, [first, second])) == {second}
+        assert set(deposits.undeposited(conn, [customer.id], [first, second])) == {second}
         assert books.ledger(conn, customer.id).kept == 5
 
 
@@ -62,7 +62,7 @@ def test_marking_another_customers_window_does_not_touch_this_ones_books(engine:
     one, other = add_customer(engine, f"{slug}-a"), add_customer(engine, f"{slug}-b")
     window_id = record(engine, one, claim(engine, one), 0, 0)
     with begin(engine) as conn:
-        assert deposits.undeposited(conn, other.id, [window_id]) == {}
+        assert deposits.undeposited(conn, [other.id], [window_id]) == {}
         deposits.mark(conn, [deposited(window_id, batches=1, kept=3)], NOW_US)
     with read(engine) as conn:
         assert books.ledger(conn, other.id).kept == 0

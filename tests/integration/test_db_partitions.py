@@ -13,7 +13,7 @@ from db import tables
 from db.clock import now_us
 from db.customers import rows as customers
 from db.engine import begin, connect, read
-from db.results import prepare, write_events, write_rollups
+from db.results import of_customer, prepare, write_events, write_rollups
 from db.retention import partitions
 from db.settings import DatabaseSettings
 from tests.integration.ledger_rows import add_customer, at_once
@@ -51,9 +51,9 @@ def test_rows_find_the_partition_of_their_month(engine: Engine, slug: str) -> No
         prepare(engine, [events], [rollups])
     for _ in range(2):  # the second is an update in the partition
         with begin(engine) as conn:
-            write_rollups(conn, customer.id, rollups)
+            write_rollups(conn, of_customer(customer.id, rollups))
     with begin(engine) as conn:
-        write_events(conn, customer.id, events)
+        write_events(conn, of_customer(customer.id, events))
         count, histogram = conn.execute(select(tables.rollups.c["count"], tables.rollups.c.histogram)).one()
     month_of_events, month_of_rollups = names(engine)
     assert month_of_events == partitions.month("events", at.date()).name
@@ -70,7 +70,7 @@ def test_what_is_too_old_or_too_far_ahead_goes_to_the_default_partition(engine: 
     events = events_table([an_event(started_at=at, window_id=1, position=i) for i, at in enumerate(times)])
     prepare(engine, [events], [])
     with begin(engine) as conn:
-        write_events(conn, customer.id, events)
+        write_events(conn, of_customer(customer.id, events))
     assert names(engine) == []
     assert rows_in(engine, "events_default") == 3
 
@@ -87,8 +87,8 @@ def test_deposits_that_need_the_same_partitions_at_once_all_get_them(engine: Eng
         rollups = rollups_table([a_rollup(at) for at in times])
         prepare(engine, [events], [rollups])
         with begin(engine) as conn:
-            write_rollups(conn, everyone[number].id, rollups)
-            write_events(conn, everyone[number].id, events)
+            write_rollups(conn, of_customer(everyone[number].id, rollups))
+            write_events(conn, of_customer(everyone[number].id, events))
 
     assert at_once([partial(deposit, 0), partial(deposit, 1), partial(deposit, 2)]) == [None] * 3
     assert len([name for name in names(engine) if name.startswith("events")]) == 4
@@ -112,7 +112,7 @@ def test_a_partition_is_made_beside_a_deposit_that_is_under_way(engine: Engine, 
         DatabaseSettings(url=engine.url.render_as_string(hide_password=False), lock_timeout_s=1)
     )
     with begin(engine) as conn:
-        write_events(conn, customer.id, today)
+        write_events(conn, of_customer(customer.id, today))
         prepare(impatient, [last_month], [])
     impatient.dispose()
     assert len(names(engine)) == 2
@@ -124,7 +124,7 @@ def test_a_day_whose_rows_are_in_the_default_partition_stays_there(engine: Engin
         customers.set_retention(conn, customer.id, 30)
     old = events_table([an_event(started_at=now - 70 * DAY_US, window_id=1, position=0)])
     with begin(engine) as conn:
-        write_events(conn, customer.id, old)
+        write_events(conn, of_customer(customer.id, old))
         customers.set_retention(conn, customer.id, 365)
     prepare(engine, [old], [])
     assert names(engine) == []
@@ -152,13 +152,13 @@ def test_a_batch_of_any_days_leaves_the_near_ones_their_partition_and_makes_few(
     wrong = past_days(range(1_600, 0, -1))
     prepare(engine, [wrong], [])
     with begin(engine) as conn:
-        write_events(conn, customer.id, wrong)
+        write_events(conn, of_customer(customer.id, wrong))
     assert 52 <= len(names(engine)) <= 54
     monkeypatch.setattr(partitions, "MOST_MONTHS", 0)
     today = past_days([0])
     prepare(engine, [today], [])
     with begin(engine) as conn:
-        write_events(conn, customer.id, today)
+        write_events(conn, of_customer(customer.id, today))
     assert rows_in(engine, "events_default") == 0
 
 
@@ -180,7 +180,7 @@ def test_months_of_the_past_do_not_wait_for_whoever_makes_partitions(engine: Eng
         conn.execute(text("SELECT pg_advisory_xact_lock(7316529048221002)"))
         prepare(engine, [old], [])
     with begin(engine) as conn:
-        write_events(conn, customer.id, old)
+        write_events(conn, of_customer(customer.id, old))
     assert rows_in(engine, "events_default") == 1
 
 
@@ -199,8 +199,8 @@ def test_a_month_to_which_events_came_too_early_gets_its_partition_with_them(
     early = events_table([an_event(started_at=now + 40 * DAY_US, window_id=1, position=0)])
     prepare(engine, [early], [a_month_of_rollups := rollups_table([a_rollup(now + 40 * DAY_US)])])
     with begin(engine) as conn:
-        write_events(conn, customer.id, early)
-        write_rollups(conn, customer.id, a_month_of_rollups)
+        write_events(conn, of_customer(customer.id, early))
+        write_rollups(conn, of_customer(customer.id, a_month_of_rollups))
     assert (rows_in(engine, "events_default"), rows_in(engine, "rollups_default")) == (1, 1)
     later = datetime.fromtimestamp(now / 1e6, UTC).date() + timedelta(days=39)
     monkeypatch.setattr(partitions, "_today", lambda _: later)
@@ -235,7 +235,7 @@ def test_a_month_gets_what_the_days_of_an_earlier_release_leave_of_it(engine: En
     )
     prepare(engine, [month], [])
     with begin(engine) as conn:
-        write_events(conn, customer.id, month)
+        write_events(conn, of_customer(customer.id, month))
     days = [one.first.day for one in partitions_of(engine)]
     assert days == [1, 3, 4, 5, 10, 11]
     assert (rows_in(engine, "events_default"), rows_in(engine, f"events_{first:%Y%m}03")) == (0, 1)

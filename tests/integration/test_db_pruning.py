@@ -14,7 +14,7 @@ from db.customers.rows import Customer
 from db.engine import begin, read
 from db.ledger import deposits, dispatch, windows
 from db.quarantine import acts, rows as quarantine
-from db.results import prepare, write_events, write_interactions, write_rollups
+from db.results import of_customer, prepare, write_events, write_interactions, write_rollups
 from db.retention import partitions
 from db.retention.pruning import delete_results, prune
 from db.settings import DatabaseSettings
@@ -62,9 +62,9 @@ def write(engine: Engine, customer: Customer, window_id: int, times_us: list[int
     prepare(engine, [events], [rollups])
     with begin(engine) as conn:
         traces = [trace(window_id * 1000 + i, at, each) for i, at in enumerate(times_us)]
-        write_interactions(conn, customer.id, interactions_table(traces))
-        write_rollups(conn, customer.id, rollups)
-        write_events(conn, customer.id, events)
+        write_interactions(conn, of_customer(customer.id, interactions_table(traces)))
+        write_rollups(conn, of_customer(customer.id, rollups))
+        write_events(conn, of_customer(customer.id, events))
 
 
 def rows(engine: Engine, table: Table, customer: Customer) -> int:
@@ -246,7 +246,7 @@ def test_pruning_results_waits_for_a_deposit_that_is_under_way(postgresql_engine
             deleting = thread.submit(delete)
             with pytest.raises(TimeoutError):
                 deleting.result(0.3)
-            write_rollups(conn, customer.id, rollups_table([minute(now - DAY_US, 7)]))
+            write_rollups(conn, of_customer(customer.id, rollups_table([minute(now - DAY_US, 7)])))
         assert deleting.result(30) == 1
     with read(engine) as conn:
         assert books.results(conn, customer.id).rollups == 7

@@ -7,7 +7,7 @@ from sqlalchemy import Engine, select
 
 from db import tables
 from db.engine import begin, read
-from db.results import write_events, write_interactions, write_rollups
+from db.results import of_customer, write_events, write_interactions, write_rollups
 from tests.integration.ledger_rows import add_customer
 from tests.integration.result_tables import (
     START_US,
@@ -56,7 +56,7 @@ def test_interactions_merge_in_any_order_and_any_pieces(engine: Engine, slug: st
     for customer in customers:
         with begin(engine) as conn:  # several pieces in one transaction must not meet each other's rows
             for piece in pieces(chance, rows, key="trace_id"):
-                write_interactions(conn, customer.id, interactions_table(piece))
+                write_interactions(conn, of_customer(customer.id, interactions_table(piece)))
         assert stored_interactions(engine, customer.id) == merged_interactions(rows)
 
 
@@ -70,7 +70,7 @@ def test_rollups_merge_in_any_order_and_any_pieces(engine: Engine, slug: str, se
         for start in range(0, len(cut), a_transaction):
             with begin(engine) as conn:
                 for piece in cut[start : start + a_transaction]:
-                    write_rollups(conn, customer.id, rollups_table(piece))
+                    write_rollups(conn, of_customer(customer.id, rollups_table(piece)))
         assert stored_rollups(engine, customer.id) == merged_rollups(rows)
 
 
@@ -80,7 +80,7 @@ def test_a_sum_of_durations_stops_at_the_largest_integer(engine: Engine, slug: s
     other_bucket = row | {"bucket": 9}
     for _ in range(2):
         with begin(engine) as conn:
-            write_rollups(conn, customer.id, rollups_table([row, other_bucket]))
+            write_rollups(conn, of_customer(customer.id, rollups_table([row, other_bucket])))
     ((values),) = stored_rollups(engine, customer.id).values()
     assert values[:2] == (4000, 2**63 - 1)
 
@@ -91,9 +91,9 @@ def test_nul_characters_become_replacement_characters(engine: Engine, slug: str)
     trace = some_interaction(chance, traces=1) | {"user_id": "u\0"}
     event = an_event(window_id=1, position=0, attributes=[("k\0", "v\0")], status_message="m\0")
     with begin(engine) as conn:
-        write_rollups(conn, customer.id, rollups_table([rollup]))
-        write_interactions(conn, customer.id, interactions_table([trace]))
-        write_events(conn, customer.id, events_table([event]))
+        write_rollups(conn, of_customer(customer.id, rollups_table([rollup])))
+        write_interactions(conn, of_customer(customer.id, interactions_table([trace])))
+        write_events(conn, of_customer(customer.id, events_table([event])))
         stored = conn.execute(select(tables.events.c.attributes, tables.events.c.status_message)).one()
     assert {key[1] for key in stored_rollups(engine, customer.id)} == {"a\ufffdb"}
     assert {values[4] for values in stored_interactions(engine, customer.id).values()} == {"u\ufffd"}
@@ -117,7 +117,9 @@ def test_events_come_back_as_they_were(engine: Engine, slug: str) -> None:
     ]
     padded = events_table([rows[0], *rows])
     with begin(engine) as conn:
-        write_events(conn, customer.id, padded.slice(1))  # a slice's buffers begin before its rows
+        write_events(
+            conn, of_customer(customer.id, padded.slice(1))
+        )  # a slice's buffers begin before its rows
     with read(engine) as conn:
         stored = conn.execute(select(*tables.events.c).order_by(tables.events.c.started_at)).mappings().all()
     assert len(stored) == len(rows)
@@ -129,9 +131,9 @@ def test_events_come_back_as_they_were(engine: Engine, slug: str) -> None:
 def test_empty_tables_write_nothing(engine: Engine, slug: str) -> None:
     customer = add_customer(engine, slug)
     with begin(engine) as conn:
-        write_interactions(conn, customer.id, interactions_table([]))
-        write_rollups(conn, customer.id, rollups_table([]))
-        write_events(conn, customer.id, events_table([]))
+        write_interactions(conn, of_customer(customer.id, interactions_table([])))
+        write_rollups(conn, of_customer(customer.id, rollups_table([])))
+        write_events(conn, of_customer(customer.id, events_table([])))
     assert stored_interactions(engine, customer.id) == {}
 
 
@@ -141,7 +143,7 @@ def test_one_customers_rows_do_not_merge_with_anothers(engine: Engine, slug: str
     for letter in "ab":
         customer = add_customer(engine, f"{slug}-{letter}")
         with begin(engine) as conn:
-            write_interactions(conn, customer.id, interactions_table([row]))
-            write_rollups(conn, customer.id, rollups_table([rollup]))
+            write_interactions(conn, of_customer(customer.id, interactions_table([row])))
+            write_rollups(conn, of_customer(customer.id, rollups_table([rollup])))
         assert stored_interactions(engine, customer.id) == merged_interactions([row])
         assert stored_rollups(engine, customer.id) == merged_rollups([rollup])

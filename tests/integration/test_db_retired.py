@@ -16,7 +16,7 @@ from db.customers import rows as customers
 from db.customers.rows import Customer
 from db.engine import begin, connect, read
 from db.errors import DatabaseUnavailable
-from db.results import prepare, write_events
+from db.results import of_customer, prepare, write_events
 from db.retention import partitions
 from db.retention.pruning import prune
 from db.retention.retired_partitions import detached, drop, none_dropped
@@ -85,7 +85,10 @@ def test_a_deposit_goes_on_while_an_old_partition_is_counted_and_the_books_agree
             until(lambda: left(engine), "an old partition to be detached")
             with begin(engine) as conn:
                 write_events(
-                    conn, customer.id, events_table([an_event(started_at=now, window_id=2, position=0)])
+                    conn,
+                    of_customer(
+                        customer.id, events_table([an_event(started_at=now, window_id=2, position=0)])
+                    ),
                 )
             assert counted(engine, customer) == 4
         dropping.result(60)
@@ -146,7 +149,7 @@ def test_late_rows_of_what_is_detached_and_not_counted_yet_are_taken(engine: Eng
     another = connect(DatabaseSettings(url=engine.url.render_as_string(hide_password=False)), pooled=False)
     prepare(another, [late], [])
     with begin(another) as conn:
-        write_events(conn, customer.id, late)
+        write_events(conn, of_customer(customer.id, late))
     another.dispose()
     assert left(engine) == [before.name]
 

@@ -16,8 +16,9 @@ from db.customers.rows import get, set_route
 from db.engine import begin
 from deploy.local.rabbitmq import RabbitNode
 from tasks.chains import ring, ring_deposit
-from tasks.dispatcher.doorbells import Doorbells
+from tasks.dispatcher.doorbells import Doorbells, RungWindow
 from tasks.dispatcher.raw_streams.feed import Feed, LastRing
+from tasks.dispatcher.scheduling.groups import Size
 from tasks.dispatcher.scheduling.queue_depth import Queues
 from tasks.queues import STAGES
 from tasks.settings import TaskSettings
@@ -93,3 +94,44 @@ def _waits(queue: Queue) -> bool:
         assert time.monotonic() < end, f"no doorbell in {queue.name}"
         time.sleep(0.05)
     return True
+
+
+def test_small_windows_share_a_doorbell_and_have_their_own_when_it_is_refused(
+    engine: Engine, rabbitmq: RabbitNode, slug: str
+) -> None:
+    app = Celery(broker=rabbitmq.amqp_url)
+    app.conf.task_default_queue = f"shared-{slug}"
+    queues = Queues(app)
+    doorbells = Doorbells(app=app, engine=engine, queues=queues, settings=TaskSettings())
+    customers = [add_customer(engine, f"{slug}-{letter}") for letter in "abc"]
+    sizes = [Size(100, 10.0), Size(100, 10.0), None]
+    with Connection(rabbitmq.amqp_url) as connection:
+        channel = connection.channel()
+        shared = Queue(app.conf.task_default_queue).bind(channel)
+        own = [Queue(f"customer-{customer.slug}").bind(channel) for customer in customers]
+        for queue in own:
+            queue.queue_declare()
+
+        def rung() -> list[dict[int, LastRing]]:
+            feeds = [cast(Feed, SimpleNamespace(slug=one.slug, in_flight={})) for one in customers]
+            doorbells.ring_new([*map(RungWindow, (1, 2, 3), customers, feeds, sizes)], 0)
+            return [feed.in_flight for feed in feeds]
+
+        in_flight = rung()
+        assert _waits(shared)
+        message = shared.get(no_ack=True)
+        assert message is not None
+        assert message.headers["task"] == "decode_process_deposit"
+        assert message.payload[0] == [[1, 2]]
+        assert [each[window].group for window, each in enumerate(in_flight[:2], 1)] == [1, 1]
+        assert [queue.get(no_ack=True) is None for queue in own] == [True, True, False]
+
+        app.conf.task_default_queue = f"refused-{slug}"
+        other = Queue(app.conf.task_default_queue, queue_arguments={"x-max-length": 5}).bind(channel)
+        other.queue_declare()
+        rung()
+        assert all(_waits(queue) for queue in own)
+        assert other.get() is None
+        for queue in (shared, other, *own):
+            queue.delete()
+    queues.close()

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from db.customers import rows as customers
 from db.engine import begin, read
-from db.results import write_rollups
+from db.results import of_customer, write_rollups
 from pipelines import parse
 from tasks.events import EventTable
 from tasks.processors import process
@@ -55,7 +55,8 @@ def test_a_percentile_from_merged_rollups_is_within_five_percent(engine: Engine,
         customer = customers.add(conn, "acme")
         for window in range(windows):
             table = events_table((events + late)[window::windows])
-            write_rollups(conn, customer.id, process(EventTable.of(table), pipeline).rollups)
+            rollups = process(EventTable.of(table), pipeline).rollups
+            write_rollups(conn, of_customer(customer.id, rollups))
 
     with read(engine) as conn:
         found = conn.exec_driver_sql(query[1]).all()

@@ -1,6 +1,7 @@
 """Windows in flight are shared by the customers that are busy."""
 
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given, strategies as st
 
@@ -100,3 +101,15 @@ def test_rounds_end_with_the_pool_in_use_and_nobody_starving(
         assert min(in_flight.values()) >= min(1, limit), "each has a window of its own"
     elif sum(before.values()) < limit:
         assert sum(in_flight.values()) >= min(limit, len(customers)), "no window is left unused"
+
+
+def test_a_group_counts_as_one_window_of_its_pool() -> None:
+    members = [
+        replace(busy(each, in_flight=1, waits_since_s=None), groups=frozenset({7})) for each in range(5)
+    ]
+    assert gone([*members, busy(9)], 2) == [9]
+    others = [replace(one, groups=frozenset({8})) for one in members[:2]]
+    assert (
+        gone([*members, *(replace(one, customer_id=20 + one.customer_id) for one in others), busy(9)], 2)
+        == []
+    )

@@ -13,10 +13,13 @@ from tasks.dispatcher.cutter import Pending
 
 
 class LastRing(NamedTuple):
-    """When a window's doorbell was last rung (monotonic seconds), and how often it was rung again before."""
+    """When a window's doorbell was last rung (monotonic seconds), how often it was rung again before, and the
+    group (by its first window) that it was rung with.
+    """
 
     at_s: float
     repeats: int = 0
+    group: int | None = None
 
 
 @dataclass(kw_only=True)

@@ -111,7 +111,7 @@ class Reconciler:
             if not lost:
                 return
             state = db.ledger.deposits.state(connection, customer.id, lost[0].window_id)
-            owed = db.ledger.deposits.undeposited(connection, customer.id, [one.window_id for one in lost])
+            owed = db.ledger.deposits.undeposited(connection, [customer.id], [one.window_id for one in lost])
         if state.halted:
             return  # what was made before the breaker is closed counts no more
         tokens = {window_id: one.token for window_id, one in owed.items()}

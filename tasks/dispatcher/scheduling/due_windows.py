@@ -1,7 +1,7 @@
 """Whose next window is due, and which batches it holds."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -9,6 +9,7 @@ from db.customers.rows import Customer
 from db.ledger.workers import SHARED
 from tasks.dispatcher.cutter import Bounds, Pending, cut
 from tasks.dispatcher.raw_streams.feed import Feed
+from tasks.dispatcher.scheduling.groups import GroupRoom, Size, is_small
 from tasks.dispatcher.scheduling.pace import Pace
 from tasks.dispatcher.scheduling.shares import Busy, Shares
 from tasks.queues import queue_name
@@ -41,10 +42,36 @@ class DueWindows:
             most=settings.windows_in_flight,
         )
         self._contenders = {one.customer_id: shares.contenders(one.customer_id) for one in busy}
+        room: GroupRoom | None = None  # in the group that was begun last; who finds room there needs no share
         for customer_id in shares.longest_waiting_first():
-            if shares.may_go(customer_id) and (batches := self._cut(feeds[customer_id])):
+            feed, goes = feeds[customer_id], shares.may_go(customer_id)
+            joins = room is not None and self._may_share(feed)
+            if not (goes or joins) or not (batches := self._cut(feed)):
+                continue
+            size = self.shared_size(feed, batches)
+            if room is None or size is None or not room.holds(size):
+                if not goes:
+                    continue
                 shares.goes(customer_id)
-                yield feeds[customer_id], batches
+                room = room if size is None else GroupRoom.of(settings)
+            if room is not None and size is not None:
+                room.take(size)
+            yield feed, batches
+
+    def shared_size(self, feed: Feed, batches: Sequence[Pending]) -> Size | None:
+        """The size of the feed's next window if it may share a doorbell with those of other customers, None
+        if not: it is large, or the feed has windows in flight already, or workers or routes of its own.
+        """
+        if not self._may_share(feed):
+            return None
+        size_bytes = sum(batch.size for batch in batches)
+        size = Size(size_bytes, size_bytes * self.pace.events_per_byte(feed.customer_id))
+        return size if is_small(size, self.settings) else None
+
+    def _may_share(self, feed: Feed) -> bool:
+        customer = self.customers[feed.customer_id]
+        own = queue_name(customer.slug, "decode", customer.routes) in self._processes
+        return not (feed.in_flight or customer.routes or own) and self._processes.get(SHARED, 0) > 0
 
     def lingers_end_s(self, feeds: Iterable[Feed]) -> Iterator[float]:
         """When each of the feeds that wait will have waited long enough, in monotonic seconds."""
@@ -66,6 +93,7 @@ class DueWindows:
             in_flight=len(feed.in_flight),
             waits_since_s=feed.pending[0].seen_at_s if self._waits(feed) else None,
             backlogged=self._backlogged(feed),
+            groups=frozenset(ring.group for ring in feed.in_flight.values() if ring.group is not None),
         )
 
     def _backlogged(self, feed: Feed) -> bool:

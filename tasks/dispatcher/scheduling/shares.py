@@ -13,6 +13,7 @@ class Busy:
     in_flight: int  # windows
     waits_since_s: float | None  # when its oldest waiting batch was seen, monotonic; None: nothing waits
     backlogged: bool = False  # more waits than one window holds
+    groups: frozenset[int] = frozenset()  # that its windows in flight share with those of others
 
 
 @dataclass(kw_only=True)
@@ -24,6 +25,7 @@ class Shares:
     whose tasks would wait for the long ones of large windows; and these have one window each, so that on the
     process that is left theirs do not wait for each other. With more busy customers than windows they take
     turns, the longest waiting first: the others' windows grow meanwhile, so that the cost of an event falls.
+    A group of windows counts as one.
     """
 
     limits: Mapping[str, int]
@@ -45,7 +47,10 @@ class Shares:
             shares._large[one.pool] = shares._large.get(one.pool, 0) + one.in_flight * one.backlogged
             shares._own[one.customer_id] = one
             shares._busy[one.pool] = shares._busy.get(one.pool, 0) + 1
-            shares._in_flight[one.pool] = shares._in_flight.get(one.pool, 0) + one.in_flight
+            own = one.in_flight - len(one.groups)
+            shares._in_flight[one.pool] = shares._in_flight.get(one.pool, 0) + own
+        for pool, _ in {(one.pool, group) for one in busy for group in one.groups}:
+            shares._in_flight[pool] += 1
         return shares
 
     def longest_waiting_first(self) -> list[int]:

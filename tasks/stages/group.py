@@ -1,0 +1,127 @@
+"""All stages of a group: windows of several customers that one task works on and one transaction deposits.
+
+A customer's window costs as much as thousands of events, whatever it holds: messages, reads, transactions.
+The small windows of many customers share them. Their results lie in no stream on the way; what is left of a
+group that dies is in the raw streams, and owed.
+
+No window of a group can harm another one. Whatever is not plain leaves the group and goes its customer's own
+way, by the chain that each window could have had from the beginning: what can't be read, does not fit, has
+something for quarantine, or belongs to a customer whose deposits are under way or halted. A group that was
+delivered before is not worked on again: each of its windows is rung alone, so that a death is held against
+the right one.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+import structlog
+from amqp.exceptions import ChannelError
+from kombu.exceptions import OperationalError
+
+import db.engine
+import db.ledger.windows
+from db.ledger.windows import Work
+from streams import Message, raw
+from streams.errors import BrokerUnavailable
+from streams.reading.read_range import Range
+from tasks.chains import ring, ring_deposit
+from tasks.errors import NotWhatWasBooked, WindowTooLarge
+from tasks.handover import DecodedWindow, ProcessedWindow
+from tasks.stages import processor_time
+from tasks.stages.context import Context
+from tasks.stages.decode import decode
+from tasks.stages.deliveries import Delivery, suspect
+from tasks.stages.deposit_transaction import book_group
+from tasks.stages.process import publish, results
+from tasks.stages.split import offsets
+
+log = structlog.get_logger("worker")
+
+READ_S = 3.0  # for all reads of a group: who has no leader, or a slow one, leaves it
+
+
+def run(context: Context, window_ids: Sequence[int], delivery: Delivery) -> None:
+    """The windows are in the database, or rung alone, when this returns.
+
+    Raises `streams.errors.BrokerUnavailable` or `db.errors.DatabaseUnavailable` when the broker or the
+    database is away: what was not deposited is rung again by the dispatcher.
+    """
+    works = _due(context, window_ids)
+    fit = [] if delivery.again else [work for work in works if _plain(work)]
+    for work in fit:
+        context.measures.delivered(work.slug, delivery.kind)
+    decoded = _decoded(context, fit)
+    deposited = book_group(context, _deposited_together(context, decoded))
+    left = [work.window.id for work in works if work.window.id not in deposited]
+    for work in _due(context, left):
+        _alone(context, work, decoded.get(work.window.id))
+
+
+def _due(context: Context, window_ids: Sequence[int]) -> list[Work]:
+    if not window_ids:
+        return []
+    with db.engine.look(context.engine) as connection:
+        return [work for work in db.ledger.windows.works(connection, window_ids) if work.due]
+
+
+def _plain(work: Work) -> bool:
+    """Whether nothing is held against the window, and it was not rung alone meanwhile."""
+    return work.window.rings <= 1 and not suspect(work.window) and not work.routes
+
+
+def _decoded(context: Context, works: Sequence[Work]) -> dict[int, DecodedWindow]:
+    """By window; without those that can't be read or decoded now."""
+    found = {}
+    for work, messages in zip(works, _read(context, works), strict=True):
+        if isinstance(messages, Exception):
+            log.info("left_group", window=work.window.id, customer=work.slug, reason=type(messages).__name__)
+            continue
+        began_us = processor_time.now_us()
+        due = set(offsets(work.window))
+        with (
+            suppress(NotWhatWasBooked, WindowTooLarge),
+            context.measures.working(work.slug, "decode"),
+        ):
+            made = decode(work, [one for one in messages if one.offset in due], context.settings)
+            found[work.window.id] = made._replace(header=processor_time.charged(made.header, began_us))
+    return found
+
+
+def _read(context: Context, works: Sequence[Work]) -> Sequence[list[Message] | Exception]:
+    ranges: list[Range] = []
+    for work in works:
+        due = offsets(work.window)
+        ranges.append((raw(work.slug), due[0], due[-1]))
+    return context.broker.read_each(ranges, within_s=READ_S) if ranges else []
+
+
+def _deposited_together(context: Context, decoded: dict[int, DecodedWindow]) -> list[ProcessedWindow]:
+    """The results that one transaction can take: those of which nothing goes to quarantine, in so many bytes
+    as one window may hand over.
+    """
+    taken: list[ProcessedWindow] = []
+    room = context.settings.handover_bytes
+    for handed in decoded.values():
+        header = handed.header
+        if header.unfit or header.rejects or header.spoilt:
+            continue
+        began_us = processor_time.now_us()
+        with context.measures.working(header.customer, "process"):
+            header, tables = results(handed)
+        size = sum(table.nbytes for table in tables.values())
+        if size <= room:
+            room -= size
+            taken.append(ProcessedWindow(processor_time.charged(header, began_us), tables))
+    return taken
+
+
+def _alone(context: Context, work: Work, decoded: DecodedWindow | None) -> None:
+    """Let the window go its own way, from where it is: a message that is lost is sent again."""
+    of = (work.window.id, work.window.customer_id, work.slug, work.routes)
+    with suppress(OperationalError, ChannelError):
+        if decoded is not None:
+            with suppress(BrokerUnavailable):
+                if publish(context, decoded):
+                    ring_deposit(context.app, *of)
+                return
+        ring(context.app, *of)
