@@ -69,7 +69,7 @@ def _at_once(
             return data if inflate.eof and not inflate.unused_data and len(data) <= most else None
     elif encoding == "zstd":
         with suppress(zstandard.ZstdError):
-            if 0 <= zstandard.frame_content_size(body) <= most:
+            if 0 < zstandard.frame_content_size(body) <= most:  # of 0 nothing more is looked at
                 return (zstd or zstandard.ZstdDecompressor()).decompress(body, allow_extra_data=False)
     return None
 

@@ -120,6 +120,9 @@ def test_a_body_that_is_undone_at_once_becomes_what_it_becomes_piece_by_piece(en
         good + good[:-1],
         b"\0" + good,
         pack(b""),
+        pack(b"")[:-1],
+        pack(b"") + good,
+        pack(b"") + b"x",
         good * 3,
     ]
     for place in range(len(good)):
