@@ -7,9 +7,11 @@ import pytest
 
 from tasks.decoders import DecodeLimits
 from tasks.decoders.arrow import joined
+from tasks.decoders.arrow.flatbuffer import I64, U32, at, field, follow, number as number_at
 from tasks.decoders.arrow.framing import framed
 from tasks.errors import WindowTooLarge
 from tests.unit import decode_samples as samples
+from tests.unit.decode_apart import Decoder
 from tests.unit.decode_samples import raw
 from tests.unit.test_decode_windows import assert_as_alone
 
@@ -99,3 +101,35 @@ def test_a_window_that_unpacks_to_more_than_the_bound_is_not_unpacked_at_once() 
     with pytest.raises(WindowTooLarge):
         samples.decode(*batches, window_bytes=50 * MIB)
     assert pool.max_memory() <= max(before, 200 * MIB)
+
+
+def with_wild_offsets_of_no_rows(body: bytes) -> bytes:
+    """A stream whose last record batch has no rows, and has all of its buffers written over.
+
+    Which field is which: Message.fbs.
+    """
+    start, end = 0, 0
+    while end < len(body) - len(joined.END):
+        start = end
+        head = start + 8
+        metadata = memoryview(body)[head : head + struct.unpack_from("<i", body, start + 4)[0]]
+        end = head + len(metadata) + number_at(I64, metadata, at(U32, metadata, 0), 3)
+    made = bytearray(body[start:end])
+    records = follow(metadata, at(U32, metadata, 0), 2)
+    assert records is not None
+    nodes = follow(metadata, records, 1)
+    assert nodes is not None
+    numbers = range(nodes + 4, nodes + 4 + 16 * at(U32, metadata, nodes), 8)
+    for place in (field(metadata, records, 0), *numbers):
+        struct.pack_into("<q", made, 8 + place, 0)
+    made[8 + len(metadata) :] = b"\x7f" * (len(made) - 8 - len(metadata))
+    return body[:start] + bytes(made) + joined.END
+
+
+@pytest.mark.parametrize("name", ["plain", "dictionaries", "map of dictionaries", "pairs", "struct", "views"])
+def test_what_the_offsets_of_no_rows_say_is_not_followed(name: str) -> None:
+    body = samples.streams()[name]
+    apart = Decoder()  # pyarrow's crash can't be caught
+    answer = apart(with_wild_offsets_of_no_rows(body), "arrow", twice=True)
+    apart.close()
+    assert (answer["error"], answer["unfit"], answer["events"]) == (None, None, 0)

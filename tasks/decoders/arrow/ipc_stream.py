@@ -46,8 +46,7 @@ def read(data: bytes, limits: DecodeLimits) -> Read:
 def _read_whole(data: bytes, limits: DecodeLimits) -> Read:
     """As `read`. Raises `Corrupt`, too, for what pyarrow refuses."""
     message_bounds.bound(data, limits)
-    table = opened(data).read_all()
-    table.validate(full=True)
+    table = validated(data)
     try:
         events, wrong = cast(table, limits)
         return Read.of(events, bad_rows(wrong, limits))
@@ -79,8 +78,21 @@ def _read_apart(data: bytes, limits: DecodeLimits) -> Read:
     return _read_whole(good, limits).moved(places.tolist(), bad)
 
 
-def opened(data: bytes) -> Any:
-    """A reader of the stream, of EVENTS' columns only. Raises `Corrupt`, and `UnfitBatch`: bad_schema."""
+def validated(data: bytes) -> pa.Table:
+    """The stream's table, of EVENTS' columns only, without record batches that have no rows: Arrow's format
+    lets their offsets be anything, and pyarrow follows them when it is asked for an array's size.
+
+    Raises `Corrupt`, and `UnfitBatch`: bad_schema.
+    """
+    reader = _opened(data)
+    batches = list(reader)
+    table = pa.Table.from_batches(batches, reader.schema)
+    table.validate(full=True)
+    filled = [batch for batch in batches if batch.num_rows]
+    return table if len(filled) == len(batches) else pa.Table.from_batches(filled, reader.schema)
+
+
+def _opened(data: bytes) -> Any:
     reader = pyarrow.ipc.open_stream(data, options=pyarrow.ipc.IpcReadOptions(use_threads=False))
     known = _columns(reader.schema.names)
     if len(known) < len(reader.schema.names):

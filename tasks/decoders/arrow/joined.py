@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.decoders.arrow.framing import Framed, framed
-from tasks.decoders.arrow.ipc_stream import Corrupt, cast, opened, read
+from tasks.decoders.arrow.ipc_stream import Corrupt, cast, read, validated
 from tasks.decoders.arrow.layouts import Unfitting
 from tasks.decoders.attributes import either
 from tasks.decoders.contract import Allowance, DecodeLimits, UnfitBatch, WindowBody, WindowRead
@@ -54,9 +54,7 @@ def _together(
         return None
     joined = b"".join([streams[0][1].schema, *(stream.records for _, stream in streams), END])
     try:
-        table = opened(joined).read_all()
-        table.validate(full=True)
-        events, wrong = cast(table.combine_chunks(), limits)
+        events, wrong = cast(validated(joined).combine_chunks(), limits)
     except (Unfitting, UnfitBatch, *Corrupt):
         return None
     rows = [sum(stream.rows) for _, stream in streams]

@@ -33,7 +33,7 @@ def single(column: Any, most: int) -> Any:
     try:
         return pa.concat_arrays(chunks)
     except pa.ArrowInvalid:
-        bound(column.nbytes * WIDENING, most)
+        bound(column.get_total_buffer_size() * WIDENING, most)  # `nbytes` follows offsets
         return pa.concat_arrays([widened(chunk) for chunk in chunks])
 
 
