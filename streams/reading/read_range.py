@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from streams.connections import frames
 from streams.connections.pool import Pool
-from streams.errors import BrokerUnavailable, StreamEnds
+from streams.errors import BrokerUnavailable, StreamEnds, UnfitMessage
 from streams.messages.chunk import Message
 from streams.reading.gathering import Gathering
 
@@ -16,7 +16,7 @@ _READ_AHEAD_BYTES = 4 * 1024 * 1024
 
 Range = tuple[str, int, int]
 """A stream with the first and last offset to read."""
-RangeRead = list[Message] | BrokerUnavailable | StreamEnds
+RangeRead = list[Message] | BrokerUnavailable | StreamEnds | UnfitMessage
 """The range's messages, or why they could not be read."""
 
 
@@ -61,7 +61,7 @@ async def read_each(pool: Pool, ranges: Sequence[Range], within_s: float) -> lis
                 return await read(pool, stream, first, last)
         except TimeoutError:
             return BrokerUnavailable(f"reading {stream} {first}..{last} took longer than {within_s:.0f} s")
-        except (BrokerUnavailable, StreamEnds) as error:
+        except (BrokerUnavailable, StreamEnds, UnfitMessage) as error:
             return error
 
     return await asyncio.gather(*(one(*each) for each in ranges))

@@ -5,14 +5,16 @@ import hashlib
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from kombu import Connection
 from rstream import Consumer, ConsumerOffsetSpecification, OffsetType, Producer
 from rstream.amqp import AMQPMessage, amqp_decoder
-from rstream.compression import CompressionType
+from rstream.compression import CompressionType, NoneCompressionCodec
 
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker, Envelope, encode_envelope, encode_result
 from streams.address import parse
+from streams.errors import StreamMissing, UnfitMessage
 
 BODY = b"\x00\xffnot text" * 100
 ENVELOPE = Envelope(
@@ -70,6 +72,16 @@ def test_sub_batches_of_other_publishers_are_read_plain_and_gzipped(
     assert [amqp_decoder(bytes(message.data)).body for message in messages] == [b"%d" % n for n in range(20)]
     assert [message.offset for message in messages] == list(range(20))
     assert [m.offset for m in broker.read(stream, 7, 13, deadline_s=10)] == list(range(7, 14))
+
+
+def test_a_sub_batch_that_cannot_be_read_spoils_no_other_stream(
+    broker: Broker, stream: str, rabbitmq: RabbitNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NoneCompressionCodec, "compression_type", lambda _: CompressionType.Zstd.value)
+    asyncio.run(_produce_sub_batches(rabbitmq.stream_url, stream))
+    unfit, missing = broker.read_each([(stream, 0, 9), (f"{stream}-none", 0, 1)], within_s=10)
+    assert isinstance(unfit, UnfitMessage)
+    assert isinstance(missing, StreamMissing)
 
 
 async def _consume(url: str, stream: str, count: int) -> list[AMQPMessage]:
