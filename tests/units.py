@@ -19,18 +19,21 @@ PROJECT = "/opt/sluice"
 USER = 65534
 SMALL = "size=2m"
 # The machine as a service sees it: the project read-only where the units expect it, small temporary folders,
-# and a /run with the unit's own folder and credentials. What the commands name by its own path, the project
-# in which they were made and their Python, stays there, though it may be closed to other users (/root).
+# and a /run and a /var/cache with the unit's own folders and credentials. What the commands name by its own
+# path, the project in which they were made and their Python, stays there, though it may be closed to other
+# users (/root).
 _ENTER = f"""
 set -e
 umask 022
-root=$1 python=$2 run=$3 credentials=$4; shift 4
+root=$1 python=$2 run=$3 credentials=$4 cache=$5; shift 5
 mount -t tmpfs -o size=1m,mode=755 tmpfs /run
 mkdir -p "/run/$run" "$credentials" /run/kept/project /run/kept/python
 for name in database broker stream; do
   eval "printf '%s\\n' \\"\\$secret_$name\\"" > "$credentials/${{name}}_url"; unset "secret_$name"
 done
 chown -R {USER}:{USER} "/run/$run" "$credentials"
+mount -t tmpfs -o size=8m,mode=755 tmpfs /var/cache
+[ -z "$cache" ] || install -d -m 700 -o {USER} -g {USER} "/var/cache/$cache"
 mount --bind "$root" /run/kept/project
 mount -o remount,bind,ro /run/kept/project
 case $python in /usr|/usr/*) python= ;; *) mount --bind "$python" /run/kept/python ;; esac
@@ -83,7 +86,8 @@ class Unit:
         return [re.sub(r"\$\{(\w+)\}", lambda found: environment[found[1]], word) for word in words]
 
     def _expanded(self, value: str) -> str:
-        specifiers = {"%%": "%", "%i": self.instance, "%t": "/run", "%d": self.credentials}
+        folders = {"%t": "/run", "%C": "/var/cache", "%d": self.credentials}
+        specifiers = {"%%": "%", "%i": self.instance} | folders
         return re.sub("%.", lambda found: specifiers[found[0]], value)
 
 
@@ -123,7 +127,8 @@ def start(
     }
     enter = ["unshare", "--mount", "--propagation", "private", "--", "/bin/sh", "-c", _ENTER, "sh"]
     confined = [os.path.realpath(sys.executable), f"{PROJECT}/tests/confined.py", json.dumps(restrictions)]
-    where = [str(ROOT), sys.base_prefix, unit.one("RuntimeDirectory"), unit.credentials]
+    cache = "".join(unit.all("CacheDirectory"))
+    where = [str(ROOT), sys.base_prefix, unit.one("RuntimeDirectory"), unit.credentials, cache]
     with log.open("ab") as output:
         return subprocess.Popen(
             [*enter, *where, *confined, *(words or unit.command(environment))],

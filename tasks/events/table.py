@@ -29,6 +29,11 @@ class EventTable:
     def __len__(self) -> int:
         return len(self.columns)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the columns and of all maps, those included that nobody has made yet."""
+        return int(self.columns.nbytes) + self.attributes.nbytes
+
     def filter(self, mask: Mask) -> Self:
         """The events where the mask is true."""
         if mask.all():

@@ -70,8 +70,11 @@ def _plain(work: Work) -> bool:
 
 
 def _decoded(context: Context, works: Sequence[Work]) -> dict[int, DecodedWindow]:
-    """By window; without those that can't be read or decoded now."""
+    """By window; without those that can't be read or decoded now, and those for which there is no room:
+    together they take what one window may take.
+    """
     found = {}
+    room = context.settings.decoded_bytes
     for work, messages in zip(works, _read(context, works), strict=True):
         if isinstance(messages, Exception):
             log.info("left_group", window=work.window.id, customer=work.slug, reason=type(messages).__name__)
@@ -83,7 +86,9 @@ def _decoded(context: Context, works: Sequence[Work]) -> dict[int, DecodedWindow
             context.measures.working(work.slug, "decode"),
         ):
             made = decode(work, [one for one in messages if one.offset in due], context.settings)
-            found[work.window.id] = made._replace(header=processor_time.charged(made.header, began_us))
+            if made.events.nbytes <= room:
+                room -= made.events.nbytes
+                found[work.window.id] = made._replace(header=processor_time.charged(made.header, began_us))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -238,3 +239,17 @@ def test_results_beyond_a_hand_over_leave_the_group(context: Context, customers:
     done = [state(small.engine, each)[0] for each in windows].count("deposited")
     assert 0 < done < 3
     assert sum(len(rung(small, customer)) for customer in customers) == 3 - done
+
+
+def test_events_beyond_what_a_window_may_take_leave_the_group(
+    context: Context, customers: list[Customer]
+) -> None:
+    windows = [posted(context, customer, good()) for customer in customers]
+    one = group._decoded(context, group._due(context, windows[:1]))[windows[0]].events.nbytes
+    context = replace(context, settings=TaskSettings(decoded_bytes=2 * one + one // 2))
+
+    group.run(context, windows, FIRST)
+
+    done = [state(context.engine, each)[0] for each in windows]
+    assert done == ["deposited", "deposited", "dispatched"]
+    assert [rung(context, customer) for customer in customers] == [[], [], ["decode_process"]]

@@ -65,6 +65,16 @@ def test_what_does_the_work_is_watched_and_started_again(name: str) -> None:
     assert int(one.one("WatchdogSec")) >= 120, "more than a round takes on a slow database"
 
 
+@pytest.mark.parametrize("name", services())
+def test_only_workers_write_machine_code_and_keep_it_where_nobody_else_can_write(name: str) -> None:
+    one = unit(name)
+    compiles = name.startswith("sluice-worker")
+    assert one.all("MemoryDenyWriteExecute") == ["no" if compiles else "yes"]
+    if compiles:
+        assert one.all("CacheDirectoryMode") == ["0700"]
+        assert one.own_environment()["NUMBA_CACHE_DIR"] == f"/var/cache/{one.one('CacheDirectory')}"
+
+
 def test_a_stop_leaves_the_time_that_a_process_takes_to_finish() -> None:
     from tasks.settings import TaskSettings
     from webapp.settings import HttpSettings
