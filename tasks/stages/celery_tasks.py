@@ -37,6 +37,7 @@ from tasks.stages.context import context
 from tasks.stages.deliveries import delivery
 from tasks.stages.traced import traced
 from tasks.worker.failures import unforeseen_as_failed
+from tasks.worker.misconfigured import stop_misconfigured
 
 log = structlog.get_logger("worker")
 
@@ -52,7 +53,10 @@ def _configure_logs(**_: Any) -> None:
 @worker_init.connect
 def _compile(**_: Any) -> None:
     """Once, in the parent, so that its children have it: each would need seconds before its first window."""
-    machine_code()
+    try:
+        machine_code()
+    except Exception as error:  # of numba, or of a host on which nothing that was written may be executed
+        stop_misconfigured("machine_code_refused", reason=f"{type(error).__name__}: {error}")
 
 
 @worker_process_init.connect

@@ -6,7 +6,7 @@ import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +42,14 @@ class Services:
         )
         self.whole.processes[name] = process
         return process.pid
+
+    def refused_machine_code(self, name: str) -> int:
+        """The exit code of the service where nothing that was written may be executed."""
+        lines = tuple(line for line in units.unit(name).lines if line[0] != "MemoryDenyWriteExecute")
+        confined = replace(units.unit(name), lines=(*lines, ("MemoryDenyWriteExecute", "yes")))
+        log = self.whole.folder / f"{name}.log"
+        self.whole.processes[name] = units.start(confined, self.urls, self.settings, log)
+        return self.whole.processes.pop(name).wait(300)
 
     def run(self, name: str, *words: str) -> None:
         """A command to its end."""
@@ -109,3 +117,10 @@ def test_the_units_commands_accept_dispatch_and_deposit(services: Services, slug
     # Celery prints a banner and its farewell; all that it logs is JSON.
     assert '"event": "shared@' in whole.log("sluice-worker.service")
     assert "INFO/MainProcess" not in whole.log("sluice-worker.service")
+
+
+def test_a_worker_stops_where_no_machine_code_may_be_made(services: Services) -> None:
+    assert services.refused_machine_code("sluice-worker.service") == 6
+    log = services.whole.log("sluice-worker.service")
+    assert '"event": "machine_code_refused"' in log
+    assert "executable memory" in log
