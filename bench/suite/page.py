@@ -63,7 +63,7 @@ def promise(found: Mapping[str, Any]) -> str:
     rows = found["rows"]
     beside = (
         f"{PROMISE} On {found['machine']['cores']} cores, shared with the broker, the database and the load"
-        " generator, from HTTP to commit,"
+        " generator, Sluice received, processed and committed"
     )
     arrow = "events/s with Arrow batches of 1,000 events and 2 attributes per event"
     said = [("arrow_sustained", arrow, "events")]
@@ -91,25 +91,21 @@ def promise(found: Mapping[str, Any]) -> str:
         if key in rows
     ]
     cost = "the cost includes broker and database ([benchmarks](docs/benchmarks.md))"
-    return f"{beside} it was{' and'.join(measured)}; {cost}. | {' '.join(limits)} |"
+    return f"{beside}{' and'.join(measured)}; {cost}. | {' '.join(limits)} |"
 
 
 def shown(found: Mapping[str, Any]) -> list[str]:
     """The machine, and what was required of it."""
     machine, versions = found["machine"], found["versions"]
     cpu = re.sub(r"\((R|TM)\)", "", machine["cpu"])
-    beside = (
-        "**It was a short run (`QUICK=1`), and other work was done on the machine beside it:** the figures"
-        " are provisional, and latencies and rates are worse than those of a quiet machine."
-        if found["quick"]
-        else "Nothing else was running."
-    )
+    short = " **It was a short run (`QUICK=1`):** its figures are rough." if found["quick"] else ""
     where = (
         f"{machine['cores']} cores ({' '.join(cpu.split())}) and {machine['memory_bytes'] / 2**30:.1f} GiB"
     )
     servers = f"PostgreSQL {versions['postgresql'].partition('.')[0]} and RabbitMQ {versions['rabbitmq']}"
     return [
-        f"The run took {found['seconds']:.0f} s on {where}, with {servers}. {beside}",
+        f"The run took {found['seconds']:.0f} s on {where}, with {servers}. The load average before it was"
+        f" {machine['load_before']:.1f}.{short}",
         "All figures of the run and the description of the machine are in",
         "[bench/results/latest.json](../bench/results/latest.json).",
         "",

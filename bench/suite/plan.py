@@ -40,11 +40,11 @@ class CostModel:
 
 
 def costs(found: Mapping[str, Any]) -> dict[str, CostModel]:
-    """By role. Raises ValueError when the run has no two batch sizes."""
+    """By role. Raises ValueError when the run lacks 50 spans a batch or another size."""
     runs = [found["rows"][name] for name in ("sdk_10", "sdk_50", "sdk_512") if name in found["rows"]]
     sizes = np.array([run["batch_events"] for run in runs], dtype=float)
-    if len(set(sizes)) < 2:
-        raise ValueError("the plan needs runs with at least two batch sizes")
+    if len(set(sizes)) < 2 or 50 not in sizes:
+        raise ValueError("the plan needs runs with at least two batch sizes, one of them 50 spans")
     return {role: _fitted(sizes, [run["cost"]["cpu_s"][role] for run in runs]) for role in ROLES}
 
 

@@ -60,7 +60,7 @@ def found() -> dict[str, Any]:
         "at": "2026-01-15T00:00:00Z",
         "quick": False,
         "seconds": 500.0,
-        "machine": {"cpu": "A(R) processor", "cores": 2, "memory_bytes": 2**33},
+        "machine": {"cpu": "A(R) processor", "cores": 2, "memory_bytes": 2**33, "load_before": 0.1},
         "versions": {"postgresql": "15.1", "rabbitmq": "3.10.8"},
         "workload": {"batch": rows["sdk_50"]["batch"]},
         "floors": floors,
@@ -93,6 +93,11 @@ def test_one_batch_size_is_too_few_for_a_plan() -> None:
     del alone["rows"]["sdk_10"]
     with pytest.raises(ValueError, match="two batch sizes"):
         plan.lines(alone)
+    others = found()
+    others["rows"]["sdk_512"] = run(2.0, batch="otlp+gzip, 512")
+    del others["rows"]["sdk_50"]
+    with pytest.raises(ValueError, match="one of them 50 spans"):
+        plan.lines(others)
 
 
 def test_the_plan_names_every_role() -> None:
@@ -131,7 +136,7 @@ def test_the_pages_say_what_was_measured_and_what_fails() -> None:
     )
     assert "* `sdk_512` does not count: NotCounted: the books do not balance" in pages[page.PAGE]
     assert "| at 80 % of sustained (behind) |" in pages[page.PAGE]
-    assert "it was 1,000 spans/s as OpenTelemetry SDKs post them" in pages[page.README]
+    assert "committed 1,000 spans/s as OpenTelemetry SDKs post them" in pages[page.README]
     again = page.replaced(pages[page.PAGE], page.HEADINGS[0], page.shown(found()))
     assert again == pages[page.PAGE]
 
