@@ -93,7 +93,9 @@ def test_a_queue_that_takes_no_doorbells_stops_its_own_customer_only(
     engine = create_engine(sqlite_url)
     full, locked, *others = slugs = [f"{slug}-{number}" for number in range(CUSTOMERS)]
     policy = {"policy": slug, "queue": f"customer-{full}"}
-    with running(tmp_path, **urls, SLUICE_TASK_STALE_AFTER_S="1") as whole:
+    # A window that shares its doorbell with others' goes to the queue of all shared workers, which takes it.
+    settings = {"SLUICE_TASK_STALE_AFTER_S": "1", "SLUICE_TASK_GROUP_WINDOWS": "1"}
+    with running(tmp_path, **urls, **settings) as whole:
         with Connection(rabbitmq.amqp_url) as connection:
             Queue(f"customer-{locked}", durable=False, exclusive=True).bind(connection).queue_declare()
             evaluate(rabbitmq, REJECT_ALL % policy)
