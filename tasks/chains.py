@@ -46,13 +46,12 @@ def ring(
     )
 
 
-def ring_group(app: Celery, windows: Mapping[int, str], headers: Mapping[str, str] | None = None) -> None:
+def ring_group(app: Celery, windows: Mapping[int, str]) -> None:
     """Send one doorbell for windows of several customers, whose slugs are given by window; as `ring`.
 
     It goes to the queue of all shared workers: none of the customers has a worker or a queue of its own.
     """
     shown = f"({len(windows)} windows: {', '.join(f'{slug} {window}' for window, slug in windows.items())})"
-    options = {"headers": dict(headers)} if headers else {}
     signature(
         "decode_process_deposit",
         args=(list(windows),),
@@ -61,7 +60,6 @@ def ring_group(app: Celery, windows: Mapping[int, str], headers: Mapping[str, st
         queue=app.conf.task_default_queue,
         argsrepr=shown,
         kwargsrepr="",
-        **options,
     ).apply_async(retry_policy=RETRY)
 
 

@@ -29,7 +29,6 @@ NAMES = {
     "bulk_confirm": "peer `bulk_confirm`",
     "dlt": "peer `dlt` (no HTTP)",
 }
-PEERS = ("rotel_10", "rotel_50", "rotel_512", "delay_per_event", "bulk_confirm", "dlt")
 _KEPT_UP = 0.9  # of the rate asked for: the windows' boundaries blur it
 _DIGITS = {"s": 2, "×": 2, "ms": 3, "/s": 0, "MB": 0, "": 3}
 

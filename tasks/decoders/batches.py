@@ -97,22 +97,23 @@ def events_at(batch: RawBatch, rows: Sequence[int], limits: DecodeLimits) -> Ite
 
 
 def _read_all(batches: Sequence[RawBatch], limits: DecodeLimits) -> WindowRead:
-    allowance, zstd = Allowance(limits.window_bytes, len(batches)), zstandard.ZstdDecompressor()
+    zstd = zstandard.ZstdDecompressor()
+    decompressed = Allowance(limits.window_bytes, len(batches))
     unfit: dict[int, UnfitBatch] = {}
     by_format: defaultdict[str, list[WindowBody]] = defaultdict(list)
     for index, batch in enumerate(batches):
         try:
             data = _decompressed(batch, limits, zstd)
-            allowance.take(len(data))
+            decompressed.take(len(data))
             _format(batch.format)
             by_format[batch.format].append(WindowBody(index, data))
         except UnfitBatch as error:
             unfit[index] = error
-    allowance = Allowance(limits.window_bytes, len(batches))
+    tables = Allowance(limits.window_bytes, len(batches))
     reads: list[WindowRead] = []
     for form, bodies in by_format.items():
         try:
-            reads.append(FORMATS[form].read_window(bodies, limits, allowance))
+            reads.append(FORMATS[form].read_window(bodies, limits, tables))
         except UnfitBatch as error:  # of the allowance, which the window's only batch passes
             unfit[bodies[0].batch] = error
     return merged([*reads, nothing({}, unfit)])

@@ -45,10 +45,6 @@ class Entries:
             values=self.values.filter(chosen),
         )
 
-    def owner(self, entries: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The events that the entries at these places belong to."""
-        return np.searchsorted(self.offsets, entries, side="right") - 1
-
     def owners(self) -> NDArray[np.int64]:
         """The event of each entry."""
         return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))

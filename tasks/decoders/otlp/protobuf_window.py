@@ -30,9 +30,12 @@ from tasks.decoders.otlp.scan_tables import (
     NAME_SIZE,
     NONE,
     OK,
+    PARENT_ID,
     SERVICE_SIZE,
     SERVICE_TYPE,
+    SPAN_ID,
     SPANS,
+    TRACE_ID,
     TYPE,
     USER_ENTRY,
 )
@@ -93,9 +96,9 @@ def _together(scan: Scan, batches: Rows, sizes: Rows, map_bytes: int, allowance:
     users = spans[:, USER_ENTRY]
     table = pa.table(
         {
-            "event_id": _ids(room.ids[:rows, 16:24], spans[:, IDS] & 2),
-            "trace_id": _ids(room.ids[:rows, :16], spans[:, IDS] & 1),
-            "parent_id": _ids(room.ids[:rows, 24:], spans[:, IDS] & 4),
+            "event_id": _ids(room.ids[:rows, 16:24], spans[:, IDS] & SPAN_ID),
+            "trace_id": _ids(room.ids[:rows, :16], spans[:, IDS] & TRACE_ID),
+            "parent_id": _ids(room.ids[:rows, 24:], spans[:, IDS] & PARENT_ID),
             "started_at": pa.array((times[:, 0] // 1_000).view(np.int64)).cast(MICROSECONDS),
             "duration_us": pa.array(durations(times[:, 0], times[:, 1])),
             "service": _services(scan).take(pa.array(group)),

@@ -97,7 +97,7 @@ def span_row(
                 place = 0 if tag == 0x0A else 16 if tag == 0x12 else 24
                 for byte in range(width):
                     ids[row, place + byte] = data[start + byte]
-                present |= number  # 1, 2 and 4: TRACE_ID, SPAN_ID, PARENT_ID
+                present |= number  # 1, 2 and 4, as the bits TRACE_ID, SPAN_ID and PARENT_ID
             elif at > start:
                 return APART
         elif tag == 0x2A:

@@ -16,7 +16,6 @@ from tasks.decoders.otlp.scan_tables import BOOL, BYTES, DOUBLE, INT, STRING
 
 Numbers = NDArray[np.int32]
 Places = NDArray[np.int64]
-VARINT: int = 10  # bytes at most
 MOST_BYTES: Final = 2**31 - 1  # of a column's texts together
 
 
