@@ -190,7 +190,7 @@ def test_tables_grow_with_what_is_there_and_never_beyond_the_windows_bound() -> 
     assert_as_alone(many[:1], window_bytes=100_000)  # one batch can't be split
 
 
-def test_more_keys_than_the_dictionary_holds_are_read_apart() -> None:
+def test_more_keys_than_the_dictionary_holds_are_read_alone() -> None:
     many = [
         spans(*(SPAN + pair(field(1, b"v"), b"%d-%d" % (body, key)) for key in range(3_000)))
         for body in range(7)

@@ -75,8 +75,8 @@ def read_window(
     except UnfitBatch:  # the window's only batch, whose maps may be smaller than they seem
         return alone(bodies, limits, Allowance(limits.window_bytes, 1))
     known = set(batches.tolist())
-    apart = [body for body in bodies if body.batch not in known]
-    return merged([together, alone(apart, limits, allowance)]) if apart else together
+    others = [body for body in bodies if body.batch not in known]
+    return merged([together, alone(others, limits, allowance)]) if others else together
 
 
 def _within(data: bytes, limits: DecodeLimits) -> bool:
@@ -190,9 +190,9 @@ class ScannedAttributes:
         return self.most
 
     def oversized(self, key_bytes: int, value_bytes: int) -> Mask | None:
-        """None: the scan leaves apart what is longer than validation allows."""
+        """None: a body with what is longer than validation allows is read alone."""
         return None
 
     def with_nul(self) -> Mask | None:
-        """None: the scan leaves U+0000 apart."""
+        """None: a body with U+0000 is read alone."""
         return None

@@ -2,7 +2,7 @@
 
 The functions are plain Python over arrays, and run as that; `tasks.decoders.kernels` compiles them. They read
 https://protobuf.dev/programming-guides/encoding as opentelemetry/proto/trace/v1/trace.proto uses it, and
-take only what is plain: what SDKs send, in the one spelling that they use. Any doubt is `APART`: the body is
+take only what is plain: what SDKs send, in the one spelling that they use. Any doubt is `ALONE`: the body is
 left to the decoder that reads one batch.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from tasks.decoders.otlp.scan_spans import attribute, span_row
 from tasks.decoders.otlp.scan_tables import (
-    APART,
+    ALONE,
     AT,
     ENTRIES,
     EXPANDED,
@@ -58,7 +58,7 @@ def scan(
     """Scan the bodies `ends[i]:ends[i + 1]` of `data` from the `first` on; how many were scanned.
 
     It stops before the first body that the tables have no room for. `outcome[i]` (int64, three numbers a
-    body) becomes OK or APART, the number of its spans, the bytes that its attributes make as maps.
+    body) becomes OK or ALONE, the number of its spans, the bytes that its attributes make as maps.
     """
     for body in range(first, len(ends) - 1):
         before, stored, lent = work[SPANS], work[ENTRIES], work[GROUPS]
@@ -93,13 +93,13 @@ def _export(
     bounds: Any,
 ) -> int:
     if at == end:
-        return APART
+        return ALONE
     while at < end:
         if data[at] != 0x0A:
-            return APART
+            return ALONE
         start, at = counted(data, at + 1, end)
         if start < 0:
-            return APART
+            return ALONE
         state = _group(data, start, at, first, entries, spans, times, ids, groups, work, bounds)
         if state != OK:
             return state
@@ -127,16 +127,16 @@ def _group(
         tag = data[place]
         start, place = counted(data, place + 1, end)
         if start < 0:
-            return APART
+            return ALONE
         if tag == 0x0A and resource_at < 0:
             resource_at, resource_end = start, place
         elif tag == 0x12:
             scopes += 1
         elif tag != 0x1A:
-            return APART
+            return ALONE
     group = work[GROUPS]
     if scopes == 0:
-        return APART
+        return ALONE
     if group == len(groups):
         work[FULL_TABLE] = GROUPS
         return FULL
@@ -185,17 +185,17 @@ def _resource(
         if tag == 0x10:  # dropped_attributes_count
             at = passed_varint(data, at + 1, end)
             if at < 0:
-                return APART
+                return ALONE
             continue
         start, at = counted(data, at + 1, end)
         if start < 0 or (tag != 0x0A and tag != 0x1A):  # entity_refs
-            return APART
+            return ALONE
         if tag == 0x0A:
             state = attribute(data, start, at, entries, work, bounds)
             if (
                 state == OK and work[ENTRIES] - first > bounds[MOST_ATTRIBUTES] + 1
             ):  # one may be the service's
-                return APART
+                return ALONE
             if state != OK:
                 return state
             last = work[ENTRIES] - 1
@@ -205,7 +205,7 @@ def _resource(
                     groups[group, SERVICE_AT] = entries[last, AT]
                     groups[group, SERVICE_SIZE] = entries[last, SIZE]
                 work[ENTRIES] = last
-    return OK if work[ENTRIES] - first <= bounds[MOST_ATTRIBUTES] else APART
+    return OK if work[ENTRIES] - first <= bounds[MOST_ATTRIBUTES] else ALONE
 
 
 def _scope(
@@ -229,7 +229,7 @@ def _scope(
         tag = data[at]
         start, at = counted(data, at + 1, end)
         if start < 0 or (tag != 0x12 and tag != 0x0A and tag != 0x1A):
-            return APART
+            return ALONE
         if tag == 0x12:
             none = False
             if work[SPANS] == len(spans):
@@ -245,8 +245,8 @@ def _scope(
                 or work[EXPANDED] > bounds[MOST_EXPANDED]
                 or work[RAW] > bounds[MOST_VALUES]
             ):
-                return APART
-    return APART if none else OK
+                return ALONE
+    return ALONE if none else OK
 
 
 def merged(rows: Any, spans: Any, groups: Any, entries: Any, marks: Any, counts: Any, found: Any) -> int:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tasks.decoders.otlp.scan_tables import (
-    APART,
+    ALONE,
     AT,
     CODE,
     END_USER,
@@ -77,21 +77,21 @@ def span_row(
         if tag == 0x4A:
             start, at = counted(data, at + 1, end)
             if start < 0:
-                return APART
+                return ALONE
             state = attribute(data, start, at, entries, work, bounds)
             if state == OK and work[ENTRIES] - first > bounds[MOST_ATTRIBUTES]:
-                return APART
+                return ALONE
             if state != OK:
                 return state
             continue
         number = tag >> 3
         if seen >> number & 1 and number != 11 and number != 13:  # fields that come once: of two, the last
-            return APART
+            return ALONE
         seen |= 1 << number
         if tag == 0x0A or tag == 0x12 or tag == 0x22:
             start, at = counted(data, at + 1, end)
             if start < 0:
-                return APART
+                return ALONE
             width = 16 if tag == 0x0A else 8
             if at - start == width:
                 place = 0 if tag == 0x0A else 16 if tag == 0x12 else 24
@@ -99,41 +99,41 @@ def span_row(
                     ids[row, place + byte] = data[start + byte]
                 present |= number  # 1, 2 and 4, as the bits TRACE_ID, SPAN_ID and PARENT_ID
             elif at > start:
-                return APART
+                return ALONE
         elif tag == 0x2A:
             start, at = counted(data, at + 1, end)
             if start < 0 or not plain_text(data, start, at):
-                return APART
+                return ALONE
             spans[row, NAME_AT] = start
             spans[row, NAME_SIZE] = at - start
         elif tag == 0x39 or tag == 0x41:
             if end - at < 9:
-                return APART
+                return ALONE
             times[row, number - 7] = word(data, at + 1)
             at += 9
         elif tag == 0x30:
             if end - at < 2 or data[at + 1] > 127:
-                return APART
+                return ALONE
             spans[row, KIND] = data[at + 1]
             at += 2
         elif tag == 0x7A:
             start, at = counted(data, at + 1, end)
             if start < 0 or not _status(data, start, at, spans, row):
-                return APART
+                return ALONE
         elif tag == 0x50 or tag == 0x60 or tag == 0x70:  # dropped attributes, events and links
             at = passed_varint(data, at + 1, end)
             if at < 0:
-                return APART
+                return ALONE
         elif tag == 0x85:  # flags, field 16, a fixed32
             if end - at < 6 or data[at + 1] != 1:
-                return APART
+                return ALONE
             at += 6
         elif tag == 0x1A or tag == 0x5A or tag == 0x6A:  # trace_state, events, links
             start, at = counted(data, at + 1, end)
             if start < 0:
-                return APART
+                return ALONE
         else:
-            return APART
+            return ALONE
     spans[row, IDS] = present
     spans[row, LAST] = work[ENTRIES]
     spans[row, USER_ENTRY] = _user(entries, groups, work, group, first)
@@ -186,27 +186,27 @@ def attribute(data: Any, at: int, end: int, entries: Any, work: Any, bounds: Any
         tag = data[at]
         start, at = counted(data, at + 1, end)
         if start < 0:
-            return APART
+            return ALONE
         if tag == 0x0A and key_at < 0:
             key_at, key_end = start, at
         elif tag == 0x12 and value_at < 0:
             value_at, value_end = start, at
         else:
-            return APART
+            return ALONE
     if key_at < 0 or key_end - key_at > bounds[MOST_KEY_BYTES]:
-        return APART
+        return ALONE
     work[RAW] += 1
     if value_at < 0 or value_at == value_end:
-        return OK if plain_text(data, key_at, key_end) else APART
+        return OK if plain_text(data, key_at, key_end) else ALONE
     if work[ENTRIES] == len(entries):
         work[FULL_TABLE] = ENTRIES
         return FULL
     kind, start, text = value_of(data, value_at, value_end, work)
     if kind == NONE or text > bounds[MOST_VALUE_BYTES]:
-        return APART
+        return ALONE
     code = key_code(data, key_at, key_end, work)
     if code < 0:
-        return APART
+        return ALONE
     entry = work[ENTRIES]
     entries[entry, KEY] = code
     entries[entry, TYPE] = kind

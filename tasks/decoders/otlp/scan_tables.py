@@ -2,7 +2,7 @@
 
 from typing import Final
 
-OK, APART, FULL = 0, -1, -2  # of a body: scanned, left apart, or the tables have no room for it
+OK, ALONE, FULL = 0, -1, -2  # of a body: scanned, to be read alone, or the tables have no room for it
 
 # Columns of the rows of spans, of attributes with a value, and of resources; all int32.
 GROUP, FIRST, LAST, NAME_AT, NAME_SIZE, MESSAGE_AT, MESSAGE_SIZE, KIND, CODE, USER_ENTRY, IDS = range(11)
