@@ -144,6 +144,14 @@ WORKERS = PanelRow(
             "sum(rate(sluice_deposit_windows_sum[5m])) / sum(rate(sluice_deposit_windows_count[5m]))",
             "windows",
         ),
+        _chart(
+            "Windows in groups",
+            "A second, by how they ended: those that left go by a chain of their own.",
+            "sum by (outcome) (rate(sluice_grouped_windows_total[5m]))",
+            "{{outcome}}",
+            "ops",
+            often_empty=True,
+        ),
         _quantiles(
             "Lag of deposits", "From acceptance to the commit, by window.", "sluice_deposit_lag_seconds"
         ),

@@ -20,7 +20,6 @@ from db.customers.routes import leading_to
 from db.customers.rows import Customer, own_queue
 from tasks.chains import ring, ring_group
 from tasks.dispatcher.raw_streams.feed import Feed, LastRing
-from tasks.dispatcher.scheduling.groups import Size, grouped
 from tasks.dispatcher.scheduling.queue_depth import Queues
 from tasks.measures.dispatching import DispatchMeasures
 from tasks.queues import queue_name
@@ -33,12 +32,12 @@ FIRST_RING_S = 5.0  # windows found in flight at the start are rung after this: 
 
 
 class RungWindow(NamedTuple):
-    """A window that was recorded just now; `shared`: its size, if it may share a doorbell."""
+    """A window that was recorded just now; those of one `group` share a doorbell."""
 
     id: int
     customer: Customer
     feed: Feed
-    shared: Size | None
+    group: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,22 +57,16 @@ class Doorbells:
         return dict.fromkeys(window_ids, LastRing(since))
 
     def ring_new(self, windows: Sequence[RungWindow], started_ns: int) -> None:
-        """Ring windows that were recorded just now, the small ones of several customers together. As `ring`.
-
-        Those of traced customers have chains, so that there is a span for each stage.
-        """
-        by_id = {one.id: one for one in windows}
-        small = [
-            (one.id, one.shared)
-            for one in windows
-            if one.shared is not None and not self.tracer.traces(one.customer.slug)
-        ]
-        for group in grouped(small, self.settings):
-            if len(group) > 1 and self._ring_group([by_id[each] for each in group]):
-                for each in group:
-                    del by_id[each]
-        for one in by_id.values():
-            self.ring(one.customer, one.id, started_ns)
+        """Ring windows that were recorded just now, those of a group together. As `ring`."""
+        groups: dict[int, list[RungWindow]] = {}
+        for one in windows:
+            if one.group is not None:
+                groups.setdefault(one.group, []).append(one)
+        together = [group for group in groups.values() if len(group) > 1 and self._ring_group(group)]
+        rung = {one.id for group in together for one in group}
+        for one in windows:
+            if one.id not in rung:
+                self.ring(one.customer, one.id, started_ns)
 
     def _ring_group(self, windows: Sequence[RungWindow]) -> bool:
         """False when the queue of shared workers can't be used: each window has its customer's own then."""
@@ -83,7 +76,7 @@ class Doorbells:
         try:
             ring_group(self.app, {one.id: one.customer.slug for one in windows})
         except (ChannelError, OperationalError) as error:
-            log.error("queue_refused", customer="", detail=_refusal(error))
+            log.error("queue_refused", queue=self.app.conf.task_default_queue, detail=_refusal(error))
             return False
         return True
 

@@ -18,18 +18,16 @@ import db.ledger.windows
 import streams.errors
 from db.clock import now_us
 from db.customers.rows import Customer
-from db.ledger.dispatch import NewQuarantine
 from db.ledger.workers import Attendance
 from streams import Broker
-from tasks.dispatcher.cutter import Pending
 from tasks.dispatcher.doorbells import Doorbells, RungWindow
 from tasks.dispatcher.leases import Leases
 from tasks.dispatcher.raw_streams.errands import Errands
 from tasks.dispatcher.raw_streams.feed import Feed, LastRing
 from tasks.dispatcher.raw_streams.following import Following
 from tasks.dispatcher.raw_streams.reconciling import Reconciler
-from tasks.dispatcher.recorder import SortedBatches, known, quarantine_rows, record, sort
-from tasks.dispatcher.scheduling.due_windows import DueWindows
+from tasks.dispatcher.recorder import Recordable, SortedBatches, known, quarantine_rows, record, sort
+from tasks.dispatcher.scheduling.due_windows import DueWindow, DueWindows
 from tasks.dispatcher.scheduling.queue_depth import Queues
 from tasks.dispatcher.turns import Turns
 from tasks.measures.dispatching import DispatchMeasures
@@ -63,7 +61,7 @@ class Dispatcher:
     tracer: Tracer = field(default_factory=partial(Tracer, "dispatcher"))
     stopping: bool = False
     _customers: dict[int, Customer] = field(default_factory=dict)
-    _fetches: Errands[tuple[SortedBatches, list[NewQuarantine]]] = field(default_factory=Errands)
+    _fetches: Errands[Recordable] = field(default_factory=Errands)
     # By customer, until the bytes that go to quarantine are fetched.
     _held_back: dict[int, SortedBatches] = field(default_factory=dict)
     _attendance: Attendance = field(default_factory=Attendance)
@@ -75,7 +73,7 @@ class Dispatcher:
 
     def __post_init__(self) -> None:
         settings = self.settings
-        self._due_windows = DueWindows(settings=settings)
+        self._due_windows = DueWindows(settings=settings, traced=self.tracer.traces)
         self._doorbells = Doorbells(
             app=self.app,
             engine=self.engine,
@@ -172,31 +170,34 @@ class Dispatcher:
             return feeds
         return {of: feed for of, feed in feeds.items() if of not in self._held_back}
 
-    def _sorted(
-        self, due: list[tuple[Feed, list[Pending]]]
-    ) -> list[tuple[SortedBatches, list[NewQuarantine]]]:
+    def _sorted(self, due: list[DueWindow]) -> list[Recordable]:
         """What can be recorded now; the rest is held back until the bytes that go to quarantine are there."""
         if not due:
             return []
         with db.engine.look(self.engine) as connection:
-            sorted_batches = [sort(feed, batches, known(connection, feed, batches)) for feed, batches in due]
-        for each in sorted_batches:
+            recordable = [
+                Recordable(
+                    sort(one.feed, one.batches, known(connection, one.feed, one.batches)), [], one.group
+                )
+                for one in due
+            ]
+        for each, _, _ in recordable:
             if each.quarantined:
                 self._held_back[each.feed.customer_id] = each
                 self._fetches.go(each.feed.customer_id, partial(self._fetch, each))
-        return [(each, []) for each in sorted_batches if not each.quarantined]
+        return [one for one in recordable if not one.batches.quarantined]
 
-    def _fetch(self, each: SortedBatches) -> tuple[SortedBatches, list[NewQuarantine]]:
+    def _fetch(self, each: SortedBatches) -> Recordable:
         """The errand: the bytes of what goes to quarantine."""
         at_us, deadline_s = now_us(self.engine), self.settings.read_deadline_s
-        return each, quarantine_rows(self.broker, each, now_us=at_us, deadline_s=deadline_s)
+        return Recordable(each, quarantine_rows(self.broker, each, now_us=at_us, deadline_s=deadline_s))
 
-    def _fetched(self) -> list[tuple[SortedBatches, list[NewQuarantine]]]:
-        """What was held back and can be recorded now."""
+    def _fetched(self) -> list[Recordable]:
+        """What was held back and can be recorded now. The group that it was in was rung long ago."""
         ready = []
         for of, fetched, error in self._fetches.done():
             each = self._held_back.get(of)
-            if each is None or (fetched is not None and fetched[0] is not each):
+            if each is None or (fetched is not None and fetched.batches is not each):
                 continue  # it was given up meanwhile
             del self._held_back[of]
             if self._following.feeds.get(of) is not each.feed:
@@ -208,27 +209,26 @@ class Dispatcher:
             self._following.give_up(each.feed)
         return ready
 
-    def _dispatch(self, due: list[tuple[SortedBatches, list[NewQuarantine]]]) -> None:
+    def _dispatch(self, due: list[Recordable]) -> None:
         """Record the windows of all customers that are due in one transaction, then ring them."""
         if not due:
             return
         begun_ns = time.time_ns()
         with db.engine.begin(self.engine) as connection:
             at_us = now_us(connection)
-            windows = [self._record(connection, each, rows, at_us) for each, rows in due]
+            windows = [self._record(connection, each, at_us) for each in due]
         # Dying here leaves recorded windows without a doorbell: the next holder finds them in flight and
         # rings.
-        new = [self._recorded(each, of) for (each, _), of in zip(due, windows, strict=True)]
+        new = [self._recorded(each, of) for each, of in zip(due, windows, strict=True)]
         self._doorbells.ring_new([one for one in new if one is not None], begun_ns)
 
-    def _record(
-        self, connection: Connection, each: SortedBatches, rows: list[NewQuarantine], at_us: int
-    ) -> int:
+    def _record(self, connection: Connection, recordable: Recordable, at_us: int) -> int:
+        each = recordable.batches
         try:
             return record(
                 connection,
                 each,
-                rows,
+                recordable.quarantined,
                 pipeline_version=self._customers[each.feed.customer_id].pipeline_version,
                 quarantine_daily_bytes=self.settings.quarantine_daily_bytes,
                 now_us=at_us,
@@ -239,7 +239,8 @@ class Dispatcher:
             self._following.drop(each.feed)
             raise
 
-    def _recorded(self, each: SortedBatches, window_id: int) -> RungWindow | None:
+    def _recorded(self, recorded: Recordable, window_id: int) -> RungWindow | None:
+        each = recorded.batches
         feed, customer = each.feed, self._customers[each.feed.customer_id]
         if each.expired:
             log.error("batches_expired", customer=feed.slug, count=each.expired)
@@ -255,10 +256,9 @@ class Dispatcher:
         self._following.recorded(feed)
         if not each.fresh:
             return None
-        shared = self._due_windows.shared_size(feed, each.fresh)
         feed.in_flight[window_id] = LastRing(time.monotonic())
         self._due_windows.pace.went(feed.customer_id, size, customer.events_per_second)
-        return RungWindow(window_id, customer, feed, shared)
+        return RungWindow(window_id, customer, feed, recorded.group)
 
     def _poll(self) -> None:
         """Learn which windows were deposited since, and which were split."""

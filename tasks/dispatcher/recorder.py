@@ -5,6 +5,7 @@ What becomes of each batch is decided here: new, duplicate, discarded, or unfit.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -36,6 +37,16 @@ class SortedBatches:
     def expired(self) -> int:
         """Batches below the first one that retention removed before they were read."""
         return self.batches[0].offset - self.feed.next_offset
+
+
+class Recordable(NamedTuple):
+    """What one window is made of: its batches, the rows that go to quarantine, and the group of windows of
+    this round that share a doorbell with it, if any.
+    """
+
+    batches: SortedBatches
+    quarantined: list[NewQuarantine]
+    group: int | None = None
 
 
 def sort(feed: Feed, batches: Sequence[Pending], known: Mapping[str, Known]) -> SortedBatches:

@@ -77,6 +77,7 @@ DEPOSITED_WINDOWS = _counter("deposited_windows", "Windows in these deposits", "
 DEPOSITED_BATCHES = _counter("deposited_batches", "Batches in these windows", "customer")
 DEPOSITED_EVENTS = _counter("deposited_events", "Events decoded from these batches", "customer")
 DEPOSITED_BYTES = _counter("deposited_bytes", "Bytes of results written by deposits, in memory", "customer")
+GROUPED_WINDOWS = _counter("grouped_windows", "Windows that came in a group, by how they ended", "outcome")
 DEPOSIT_WINDOWS = _histogram("deposit_windows", "Windows merged into one deposit", SIZES)
 DECODE_SECONDS = _histogram("decode_seconds", "Reading and decoding a window")
 PROCESS_SECONDS = _histogram(
@@ -128,8 +129,9 @@ COUNTED = (
     *(LEASES, DISPATCHED_WINDOWS, DISPATCHED_BATCHES, DISPATCHED_BYTES, DUPLICATES, EXPIRED),
     *(RUNG_AGAIN, QUEUES_REFUSED, DISPATCH_WAITS),
     *(DELIVERIES, DEATHS, TASK_FAILURES, DEPOSITS, DEPOSITED_WINDOWS, DEPOSITED_BATCHES),
-    *(DEPOSITED_EVENTS, DEPOSITED_BYTES, DEPOSIT_WINDOWS, DECODE_SECONDS, PROCESS_SECONDS),
-    *(DEPOSIT_SECONDS, STAGE_SECONDS, DEPOSIT_LAG, REJECTED, QUARANTINED, WITHHELD, BREAKER_OPENINGS),
+    *(DEPOSITED_EVENTS, DEPOSITED_BYTES, DEPOSIT_WINDOWS, GROUPED_WINDOWS, DECODE_SECONDS),
+    *(PROCESS_SECONDS, DEPOSIT_SECONDS, STAGE_SECONDS, DEPOSIT_LAG, REJECTED, QUARANTINED),
+    *(WITHHELD, BREAKER_OPENINGS),
 )
 """What processes count in their lanes."""
 

@@ -34,6 +34,7 @@ class StageMeasures:
     _events: Counter = field(default_factory=names.DEPOSITED_EVENTS.counter)
     _bytes: Counter = field(default_factory=names.DEPOSITED_BYTES.counter)
     _sizes: Histogram = field(default_factory=names.DEPOSIT_WINDOWS.histogram)
+    _grouped: Counter = field(default_factory=names.GROUPED_WINDOWS.counter)
     _lag: Histogram = field(default_factory=names.DEPOSIT_LAG.histogram)
     _decode: Histogram = field(default_factory=names.DECODE_SECONDS.histogram)
     _process: Histogram = field(default_factory=names.PROCESS_SECONDS.histogram)
@@ -47,6 +48,11 @@ class StageMeasures:
     def delivered(self, slug: str, kind: DeliveryKind) -> None:
         """A window came to decode."""
         self._deliveries.labels(self.customers.label(slug), kind).inc()
+
+    def grouped(self, *, deposited: int, left: int) -> None:
+        """Of a group so many windows were deposited together, and so many go their own way."""
+        self._grouped.labels("deposited").inc(deposited)
+        self._grouped.labels("left").inc(left)
 
     def failed(self, task: str, error: str) -> None:
         """A task ended with an error of this type."""

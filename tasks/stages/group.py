@@ -51,10 +51,15 @@ def run(context: Context, window_ids: Sequence[int], delivery: Delivery) -> None
     for work in fit:
         context.measures.delivered(work.slug, delivery.kind)
     decoded = _decoded(context, fit)
-    deposited = book_group(context, _deposited_together(context, decoded))
-    left = [work.window.id for work in works if work.window.id not in deposited]
-    for work in _due(context, left):
-        _alone(context, work, decoded.get(work.window.id))
+    ready = _deposited_together(context, decoded)
+    deposited = book_group(context, ready)
+    left = _due(context, [work.window.id for work in works if work.window.id not in deposited])
+    context.measures.grouped(deposited=len(deposited), left=len(left))
+    reached = dict.fromkeys(decoded, "process") | {one.header.window_id: "deposit" for one in ready}
+    for work in left:
+        of = work.window.id
+        log.info("left_group", window=of, customer=work.slug, at=reached.get(of, "decode"))
+        _alone(context, work, decoded.get(of))
 
 
 def _due(context: Context, window_ids: Sequence[int]) -> list[Work]:
@@ -77,7 +82,8 @@ def _decoded(context: Context, works: Sequence[Work]) -> dict[int, DecodedWindow
     room = context.settings.decoded_bytes
     for work, messages in zip(works, _read(context, works), strict=True):
         if isinstance(messages, Exception):
-            log.info("left_group", window=work.window.id, customer=work.slug, reason=type(messages).__name__)
+            reason = type(messages).__name__
+            log.info("window_not_read", window=work.window.id, customer=work.slug, reason=reason)
             continue
         began_us = processor_time.now_us()
         due = set(offsets(work.window))

@@ -18,7 +18,6 @@ from deploy.local.rabbitmq import RabbitNode
 from tasks.chains import ring, ring_deposit
 from tasks.dispatcher.doorbells import Doorbells, RungWindow
 from tasks.dispatcher.raw_streams.feed import Feed, LastRing
-from tasks.dispatcher.scheduling.groups import Size
 from tasks.dispatcher.scheduling.queue_depth import Queues
 from tasks.queues import STAGES
 from tasks.settings import TaskSettings
@@ -104,7 +103,7 @@ def test_small_windows_share_a_doorbell_and_have_their_own_when_it_is_refused(
     queues = Queues(app)
     doorbells = Doorbells(app=app, engine=engine, queues=queues, settings=TaskSettings())
     customers = [add_customer(engine, f"{slug}-{letter}") for letter in "abc"]
-    sizes = [Size(100, 10.0), Size(100, 10.0), None]
+    groups = [1, 1, None]
     with Connection(rabbitmq.amqp_url) as connection:
         channel = connection.channel()
         shared = Queue(app.conf.task_default_queue).bind(channel)
@@ -114,7 +113,7 @@ def test_small_windows_share_a_doorbell_and_have_their_own_when_it_is_refused(
 
         def rung() -> list[dict[int, LastRing]]:
             feeds = [cast(Feed, SimpleNamespace(slug=one.slug, in_flight={})) for one in customers]
-            doorbells.ring_new([*map(RungWindow, (1, 2, 3), customers, feeds, sizes)], 0)
+            doorbells.ring_new([*map(RungWindow, (1, 2, 3), customers, feeds, groups)], 0)
             return [feed.in_flight for feed in feeds]
 
         in_flight = rung()

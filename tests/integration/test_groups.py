@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import structlog.testing
 from celery import Celery
 from kombu import Connection, Queue
 from sqlalchemy import Engine, select, update
@@ -159,8 +160,11 @@ def test_what_is_not_plain_leaves_the_group_and_the_others_go_on(
     windows += [posted(context, customer, good()) for customer in (missing, plain)]
     context.broker.delete(raw(missing.slug))
 
-    group.run(context, windows, FIRST)
+    with structlog.testing.capture_logs() as logged:
+        group.run(context, windows, FIRST)
 
+    left = {said["window"]: said["at"] for said in logged if said["event"] == "left_group"}
+    assert left == {windows[0]: "process", windows[1]: "decode"}
     assert state(context.engine, windows[2]) == ("deposited", EVENTS)
     assert rung(context, rejecting) == ["deposit"], "its results are in its processed stream"
     assert rung(context, missing) == ["decode_process"]

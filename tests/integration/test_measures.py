@@ -123,6 +123,17 @@ def test_what_is_dispatched_and_deposited_is_counted(shown: Shown, slug: str) ->
     assert dispatcher.value("sluice_leases") == len(dispatcher.customers() - {"_other"})
 
 
+def test_windows_that_share_a_doorbell_are_counted(shown: Shown, slug: str) -> None:
+    keys = [shown.whole.add_customer(f"{slug}-{letter}") for letter in "abc"]
+
+    def shared() -> float:
+        for key in keys:
+            assert shown.whole.post_batch(key, ndjson(event(secrets.token_hex(16)))).status == 202
+        return shown.worker().value("sluice_grouped_windows_total", outcome="deposited") or 0
+
+    until(shared, "batches of several customers that are dispatched at once")
+
+
 def test_the_counts_of_a_killed_child_remain(shown: Shown, slug: str) -> None:
     key = shown.whole.add_customer(slug)
 

@@ -1,6 +1,6 @@
 """Which windows share a doorbell: those of several customers that together are a part of a large one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import cast
 
 from hypothesis import given, strategies as st
@@ -11,7 +11,7 @@ from streams import Subscription
 from tasks.dispatcher.cutter import Pending
 from tasks.dispatcher.raw_streams.feed import Feed, LastRing
 from tasks.dispatcher.scheduling.due_windows import DueWindows
-from tasks.dispatcher.scheduling.groups import GroupRoom, Size, grouped, is_small
+from tasks.dispatcher.scheduling.groups import GroupRoom, GroupsOfRound, Size, is_small
 from tasks.settings import TaskSettings
 
 SETTINGS = TaskSettings(group_windows=3, window_bytes=4_000, window_events=40_000)
@@ -19,14 +19,19 @@ sizes = st.builds(Size, st.integers(0, 300), st.floats(0, 3_000))
 
 
 @given(st.lists(sizes, max_size=40))
-def test_every_window_is_in_one_group_and_no_group_is_larger_than_it_may_be(windows: list[Size]) -> None:
-    groups = list(grouped(enumerate(windows), SETTINGS))
-    assert [each for group in groups for each in group] == list(range(len(windows)))
-    for group in groups:
+def test_no_group_is_larger_than_it_may_be_and_only_the_last_one_takes_more(windows: list[Size]) -> None:
+    groups = GroupsOfRound(settings=SETTINGS)
+    members: dict[int, list[Size]] = {}
+    for size in windows:
+        joined = groups.join(size)
+        number = groups.begin(size) if joined is None else joined
+        members.setdefault(number, []).append(size)
+        assert number == len(members)
+    for group in members.values():
         assert len(group) <= SETTINGS.group_windows
         if len(group) > 1:
-            assert sum(windows[each].bytes for each in group) <= SETTINGS.window_bytes / 4
-            assert sum(windows[each].events for each in group) <= SETTINGS.window_events / 4 + 0.001
+            assert sum(size.bytes for size in group) <= SETTINGS.window_bytes / 4
+            assert sum(size.events for size in group) <= SETTINGS.window_events / 4 + 0.001
 
 
 def test_a_window_is_small_by_its_bytes_and_by_its_events() -> None:
@@ -88,29 +93,34 @@ def feed(
     return made
 
 
-def due(feeds: list[Feed], customers: dict[int, Customer], processes: dict[str, int]) -> Iterator[int]:
-    windows = DueWindows(settings=SETTINGS)
+def due(
+    feeds: list[Feed],
+    customers: dict[int, Customer],
+    processes: dict[str, int],
+    traced: Callable[[str], bool] = lambda slug: False,
+) -> dict[int, int | None]:
+    """By customer whose window goes: the group that it is in."""
+    windows = DueWindows(settings=SETTINGS, traced=traced)
     windows.learn(customers, processes)
-    return (one.customer_id for one, _ in windows.due({one.customer_id: one for one in feeds}))
+    return {one.feed.customer_id: one.group for one in windows.due({one.customer_id: one for one in feeds})}
 
 
 def test_small_windows_of_many_customers_go_in_one_round_and_large_ones_take_turns() -> None:
     customers = {each: a_customer(each) for each in range(1, 41)}
     small = [feed(each) for each in customers]
     # Three windows in flight for the one process, each of them a group of three.
-    assert len(list(due(small, customers, {SHARED: 1}))) == 9
+    assert list(due(small, customers, {SHARED: 1}).values()) == [1, 1, 1, 2, 2, 2, 3, 3, 3]
     large = [feed(each, size=500) for each in customers]
-    assert len(list(due(large, customers, {SHARED: 1}))) == 3
+    assert list(due(large, customers, {SHARED: 1}).values()) == [None, None, None]
 
 
-def test_who_has_windows_in_flight_or_workers_or_routes_of_its_own_is_in_no_group() -> None:
-    customers = {each: a_customer(each) for each in range(1, 5)} | {
+def test_who_has_windows_in_flight_or_workers_or_routes_of_its_own_or_is_traced_is_in_no_group() -> None:
+    customers = {each: a_customer(each) for each in range(1, 7)} | {
         5: a_customer(5, routes={"deposit": "other"})
     }
-    windows = DueWindows(settings=SETTINGS)
-    windows.learn(customers, {SHARED: 1, "customer-customer-3": 1})
-    feeds = [feed(1), feed(2, in_flight={9: LastRing(0.0)}), feed(3), feed(4, size=900), feed(5)]
-    shared = [windows.shared_size(one, list(one.pending)) is not None for one in feeds]
-    assert shared == [True, False, False, False, False]
-    windows.learn(customers, {SHARED: 0})
-    assert windows.shared_size(feeds[0], list(feeds[0].pending)) is None, "nobody takes what is shared"
+    feeds = [feed(1), feed(2, in_flight={9: LastRing(0.0)}), feed(3), feed(4, size=900), feed(5), feed(6)]
+    processes = {SHARED: 9, "customer-customer-3": 1}
+    groups = due(feeds, customers, processes, traced="customer-6".__eq__)
+    assert groups == {1: 1, 2: None, 3: None, 4: None, 5: None, 6: None}
+    # Nobody takes what is shared.
+    assert due(feeds[:1], customers, {SHARED: 0}) == {1: None}

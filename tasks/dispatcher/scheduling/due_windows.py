@@ -1,19 +1,28 @@
 """Whose next window is due, and which batches it holds."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 
 from db.customers.rows import Customer
 from db.ledger.workers import SHARED
 from tasks.dispatcher.cutter import Bounds, Pending, cut
 from tasks.dispatcher.raw_streams.feed import Feed
-from tasks.dispatcher.scheduling.groups import GroupRoom, Size, is_small
+from tasks.dispatcher.scheduling.groups import GroupsOfRound, Size, is_small
 from tasks.dispatcher.scheduling.pace import Pace
 from tasks.dispatcher.scheduling.shares import Busy, Shares
 from tasks.queues import queue_name
 from tasks.settings import TaskSettings
+
+
+class DueWindow(NamedTuple):
+    """A window that is to be recorded now, and the number of the round's group that it is in, if any."""
+
+    feed: Feed
+    batches: list[Pending]
+    group: int | None
 
 
 @dataclass(kw_only=True)
@@ -21,6 +30,7 @@ class DueWindows:
     """What the dispatcher knows of customers, workers and pace, and what follows from it for its feeds."""
 
     settings: TaskSettings
+    traced: Callable[[str], bool] = lambda slug: False  # those have chains: there is a span for each stage
     pace: Pace = field(default_factory=Pace)
     customers: Mapping[int, Customer] = field(default_factory=dict)
     _processes: Mapping[str, int] = field(default_factory=lambda: {SHARED: 0})
@@ -31,8 +41,11 @@ class DueWindows:
         self.customers = customers
         self._processes = processes
 
-    def due(self, feeds: Mapping[int, Feed]) -> Iterator[tuple[Feed, list[Pending]]]:
-        """The feeds, by customer id given, whose next window is to be recorded now, with its batches."""
+    def due(self, feeds: Mapping[int, Feed]) -> Iterator[DueWindow]:
+        """Of the feeds, by customer id given, the windows that are to be recorded now.
+
+        A small window joins the group that was begun last if it has room there, and takes no share then.
+        """
         busy = [self._busy(feed) for feed in feeds.values() if feed.in_flight or self._waits(feed)]
         settings = self.settings
         shares = Shares.of(
@@ -42,25 +55,24 @@ class DueWindows:
             most=settings.windows_in_flight,
         )
         self._contenders = {one.customer_id: shares.contenders(one.customer_id) for one in busy}
-        room: GroupRoom | None = None  # in the group that was begun last; who finds room there needs no share
+        groups = GroupsOfRound(settings=settings)
         for customer_id in shares.longest_waiting_first():
             feed, goes = feeds[customer_id], shares.may_go(customer_id)
-            joins = room is not None and self._may_share(feed)
-            if not (goes or joins) or not (batches := self._cut(feed)):
+            if not (goes or (groups.count and self._may_share(feed))) or not (batches := self._cut(feed)):
                 continue
-            size = self.shared_size(feed, batches)
-            if room is None or size is None or not room.holds(size):
+            size = self._shared_size(feed, batches)
+            group = groups.join(size) if size is not None else None
+            if group is None:
                 if not goes:
                     continue
                 shares.goes(customer_id)
-                room = room if size is None else GroupRoom.of(settings)
-            if room is not None and size is not None:
-                room.take(size)
-            yield feed, batches
+                group = groups.begin(size) if size is not None else None
+            yield DueWindow(feed, batches, group)
 
-    def shared_size(self, feed: Feed, batches: Sequence[Pending]) -> Size | None:
+    def _shared_size(self, feed: Feed, batches: Sequence[Pending]) -> Size | None:
         """The size of the feed's next window if it may share a doorbell with those of other customers, None
-        if not: it is large, or the feed has windows in flight already, or workers or routes of its own.
+        if not: it is large, or the feed has windows in flight already, or workers or routes of its own, or
+        its customer is traced.
         """
         if not self._may_share(feed):
             return None
@@ -71,7 +83,8 @@ class DueWindows:
     def _may_share(self, feed: Feed) -> bool:
         customer = self.customers[feed.customer_id]
         own = queue_name(customer.slug, "decode", customer.routes) in self._processes
-        return not (feed.in_flight or customer.routes or own) and self._processes.get(SHARED, 0) > 0
+        apart = feed.in_flight or customer.routes or own or self.traced(customer.slug)
+        return not apart and self._processes.get(SHARED, 0) > 0
 
     def lingers_end_s(self, feeds: Iterable[Feed]) -> Iterator[float]:
         """When each of the feeds that wait will have waited long enough, in monotonic seconds."""

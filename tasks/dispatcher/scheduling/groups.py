@@ -2,7 +2,6 @@
 one. Pure.
 """
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -58,15 +57,24 @@ def is_small(size: Size, settings: TaskSettings) -> bool:
     )
 
 
-def grouped(windows: Iterable[tuple[int, Size]], settings: TaskSettings) -> Iterator[list[int]]:
-    """Small windows, by id, in the order in which they were cut: the groups that they make."""
-    group: list[int] = []
-    room = GroupRoom.of(settings)
-    for window_id, size in windows:
-        if group and not room.holds(size):
-            yield group
-            group, room = [], GroupRoom.of(settings)
-        group.append(window_id)
-        room.take(size)
-    if group:
-        yield group
+@dataclass(kw_only=True)
+class GroupsOfRound:
+    """The groups that small windows make in one round of the dispatcher, in the order in which they come."""
+
+    settings: TaskSettings
+    count: int = 0
+    _room: GroupRoom | None = None  # in the group that was begun last
+
+    def join(self, size: Size) -> int | None:
+        """The number of the group that was begun last, which holds this window too; None if it can't."""
+        if self._room is None or not self._room.holds(size):
+            return None
+        self._room.take(size)
+        return self.count
+
+    def begin(self, size: Size) -> int:
+        """The number of one more group, with this window as its first."""
+        self.count += 1
+        self._room = GroupRoom.of(self.settings)
+        self._room.take(size)
+        return self.count
