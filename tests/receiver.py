@@ -91,6 +91,15 @@ def home(database_url: str, node: RabbitNode) -> Iterator[Home]:
         engine.dispose()
 
 
+def agents() -> httpx.Client:
+    """A client that threads may share.
+
+    With a bound of idle connections, httpcore closes one that it has given to another thread a moment before:
+    that thread's request fails with a bad file descriptor, once in some thousands.
+    """
+    return httpx.Client(timeout=60, trust_env=False, limits=httpx.Limits())
+
+
 @dataclass(kw_only=True)
 class Receiver:
     """One gunicorn master with its workers; `log` is its stderr."""
@@ -99,7 +108,7 @@ class Receiver:
     operators_port: int
     process: subprocess.Popen[bytes]
     log: Path
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60, trust_env=False))
+    client: httpx.Client = field(default_factory=agents)
 
     @property
     def url(self) -> str:

@@ -14,7 +14,7 @@ import pytest
 from deploy.local import rabbitmq as local_rabbitmq
 from deploy.local.rabbitmq import RabbitNode
 from tests import receiver as receivers
-from tests.receiver import DEADLINE_S, Home, Receiver, until
+from tests.receiver import DEADLINE_S, Home, Receiver, agents, until
 from webapp.terminal.exits import Exit
 
 BODY = b'{"event": 1}\n'
@@ -136,7 +136,7 @@ def test_metrics_are_of_all_workers_and_outlive_a_killed_one(
                 assert answer.status_code == 202
             replace_a_worker(receiver)
         # The shared client may hold a connection to the worker that was killed.
-        receiver.client = httpx.Client(timeout=DEADLINE_S)
+        receiver.client = agents()
         line = f'sluice_http_batches_total{{customer="{slug}",outcome="accepted"}} 40.0'
         assert line in receiver.metrics()
         receiver.post("no-key", BODY)
