@@ -1,16 +1,50 @@
 """Many rows at once, through the driver, on the connection and in the transaction that SQLAlchemy holds."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import Connection
+from sqlalchemy import ClauseElement, Connection, Dialect
+from sqlalchemy.engine import Compiled
 
 from db import binary
 
 
 def is_postgresql(conn: Connection) -> bool:
     return conn.dialect.name == "postgresql"
+
+
+@contextmanager
+def together(conn: Connection) -> Iterator[None]:
+    """Statements of the block that go through `send` or `driver` are sent to PostgreSQL at once, and answered
+    at once: of a server that answers late they cost one answer, however many they are.
+
+    They are executed in order. The error of one is raised where an answer is asked for, or at the block's
+    end; what was sent after it is not executed. COPY is not possible. On SQLite nothing changes.
+    https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
+    """
+    if not is_postgresql(conn):
+        yield
+        return
+    with driver(conn).pipeline():
+        yield
+
+
+def send(conn: Connection, statement: ClauseElement, values: Mapping[str, object]) -> Any:
+    """Execute a statement that was built once; returns psycopg's cursor, which waits for the answer when a
+    row is asked for. PostgreSQL only.
+
+    `values` are what psycopg takes: types of SQLAlchemy that convert are not asked.
+    """
+    compiled = _compiled(statement, conn.dialect)
+    return driver(conn).execute(compiled.string, compiled.construct_params(dict(values)))
+
+
+@lru_cache(maxsize=64)
+def _compiled(statement: ClauseElement, dialect: Dialect) -> Compiled:
+    return statement.compile(dialect=dialect)
 
 
 def insert_rows(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, select, text
 
+from db import bulk
 from db.tables import costs
 
 PERIOD_US = 600_000_000
@@ -44,8 +45,12 @@ def add(conn: Connection, costs_by_customer: Mapping[int, CustomerCost], now_us:
         }
         for of, cost in costs_by_customer.items()
     ]
-    if rows:
-        conn.execute(_ADD, rows)
+    if not bulk.is_postgresql(conn):
+        if rows:
+            conn.execute(_ADD, rows)
+        return
+    for row in rows:
+        bulk.send(conn, _ADD, row)
 
 
 def forget(conn: Connection, now_us: int) -> int:

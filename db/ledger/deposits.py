@@ -1,11 +1,14 @@
 """The deposit's own rows: the cursor in the processed stream, and the closing of windows."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, any_, bindparam, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 
+from db import bulk
 from db.customers.rows import DELETING
 from db.errors import LostRace, NoCustomer
 from db.ledger.windows import IS_OPEN
@@ -21,6 +24,7 @@ __all__ = [
     "mark",
     "position",
     "state",
+    "take",
     "undeposited",
 ]
 
@@ -31,6 +35,7 @@ _ADVANCE = (
     .values(next_offset=bindparam("after"))
 )
 _COUNTS = ("decoded", "kept", "dropped", "rejected", "quarantined")
+_MOVE = _ADVANCE.returning(deposits.c.customer_id)
 _CLOSE = (
     update(windows)
     .where(windows.c.id == bindparam("window"), windows.c.batches == bindparam("held"), IS_OPEN)
@@ -41,7 +46,9 @@ _CLOSE = (
         **{name: bindparam(f"new_{name}") for name in _COUNTS},
     )
 )
-
+_CLOSED = _CLOSE.returning(windows.c.id)
+_THESE = windows.c.id == any_(bindparam("windows", type_=ARRAY(windows.c.id.type)))
+_STILL_OPEN = select(windows.c.id, windows.c.batches).where(_THESE, IS_OPEN)
 
 _OWED = (windows.c.customer_id == customers.c.id) & (windows.c.id == bindparam("window")) & IS_OPEN
 _STATE = (
@@ -98,6 +105,11 @@ class Owed(NamedTuple):
     bytes: int
 
 
+_OWED_COLUMNS = ("id", "token", "first_offset", "deliveries", "deaths", "first_accepted_at", "bytes")
+_UNDEPOSITED = select(*(windows.c[name] for name in _OWED_COLUMNS)).where(IS_OPEN)
+_OWN_UNDEPOSITED = _UNDEPOSITED.where(windows.c.customer_id == bindparam("of"), _THESE)
+
+
 def state(conn: Connection, customer_id: int, window_id: int) -> DepositState:
     """What a deposit of this window has to know first. Raises NoCustomer when it was deleted."""
     row = conn.execute(_STATE, {"of": customer_id, "window": window_id}).one_or_none()
@@ -130,7 +142,26 @@ def advance(conn: Connection, customer_id: int, before: int, after: int) -> None
     """
     moved = conn.execute(_ADVANCE, {"of": customer_id, "before": before, "after": after})
     if moved.rowcount != 1:
-        raise LostRace(f"customer {customer_id} is no longer at processed offset {before}")
+        raise _lost(customer_id, before)
+
+
+def take(
+    conn: Connection, customer_id: int, before: int, after: int, window_ids: Sequence[int]
+) -> dict[int, Owed]:
+    """As `advance`, and then `undeposited` of this customer's windows; PostgreSQL answers both at once."""
+    if not bulk.is_postgresql(conn):
+        advance(conn, customer_id, before, after)
+        return undeposited(conn, [customer_id], window_ids)
+    with bulk.together(conn):
+        moved = bulk.send(conn, _MOVE, {"of": customer_id, "before": before, "after": after})
+        found = bulk.send(conn, _OWN_UNDEPOSITED, {"of": customer_id, "windows": list(window_ids)})
+        if moved.fetchone() is None:
+            raise _lost(customer_id, before)
+        return dict(map(_owed, found.fetchall()))
+
+
+def _lost(customer_id: int, before: int) -> LostRace:
+    return LostRace(f"customer {customer_id} is no longer at processed offset {before}")
 
 
 def lock(conn: Connection, customer_ids: Sequence[int]) -> set[int]:
@@ -147,39 +178,63 @@ def lock(conn: Connection, customer_ids: Sequence[int]) -> set[int]:
 
 def undeposited(conn: Connection, customer_ids: Sequence[int], window_ids: Sequence[int]) -> dict[int, Owed]:
     """Those of the customers' windows that are still open."""
-    columns = ("id", "token", "first_offset", "deliveries", "deaths", "first_accepted_at", "bytes")
-    query = select(*(windows.c[name] for name in columns))
-    mine = query.where(IS_OPEN, windows.c.customer_id.in_(customer_ids), windows.c.id.in_(window_ids))
-    return {
-        row.id: Owed(
-            token=row.token,
-            first_offset=row.first_offset,
-            suspect=row.deliveries > 0 or row.deaths > 0,
-            first_accepted_at=row.first_accepted_at,
-            bytes=row.bytes,
-        )
-        for row in conn.execute(mine)
-    }
+    mine = windows.c.customer_id.in_(customer_ids), windows.c.id.in_(window_ids)
+    return dict(_owed(row) for row in conn.execute(_UNDEPOSITED.where(*mine)))
+
+
+def _owed(row: Sequence[Any]) -> tuple[int, Owed]:
+    """Of a row of `_UNDEPOSITED`: the window's id, and what is owed."""
+    window_id, token, first_offset, deliveries, deaths, first_accepted_at, size = row
+    return window_id, Owed(
+        token=token,
+        first_offset=first_offset,
+        suspect=deliveries > 0 or deaths > 0,
+        first_accepted_at=first_accepted_at,
+        bytes=size,
+    )
 
 
 def mark(conn: Connection, deposited: Sequence[DepositedWindow], now_us: int) -> None:
     """Close the windows with their counts. Raises LostRace unless every one was still open, ValueError for
     results that account for another number of batches than their window holds: no retry helps then.
+
+    PostgreSQL answers for all windows at once in a block of `db.bulk.together`.
     """
     if not deposited:
         return
-    closed = conn.execute(_CLOSE, [_closing(window, now_us) for window in deposited])
-    if closed.rowcount == len(deposited):
+    if _close(conn, [_closing(window, now_us) for window in deposited]) == len(deposited):
         return
     # Whichever is still open holds another number of batches.
     accounted = {window.id: window.batches for window in deposited}
-    query = select(windows.c.id, windows.c.batches).where(windows.c.id.in_(accounted), IS_OPEN)
-    for window_id, held in conn.execute(query):
+    for window_id, held in _still_open(conn, list(accounted)):
         raise ValueError(f"window {window_id} holds {held} batches, its results {accounted[window_id]}")
     raise LostRace("a window is not open")
+
+
+def _close(conn: Connection, closing: Sequence[dict[str, object]]) -> int:
+    """How many of the windows were closed."""
+    if not bulk.is_postgresql(conn):
+        return conn.execute(_CLOSE, closing).rowcount
+    closed = [bulk.send(conn, _CLOSED, _as_text(each)) for each in closing]
+    return sum(cursor.fetchone() is not None for cursor in closed)
+
+
+def _still_open(conn: Connection, window_ids: list[int]) -> Sequence[Sequence[Any]]:
+    """Those of the windows that are, each with how many batches it holds."""
+    if bulk.is_postgresql(conn):
+        held: list[Sequence[Any]] = bulk.send(conn, _STILL_OPEN, {"windows": window_ids}).fetchall()
+        return held
+    query = select(windows.c.id, windows.c.batches).where(windows.c.id.in_(window_ids), IS_OPEN)
+    return conn.execute(query).all()
 
 
 def _closing(window: DepositedWindow, now_us: int) -> dict[str, object]:
     counts = {f"new_{name}": getattr(window, name) for name in _COUNTS}
     failures = dict(window.failures) or None
     return {"window": window.id, "held": window.batches, "at": now_us, "new_failures": failures, **counts}
+
+
+def _as_text(closing: Mapping[str, object]) -> dict[str, object]:
+    """As the driver takes it."""
+    failures = closing["new_failures"]
+    return {**closing, "new_failures": None if failures is None else json.dumps(failures)}

@@ -29,11 +29,6 @@ log = structlog.get_logger("worker")
 
 MINUTE_US = 60_000_000
 _Ready = OwedResult | ProcessedWindow
-_WRITES = {
-    "interactions": db.results.write_interactions,
-    "rollups": db.results.write_rollups,
-    "events": db.results.write_events,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,24 +59,19 @@ def _book(context: Context, move: CursorMove, ready: Sequence[OwedResult]) -> No
     )
     of = move.customer_id
     with db.engine.begin(context.engine) as connection:
-        db.ledger.deposits.advance(connection, of, move.before, move.after)
         # Asked again: a window that was split meanwhile is not owed any more, its halves are.
-        owed = db.ledger.deposits.undeposited(connection, [of], [one.header.window_id for one in ready])
+        owed = db.ledger.deposits.take(
+            connection, of, move.before, move.after, [one.header.window_id for one in ready]
+        )
         fresh = [one for one in ready if _is_owed(one.header, owed)]
         _check_breaker(connection, context, move, fresh)
-        if fresh:
-            _write(connection, [(of, _merged(fresh))])
         withheld = db.quarantine.rows.add(
             connection,
             of,
             [row for one in fresh for row in one.quarantined],
             daily_bytes=context.settings.quarantine_daily_bytes,
         )
-        at_us = now_us(connection)
-        db.ledger.deposits.mark(connection, [_deposited(one.header) for one in fresh], at_us)
-        if fresh:
-            own_us = processor_time.now_us() - began_us
-            db.ledger.costs.add(connection, {of: _cost(fresh, owed, own_us)}, at_us)
+        at_us = _close(connection, [(of, fresh, _merged(fresh))], owed, began_us) if fresh else 0
     # Dying here, before Celery's ack, rings once more: the window is found deposited and nothing happens.
     _count(context, move.state.slug, fresh, owed, at_us)
     if withheld:
@@ -113,14 +103,8 @@ def _book_group(context: Context, ready: Sequence[ProcessedWindow]) -> set[int]:
         # The results are of these very windows: whoever replaces one gives it another id or token.
         owed = db.ledger.deposits.undeposited(connection, sorted(free), of) if free else {}
         fresh = [one for one in ready if _is_owed(one.header, owed)]
-        if fresh:
-            _write(connection, [(one.header.customer_id, _alone(one)) for one in fresh])
-        at_us = now_us(connection)
-        db.ledger.deposits.mark(connection, [_deposited(one.header) for one in fresh], at_us)
-        own_us = (processor_time.now_us() - began_us) // max(1, len(fresh))
-        db.ledger.costs.add(
-            connection, {one.header.customer_id: _cost([one], owed, own_us) for one in fresh}, at_us
-        )
+        alone = [(one.header.customer_id, [one], _alone(one)) for one in fresh]
+        at_us = _close(connection, alone, owed, began_us) if fresh else 0
     # Dying here, before Celery's ack, delivers the group again: its windows are found deposited.
     for one in fresh:
         _count(context, one.header.customer, [one], owed, at_us)
@@ -193,11 +177,27 @@ def _merged(ready: Sequence[OwedResult]) -> _Results:
     )
 
 
-def _write(connection: Connection, results: Sequence[tuple[int, _Results]]) -> None:
-    """Write the results of the customers, each given once by its id."""
-    for name, write in _WRITES.items():
-        tables = [db.results.of_customer(of, getattr(each, name)) for of, each in results]
-        write(connection, pa.concat_tables(tables))
+def _close(
+    connection: Connection,
+    written: Sequence[tuple[int, Sequence[_Ready], _Results]],
+    owed: Mapping[int, Owed],
+    began_us: int,
+) -> int:
+    """Write what the customers' windows left, each customer given once by its id, and close the windows;
+    returns the time (µs) that is noted with them.
+    """
+    tables = {
+        name: pa.concat_tables([db.results.of_customer(of, getattr(left, name)) for of, _, left in written])
+        for name in _Results._fields
+    }
+    with db.results.writing(connection, **tables):
+        at_us = now_us(connection)
+        own_us = (processor_time.now_us() - began_us) // len(written)
+        costs = {of: _cost(ready, owed, own_us) for of, ready, _ in written}
+        db.ledger.costs.add(connection, costs, at_us)
+        closing = [_deposited(one.header) for _, ready, _ in written for one in ready]
+        db.ledger.deposits.mark(connection, closing, at_us)
+    return at_us
 
 
 def _placed(window_id: int, events: pa.Table) -> pa.Table:
