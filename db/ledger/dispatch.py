@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, text, upda
 
 from db import bulk, tables
 from db.errors import LostLease
+from db.ledger import record_at_once
 from db.ledger.leases import Lease, claim, peek, release, renew
 from db.ledger.windows import Fingerprints, new_token
 from db.quarantine import rows as quarantine
@@ -57,8 +58,9 @@ _COUNTS = ("batches", "duplicates", "reused", "discarded", "expired")
 _MORE = {name: dispatch.c[name] + bindparam(f"more_{name}") for name in _COUNTS}
 _MOVE = _AT.values(next_offset=bindparam("after"), edge=bindparam("new_edge"), **_MORE)
 _OPEN = insert(windows).returning(windows.c.id)
-_DISPATCHED = {"state": "dispatched", "rings": 1}
-_EMPTY = {"state": "deposited"} | dict.fromkeys(("decoded", "kept", "dropped", "rejected", "quarantined"), 0)
+_DECIDED = ("decoded", "kept", "dropped", "rejected", "quarantined")
+_DISPATCHED = {"state": "dispatched", "rings": 1} | dict.fromkeys(_DECIDED)
+_EMPTY = {"state": "deposited", "rings": 0} | dict.fromkeys(_DECIDED, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +106,10 @@ class NewWindow:
     last_accepted_at: int
     generation: int = 0
     fingerprints: Fingerprints | None = None
+
+
+_OPENED = (*NewWindow.__slots__, "rung_at", "token", *_DISPATCHED)
+_AT_ONCE = record_at_once.at_once(_MOVE.returning(dispatch.c.customer_id), _OPENED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,33 +190,48 @@ def record(
         "discarded": discarded,
         "expired": expired,
     }
-    held = {"of": customer_id, "in_epoch": epoch, "before": next_offset_before, "after": next_offset_after}
-    moved = conn.execute(
-        _MOVE, {**held, "new_edge": edge, **{f"more_{name}": count for name, count in counts.items()}}
-    )
-    if moved.rowcount != 1:
+    held: dict[str, object] = {
+        "of": customer_id,
+        "in_epoch": epoch,
+        "before": next_offset_before,
+        "after": next_offset_after,
+    }
+    held |= {"new_edge": edge, **{f"more_{name}": count for name, count in counts.items()}}
+    window_id: int | None = None
+    if window is not None and not regained and _goes_at_once(conn):
+        values = record_at_once.values(_opened(window), batches, window.created_at)
+        window_id = conn.execute(_AT_ONCE, held | values).scalar_one_or_none()
+        moved = window_id is not None
+    else:
+        moved = conn.execute(_MOVE, held).rowcount == 1
+    if not moved:
         raise LostLease(f"customer {customer_id} has left offset {next_offset_before} or epoch {epoch}")
-    window_id = None if window is None else _insert_window(conn, customer_id, window)
-    if regained:
-        seen = tables.batches.c
-        mine = seen.customer_id == customer_id, seen.batch_id.in_(regained), seen.state == "discarded"
-        conn.execute(delete(tables.batches).where(*mine))
-    _insert_batches(conn, customer_id, window_id, batches, window.created_at if window else None)
+    if window_id is None:
+        if window is not None:
+            window_id = conn.execute(_OPEN, {"customer_id": customer_id, **_opened(window)}).scalar_one()
+        _forget(conn, customer_id, regained)
+        _insert_batches(conn, customer_id, window_id, batches, window.created_at if window else None)
     quarantine.add(conn, customer_id, reused, daily_bytes=quarantine_daily_bytes)
     return window_id
 
 
-def _insert_window(conn: Connection, customer_id: int, window: NewWindow) -> int:
+def _goes_at_once(conn: Connection) -> bool:
+    return bulk.is_postgresql(conn)
+
+
+def _opened(window: NewWindow) -> dict[str, object]:
+    """The columns of its row, but for the customer's."""
     # The chain is sent after the commit; if we die in between, the window is found stale and rung again.
-    values = {name: getattr(window, name) for name in NewWindow.__slots__} | {
-        "customer_id": customer_id,
-        "skipped": list(window.skipped),
-        "rung_at": window.created_at,
-        "token": new_token(),
-    }
-    values |= _DISPATCHED if window.batches else _EMPTY
-    window_id: int = conn.execute(_OPEN, values).scalar_one()
-    return window_id
+    values = {name: getattr(window, name) for name in NewWindow.__slots__}
+    values |= {"skipped": list(window.skipped), "rung_at": window.created_at, "token": new_token()}
+    return values | (_DISPATCHED if window.batches else _EMPTY)
+
+
+def _forget(conn: Connection, customer_id: int, regained: Sequence[str]) -> None:
+    if regained:
+        seen = tables.batches.c
+        mine = seen.customer_id == customer_id, seen.batch_id.in_(regained), seen.state == "discarded"
+        conn.execute(delete(tables.batches).where(*mine))
 
 
 def _insert_batches(

@@ -6,7 +6,6 @@ from types import ModuleType
 from typing import Any
 
 from psycopg import IntegrityError
-from sqlalchemy import true
 
 Wrap = Callable[[ModuleType], None]
 
@@ -29,6 +28,7 @@ def _dispatch_without_comparing(module: ModuleType) -> None:
         dispatch.bindparam("in_epoch") == dispatch.bindparam("in_epoch"),
         dispatch.bindparam("before") == dispatch.bindparam("before"),
     )
+    dispatch._goes_at_once = lambda _: False
     plain = dispatch._insert_batches
 
     def insert(conn: Any, *arguments: Any) -> None:
@@ -54,18 +54,11 @@ def _deposit_without_ledger(module: ModuleType) -> None:
     """Every result that a deposit finds is written, whether its window is open or not."""
     tasks_deposit: Any = module
     deposits: Any = tasks_deposit.db.ledger.deposits
-    plain, is_open = tasks_deposit.deposit, deposits.IS_OPEN
-    # The last condition asks that the window is open.
-    deposits._CLOSE._where_criteria = deposits._CLOSE._where_criteria[:-1]
-
-    def deposit(*arguments: Any) -> Any:
-        deposits.IS_OPEN = true()
-        try:
-            return plain(*arguments)
-        finally:
-            deposits.IS_OPEN = is_open
-
-    tasks_deposit.deposit = deposit
+    # The first condition, or the last one, asks that the window is open.
+    for reads in (deposits._UNDEPOSITED, deposits._OWN_UNDEPOSITED):
+        reads._where_criteria = reads._where_criteria[1:]
+    for writes in (deposits._CLOSE, deposits._CLOSED):
+        writes._where_criteria = writes._where_criteria[:-1]
 
 
 MUTANTS: Mapping[str, Mapping[str, Wrap]] = {
