@@ -11,6 +11,9 @@ from streams.errors import UnfitMessage
 from streams.messages.fingerprint import fingerprint_of_envelope, fingerprint_of_unfit
 from tasks.dispatcher.cutter import Pending
 
+CREDIT = 16  # chunks that a feed lets the broker send ahead
+MOST_CREDIT = 128  # of small chunks
+
 
 class LastRing(NamedTuple):
     """When a window's doorbell was last rung (monotonic seconds), how often it was rung again before, and the
@@ -27,7 +30,9 @@ class Feed:
     """Batches read from `raw.<customer>` from the recorded cursor on.
 
     Everything here can be rebuilt from the cursor in the database: losing it loses nothing. The bound on
-    `pending` is kept by holding back the subscription's credits.
+    `pending` is kept by holding back the subscription's credits. They are for more chunks while these are
+    small: what comes in a round is all that the next window can hold, and a round takes as long as the
+    database takes to answer.
     """
 
     customer_id: int
@@ -42,14 +47,20 @@ class Feed:
     found: Collection[int] = ()  # windows that were in flight when the customer was opened
     in_flight: dict[int, LastRing] = field(default_factory=dict)  # windows recorded and not yet deposited
     _uncredited: list[Chunk] = field(default_factory=list)
+    _ahead_bytes: int = 0
 
     @property
     def read_up_to(self) -> int:
         """The offset after the last one read."""
         return self.pending[-1].offset + 1 if self.pending else self.next_offset
 
-    def collect(self) -> None:
-        """Take what has come; give credits back while fewer than `most_pending` batches wait."""
+    def collect(self, ahead_bytes: int = 0) -> None:
+        """Take what has come; give credits back while fewer than `most_pending` batches wait.
+
+        `ahead_bytes`: as much the broker may send ahead, in chunks as large as those that came, if that is
+        more than `CREDIT` of them; `MOST_CREDIT` at most.
+        """
+        self._ahead_bytes = ahead_bytes
         for chunk in self.subscription.take():
             self._unpack(chunk)
             self._uncredited.append(chunk._replace(messages=[]))  # the bodies are not needed here any more
@@ -70,7 +81,9 @@ class Feed:
 
     def _give_back(self) -> None:
         if self._uncredited and len(self.pending) < self.most_pending:
-            self.subscription.done(*self._uncredited)
+            each = max(1, sum(chunk.size for chunk in self._uncredited) // len(self._uncredited))
+            ahead = min(max(self._ahead_bytes // each, CREDIT), MOST_CREDIT)
+            self.subscription.done(*self._uncredited, ahead=ahead)
             self._uncredited.clear()
 
     def _unpack(self, chunk: Chunk) -> None:

@@ -17,12 +17,12 @@ from db.customers.rows import Customer
 from db.ledger.dispatch import Position
 from streams import Broker, Subscription, raw
 from tasks.dispatcher.raw_streams.errands import Errands
-from tasks.dispatcher.raw_streams.feed import Feed
+from tasks.dispatcher.raw_streams.feed import CREDIT, Feed
 from tasks.dispatcher.raw_streams.reconciling import Reconciler
 
 log = structlog.get_logger("dispatcher")
 
-CREDIT = 16  # chunks a feed lets the broker send ahead
+AHEAD_BYTES = 16 * 1024 * 1024  # that the broker may send ahead in small chunks, for all customers together
 READY_S = 2.0  # how long the broker may take to answer when it is asked whether it is there at all
 
 
@@ -86,7 +86,7 @@ class Following:
         if feed is None:
             return True
         try:
-            feed.collect()
+            feed.collect(AHEAD_BYTES // len(self.feeds))
         except streams.errors.UnfitMessage as error:
             log.error("chunk_not_understood", customer=feed.slug, detail=str(error)[:200])
             self.give_up(feed)
