@@ -22,7 +22,8 @@ def together(conn: Connection) -> Iterator[None]:
     at once: of a server that answers late they cost one answer, however many they are.
 
     They are executed in order. The error of one is raised where an answer is asked for, or at the block's
-    end; what was sent after it is not executed. COPY is not possible. On SQLite nothing changes.
+    end; what was sent after it is not executed. To ask for one within the block is a wait of its own. COPY is
+    not possible. On SQLite nothing changes.
     https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
     """
     if not is_postgresql(conn):

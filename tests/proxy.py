@@ -13,7 +13,7 @@ class Proxy:
     """Listens on a free loopback port, `port`, and forwards to host:port. For use as a context manager.
 
     `sent` holds what the client has sent over each connection that was accepted, in that order; `refused`
-    counts the others.
+    counts the others. `turns` counts how often the client of an only connection went on after an answer.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -32,6 +32,8 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self.sent: list[bytearray] = []
         self.refused = 0
+        self.turns = 0
+        self._answered = True
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> "Proxy":
@@ -124,6 +126,8 @@ class Proxy:
             while data := source.recv(_BUFFER):
                 if record is not None:
                     record += data
+                    self.turns += self._answered
+                self._answered = record is None
                 self._running.wait()
                 if source in self._silent:
                     continue

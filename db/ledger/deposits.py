@@ -1,7 +1,7 @@
 """The deposit's own rows: the cursor in the processed stream, and the closing of windows."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ __all__ = [
     "advance",
     "lock",
     "mark",
+    "marking",
     "position",
     "state",
     "take",
@@ -48,7 +49,6 @@ _CLOSE = (
 )
 _CLOSED = _CLOSE.returning(windows.c.id)
 _THESE = windows.c.id == any_(bindparam("windows", type_=ARRAY(windows.c.id.type)))
-_STILL_OPEN = select(windows.c.id, windows.c.batches).where(_THESE, IS_OPEN)
 
 _OWED = (windows.c.customer_id == customers.c.id) & (windows.c.id == bindparam("window")) & IS_OPEN
 _STATE = (
@@ -155,9 +155,9 @@ def take(
     with bulk.together(conn):
         moved = bulk.send(conn, _MOVE, {"of": customer_id, "before": before, "after": after})
         found = bulk.send(conn, _OWN_UNDEPOSITED, {"of": customer_id, "windows": list(window_ids)})
-        if moved.fetchone() is None:
-            raise _lost(customer_id, before)
-        return dict(map(_owed, found.fetchall()))
+    if moved.fetchone() is None:
+        raise _lost(customer_id, before)
+    return dict(map(_owed, found.fetchall()))
 
 
 def _lost(customer_id: int, before: int) -> LostRace:
@@ -197,35 +197,33 @@ def _owed(row: Sequence[Any]) -> tuple[int, Owed]:
 def mark(conn: Connection, deposited: Sequence[DepositedWindow], now_us: int) -> None:
     """Close the windows with their counts. Raises LostRace unless every one was still open, ValueError for
     results that account for another number of batches than their window holds: no retry helps then.
-
-    PostgreSQL answers for all windows at once in a block of `db.bulk.together`.
     """
-    if not deposited:
-        return
-    if _close(conn, [_closing(window, now_us) for window in deposited]) == len(deposited):
+    with bulk.together(conn):
+        marked = marking(conn, deposited, now_us)
+    marked()
+
+
+def marking(conn: Connection, deposited: Sequence[DepositedWindow], now_us: int) -> Callable[[], None]:
+    """As `mark`, among other statements of a block of `db.bulk.together`. What is returned is called after
+    the block and before the commit, and raises what `mark` raises.
+    """
+    closing = [_closing(window, now_us) for window in deposited]
+    if bulk.is_postgresql(conn):
+        closed = [bulk.send(conn, _CLOSED, _as_text(each)) for each in closing]
+        return lambda: _settle(conn, deposited, sum(cursor.fetchone() is not None for cursor in closed))
+    count = conn.execute(_CLOSE, closing).rowcount if closing else 0
+    return lambda: _settle(conn, deposited, count)
+
+
+def _settle(conn: Connection, deposited: Sequence[DepositedWindow], closed: int) -> None:
+    if closed == len(deposited):
         return
     # Whichever is still open holds another number of batches.
     accounted = {window.id: window.batches for window in deposited}
-    for window_id, held in _still_open(conn, list(accounted)):
+    query = select(windows.c.id, windows.c.batches).where(windows.c.id.in_(accounted), IS_OPEN)
+    for window_id, held in conn.execute(query):
         raise ValueError(f"window {window_id} holds {held} batches, its results {accounted[window_id]}")
     raise LostRace("a window is not open")
-
-
-def _close(conn: Connection, closing: Sequence[dict[str, object]]) -> int:
-    """How many of the windows were closed."""
-    if not bulk.is_postgresql(conn):
-        return conn.execute(_CLOSE, closing).rowcount
-    closed = [bulk.send(conn, _CLOSED, _as_text(each)) for each in closing]
-    return sum(cursor.fetchone() is not None for cursor in closed)
-
-
-def _still_open(conn: Connection, window_ids: list[int]) -> Sequence[Sequence[Any]]:
-    """Those of the windows that are, each with how many batches it holds."""
-    if bulk.is_postgresql(conn):
-        held: list[Sequence[Any]] = bulk.send(conn, _STILL_OPEN, {"windows": window_ids}).fetchall()
-        return held
-    query = select(windows.c.id, windows.c.batches).where(windows.c.id.in_(window_ids), IS_OPEN)
-    return conn.execute(query).all()
 
 
 def _closing(window: DepositedWindow, now_us: int) -> dict[str, object]:

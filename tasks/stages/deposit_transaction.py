@@ -196,7 +196,8 @@ def _close(
         costs = {of: _cost(ready, owed, own_us) for of, ready, _ in written}
         db.ledger.costs.add(connection, costs, at_us)
         closing = [_deposited(one.header) for _, ready, _ in written for one in ready]
-        db.ledger.deposits.mark(connection, closing, at_us)
+        marked = db.ledger.deposits.marking(connection, closing, at_us)
+    marked()
     return at_us
 
 

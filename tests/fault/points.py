@@ -127,7 +127,7 @@ POINTS: tuple[Point, ...] = (
     Point(
         name="deposit-uncommitted",
         role="worker",
-        target="db.ledger.deposits:mark",
+        target="db.ledger.deposits:_settle",
         when="after",
         says="rows, ledger and cursor are written and not committed",
     ),
