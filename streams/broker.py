@@ -8,17 +8,15 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from streams import declaring, doorbell_queues
+from streams import declaring, doorbell_queues, retrying
 from streams.address import parse
-from streams.connections.loop_thread import LoopThread
+from streams.connections.loop_thread import HostLoop, LoopThread, Runner
 from streams.connections.pool import Pool, StreamState, stream_state
 from streams.declaring import WantedStream
 from streams.errors import (
     BrokerMisconfigured,
     BrokerUnavailable,
     ForeignProcess,
-    Leaderless,
-    Refused,
     StreamMissing,
 )
 from streams.messages.chunk import Message
@@ -31,11 +29,6 @@ from streams.settings import StreamSettings
 
 T = TypeVar("T")
 _GOODBYE_S = 2.0
-# A refusal that passes by itself: internal error.
-_PASSING = (15,)
-# An election is over sooner. Whoever waited longer for one stream would keep others from a worker's process.
-_ELECTION_S = 5.0
-_CREATED_AT_ONCE = 16
 # What a stream may add to the time for many: five times what a node with thousands of streams took.
 _CREATING_S = 0.05
 
@@ -55,6 +48,13 @@ class Broker:
         self._lock = threading.Lock()
         self._closed = False
         self._running: _Running | None = None
+        self._host: HostLoop | None = None
+
+    def live_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Use this loop, which the calling thread will run, in place of a thread. To be called before
+        anything is connected; then no method but `submit` may be called on the loop while it runs.
+        """
+        self._host = HostLoop(loop)
 
     def close(self) -> None:
         """Says goodbye to the broker, within seconds in any case.
@@ -95,7 +95,7 @@ class Broker:
         """
         timeout_s = self._settings.connect_timeout_s + len(streams) * _CREATING_S
         running = self._run()
-        work = _create_all(running.pool, streams, time.monotonic() + timeout_s)
+        work = retrying.create_all(running.pool, streams, time.monotonic() + timeout_s)
         failed = running.thread.call(work, 2 * timeout_s, "creating streams")
         made = [one for one in streams if one.name not in failed]
         url = self._settings.broker_url
@@ -159,6 +159,18 @@ class Broker:
         passes: then the message may be in the stream or not, and nobody sends it again.
         """
         self._run().publisher.publish(stream, (message,), deadline_s)
+
+    def submit(
+        self,
+        stream: str,
+        message: bytes,
+        deadline_s: float,
+        done: Callable[[BrokerUnavailable | None], None],
+    ) -> None:
+        """As `publish`, on the loop that `live_on` named, without waiting: `done` is called there later, with
+        None after the confirm, else with the error. Raises Overloaded and TooLarge at once.
+        """
+        self._run().publisher.submit(stream, message, deadline_s, done)
 
     def publish_all(self, stream: str, messages: Sequence[bytes], *, deadline_s: float) -> None:
         """Like `publish` for messages in order; after an error any part of them may be in the stream."""
@@ -232,63 +244,26 @@ class Broker:
             with self._lock:
                 if self._closed:
                     raise BrokerUnavailable("the Broker is closed")
-                running = self._running = self._running or _Running(self._settings, self._reconnected)
+                running = self._running = self._running or _Running(
+                    self._settings, self._reconnected, self._host or LoopThread()
+                )
         return running
 
     def _retrying(self, attempt: Callable[[], Awaitable[T]], deadline_s: float, what: str) -> T:
         """For what may be repeated: tries again after BrokerUnavailable for as long as the deadline allows.
 
-        While the stream has no leader, for `_ELECTION_S` at most.
+        While the stream has no leader, for `retrying.ELECTION_S` at most.
         """
-        return self._run().thread.call(_retry(attempt, time.monotonic() + deadline_s), deadline_s, what)
-
-
-async def _retry(attempt: Callable[[], Awaitable[T]], until: float) -> T:
-    pause = 0.02
-    leaderless_since: float | None = None
-    while True:
-        try:
-            return await attempt()
-        except StreamMissing:
-            raise
-        except BrokerUnavailable as error:
-            if isinstance(error, Refused) and error.code not in _PASSING:
-                raise
-            now = time.monotonic()
-            leaderless_since = (leaderless_since or now) if isinstance(error, Leaderless) else None
-            if leaderless_since is not None and now - leaderless_since >= _ELECTION_S:
-                raise
-            pause = max(min(pause * 2, 1.0), min(error.retry_after_s, 1.0))
-            if time.monotonic() + pause >= until:
-                raise
-            await asyncio.sleep(pause)
-
-
-async def _create_all(
-    pool: Pool, streams: Sequence[WantedStream], until: float
-) -> dict[str, BrokerUnavailable | BrokerMisconfigured]:
-    failed: dict[str, BrokerUnavailable | BrokerMisconfigured] = {}
-    room = asyncio.Semaphore(_CREATED_AT_ONCE)
-
-    async def one(wanted: WantedStream) -> None:
-        async with room:
-            if time.monotonic() >= until:
-                failed[wanted.name] = BrokerUnavailable(f"creating {wanted.name}: its time was over")
-                return
-            try:
-                await _retry(lambda: declaring.create(pool, wanted), until)
-            except BrokerUnavailable as error:
-                failed[wanted.name] = error
-
-    await asyncio.gather(*map(one, streams))
-    return failed
+        return self._run().thread.call(
+            retrying.retry(attempt, time.monotonic() + deadline_s), deadline_s, what
+        )
 
 
 class _Running:
-    """What exists once the Broker is used: the thread and what lives in it."""
+    """What exists once the Broker is used: what runs the loop, and what lives in it."""
 
-    def __init__(self, settings: StreamSettings, reconnected: Callable[[], None]) -> None:
-        self.thread = LoopThread()
+    def __init__(self, settings: StreamSettings, reconnected: Callable[[], None], runner: Runner) -> None:
+        self.thread = runner
         self.pool = Pool(parse(settings.url), settings, reconnected)
         self.publisher = Publisher(settings, self.pool, self.thread.loop)
         self.arrivals = ReadySet[Subscription]()

@@ -22,8 +22,6 @@ from webapp.receiving import batches, cors, error_handlers, own_traces, traces
 from webapp.receiving.accept import BatchAcceptor
 from webapp.receiving.keys import Find, KeyCache
 from webapp.serving import health
-from webapp.serving.close_unread import announcing
-from webapp.serving.head_check import HeadCheck
 from webapp.serving.parts import Parts
 from webapp.serving.shutdown_flag import ShutdownFlag
 from webapp.settings import CommandSettings, HttpSettings, http_settings
@@ -81,7 +79,6 @@ def _built(settings: HttpSettings, shutdown: ShutdownFlag) -> Flask:
         counts=counts,
         limits=limits,
         reception=reception,
-        head_check=HeadCheck(reception, {batches.PATH: batches.FORMATS, traces.PATH: traces.FORMATS}),
         shutdown=shutdown,
         tracer=Tracer("receiver"),
     )
@@ -90,7 +87,6 @@ def _built(settings: HttpSettings, shutdown: ShutdownFlag) -> Flask:
     # A path with two slashes is another path, and no reason to send an agent to where Host says.
     app.url_map.merge_slashes = False
     app.extensions["sluice"] = parts
-    app.wsgi_app = announcing(app.wsgi_app)  # type: ignore[assignment] # as Flask documents it
     app.register_blueprint(batches.blueprint(reception))
     app.register_blueprint(traces.blueprint(reception))
     app.register_blueprint(health.blueprint(broker, keys, parts.shutdown))

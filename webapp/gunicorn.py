@@ -1,8 +1,8 @@
 """gunicorn's settings: `gunicorn -c python:webapp.gunicorn 'webapp:create_app()'`.
 
-gthread, because a request mostly waits (for its body, for its confirm) and idle connections wait in the
-worker's poller, not in threads; ours (webapp.serving.worker), because slow ones should, too. Every worker
-connects for itself after the fork; the master holds no connection.
+The workers are ours (webapp.serving.worker): a request mostly waits, for its body and for its confirm, and
+there it waits on a loop and in no thread. Every worker connects for itself after the fork; the master holds
+no connection.
 """
 
 import importlib
@@ -45,9 +45,8 @@ os.environ.pop("NOTIFY_SOCKET", None)
 _listener = Listener(bind=_settings.metrics_bind, memory=_memory)
 
 bind = _settings.bind
-worker_class = "webapp.serving.worker.Worker"
+worker_class = "webapp.serving.worker.LoopWorker"
 workers = _settings.workers
-threads = _settings.threads
 worker_connections = _settings.connections
 keepalive = _settings.keepalive_s
 graceful_timeout = _settings.graceful_s
@@ -138,6 +137,7 @@ def worker_exit(server: "Arbiter", worker: "Worker") -> None:
     # A worker that could not load the application has none.
     if hasattr(worker, "wsgi"):
         _parts(worker).close()
+        worker.end()
 
 
 def on_exit(server: "Arbiter") -> None:

@@ -41,6 +41,12 @@ QUOTA_USED = Gauge(
     ["customer"],
     multiprocess_mode="mostrecent",
 )
+BEAT = Gauge(
+    "sluice_http_beat_timestamp_seconds",
+    "When the loop of a worker last turned, Unix time",
+    ["core"],
+    multiprocess_mode="mostrecent",
+)
 
 
 class SecondsMetric:
@@ -76,6 +82,11 @@ CONFIRM_SECONDS = SecondsMetric(
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
 )
 
+LOOP_DELAY_SECONDS = SecondsMetric(
+    "sluice_http_loop_delay_seconds",
+    "Seconds by which the loop came late to what was due, in which every request of its worker waited",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
 DATABASE_WAIT_SECONDS = SecondsMetric(
     "sluice_http_database_wait_seconds",
     "Seconds that a transaction waited for a connection to the database",

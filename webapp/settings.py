@@ -29,7 +29,10 @@ class HttpSettings(Settings):
         description="niceness of the worker processes, so that processing accepted batches comes first",
     )
     threads: int = Field(
-        32, gt=0, le=1024, description="threads per worker; each waits for one confirm at a time"
+        4,
+        gt=0,
+        le=1024,
+        description="threads per worker for requests that wait for servers: `/readyz`",
     )
     connections: int = Field(
         10_000, gt=0, le=100_000, description="maximum connections per worker, including idle ones"
@@ -56,7 +59,7 @@ class HttpSettings(Settings):
         64 * MIB,
         gt=0,
         le=64 * GIB,
-        description="maximum bytes per worker of bodies that are being received or wait for a thread",
+        description="maximum bytes per worker of bodies that are being received or wait for a confirm",
     )
     publish_deadline_s: float = Field(
         5.0, gt=0, le=60, description="seconds to wait for the broker's confirm"

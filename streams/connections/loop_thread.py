@@ -1,14 +1,49 @@
-"""The one thread in which asyncio runs."""
+"""Where asyncio runs: in a thread of its own, or in a loop that the process has anyway."""
 
 import asyncio
 import concurrent.futures
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from streams.errors import BrokerUnavailable
 
 T = TypeVar("T")
+
+
+class Runner(Protocol):
+    """Runs coroutines for callers that wait."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def call(self, work: Coroutine[Any, Any, T], deadline_s: float, doing: str) -> T: ...
+    def stop(self, timeout_s: float) -> None: ...
+
+
+class HostLoop:
+    """The caller's own loop, of the thread that makes this; it is not stopped here.
+
+    That thread may call before the loop runs and after it has ended, and any other while it runs.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._owner = threading.get_ident()
+
+    def call(self, work: Coroutine[Any, Any, T], deadline_s: float, doing: str) -> T:
+        """As `LoopThread.call`. Raises RuntimeError on the running loop, which must not wait."""
+        if threading.get_ident() != self._owner:
+            return _call(self.loop, work, deadline_s, doing)
+        if self.loop.is_running() or self.loop.is_closed():
+            work.close()
+            raise RuntimeError(f"{doing} cannot be waited for on the loop that does it")
+        try:
+            return self.loop.run_until_complete(asyncio.wait_for(work, deadline_s))
+        except TimeoutError:
+            raise BrokerUnavailable(f"{doing}: no answer within {deadline_s} s") from None
+
+    def stop(self, timeout_s: float) -> None:
+        """The loop is the caller's to end."""
 
 
 class LoopThread:
@@ -28,14 +63,7 @@ class LoopThread:
 
         Raises BrokerUnavailable after `deadline_s`; whether the broker did what was asked is unknown then.
         """
-        future = asyncio.run_coroutine_threadsafe(work, self.loop)
-        try:
-            return future.result(deadline_s)
-        except concurrent.futures.TimeoutError:
-            future.cancel()
-            raise BrokerUnavailable(f"{doing}: no answer within {deadline_s} s") from None
-        except concurrent.futures.CancelledError:
-            raise BrokerUnavailable(f"{doing}: the Broker is closed") from None
+        return _call(self.loop, work, deadline_s, doing)
 
     def stop(self, timeout_s: float) -> None:
         """Cancels what still runs and ends the thread."""
@@ -44,6 +72,17 @@ class LoopThread:
         self._thread.join(timeout_s)
         if not self._thread.is_alive():
             self.loop.close()
+
+
+def _call(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], deadline_s: float, doing: str) -> T:
+    future = asyncio.run_coroutine_threadsafe(work, loop)
+    try:
+        return future.result(deadline_s)
+    except concurrent.futures.TimeoutError:
+        future.cancel()
+        raise BrokerUnavailable(f"{doing}: no answer within {deadline_s} s") from None
+    except concurrent.futures.CancelledError:
+        raise BrokerUnavailable(f"{doing}: the Broker is closed") from None
 
 
 async def _cancel_the_others() -> None:

@@ -1,9 +1,15 @@
-"""What callers' threads and the loop's thread share while a publish is under way."""
+"""Who waits for a confirm, a thread or a function on the loop, and the bytes that are under way."""
 
+import asyncio
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from streams.errors import BrokerUnavailable
+
+Done = Callable[[BrokerUnavailable | None], None]
+"""Called after the confirm with None, else with the reason."""
 
 
 @dataclass(slots=True)
@@ -16,6 +22,46 @@ class UnconfirmedBytes:
     @property
     def open(self) -> int:
         return self.admitted - self.resolved
+
+
+class Waiting(Protocol):
+    """Who waits; of one that was abandoned nothing more is sent."""
+
+    abandoned: bool
+
+    def resolve(self, error: BrokerUnavailable | None) -> None: ...
+
+
+class ConfirmCall:
+    """A function that is called on the loop, once: with None after the confirm, else with the reason."""
+
+    __slots__ = ("_done", "_stream", "_timer", "abandoned")
+
+    def __init__(
+        self,
+        stream: str,
+        deadline_s: float,
+        done: Done,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.abandoned = False
+        self._stream = stream
+        self._done = done
+        self._timer = loop.call_later(deadline_s, self._expire, deadline_s)
+
+    def resolve(self, error: BrokerUnavailable | None) -> None:
+        """The message is confirmed (None), or will never be."""
+        if not self.abandoned:
+            self._timer.cancel()
+            self._done(error)
+
+    def withdraw(self) -> None:
+        """Nothing was published; `done` is not called."""
+        self._timer.cancel()
+
+    def _expire(self, deadline_s: float) -> None:
+        self.abandoned = True
+        self._done(_unknown(self._stream, deadline_s))
 
 
 class ConfirmWaiter:
@@ -45,8 +91,10 @@ class ConfirmWaiter:
         """
         if not self.lock.acquire(timeout=max(deadline_s, 0)) and self.left:
             self.abandoned = True
-            raise BrokerUnavailable(
-                f"publishing to {stream}: no confirm within {deadline_s:g} s; outcome unknown"
-            )
+            raise _unknown(stream, deadline_s)
         if self.error is not None:
             raise self.error.with_traceback(None)  # several callers may get the same one
+
+
+def _unknown(stream: str, deadline_s: float) -> BrokerUnavailable:
+    return BrokerUnavailable(f"publishing to {stream}: no confirm within {deadline_s:g} s; outcome unknown")

@@ -1,4 +1,4 @@
-"""Publishing with confirms: many threads' messages share Publish frames."""
+"""Publishing with confirms: the messages of many callers share Publish frames."""
 
 import asyncio
 import threading
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from streams.connections import frames
 from streams.connections.pool import Pool
-from streams.errors import Overloaded, TooLarge
-from streams.publishing.confirms import ConfirmWaiter, UnconfirmedBytes
+from streams.errors import BrokerUnavailable, Overloaded, TooLarge
+from streams.publishing.confirms import ConfirmCall, ConfirmWaiter, Done, UnconfirmedBytes, Waiting
 from streams.publishing.stream_publisher import StreamPublisher
 from streams.settings import StreamSettings
 
 
 class Publisher:
-    """`publish` is called by any thread; the loop is woken once for all that wait at that moment."""
+    """`publish` is called by any thread, `submit` on the loop; the loop sends once for all that wait then."""
 
     def __init__(self, settings: StreamSettings, pool: Pool, loop: asyncio.AbstractEventLoop) -> None:
         self._settings = settings
@@ -27,13 +27,38 @@ class Publisher:
 
     def publish(self, stream: str, messages: Sequence[bytes], deadline_s: float) -> None:
         """Returns after the broker's confirm of all. Raises BrokerUnavailable, Overloaded, TooLarge."""
+        size = self._size(messages)
+        waiter = ConfirmWaiter(len(messages))
+        if self._queue(stream, messages, size, waiter):
+            self._loop.call_soon_threadsafe(self._flush)
+        waiter.wait(deadline_s, stream)
+
+    def submit(self, stream: str, message: bytes, deadline_s: float, done: Done) -> None:
+        """On the loop: publish, and call `done` after the confirm or with what went wrong, never at once.
+
+        Raises Overloaded and TooLarge as `publish` does; `done` is not called then.
+        """
+        size = self._size((message,))
+        call = ConfirmCall(stream, deadline_s, done, self._loop)
+        try:
+            wake = self._queue(stream, (message,), size, call)
+        except BrokerUnavailable:
+            call.withdraw()
+            raise
+        if wake:
+            self._loop.call_soon(self._flush)
+
+    def _size(self, messages: Sequence[bytes]) -> int:
         size = 0
         for message in messages:
             length = len(message)
             if length + frames.DELIVER_OVERHEAD > self._pool.frame_max:
                 raise TooLarge(f"message of {length} bytes; the broker's frames hold {self._pool.frame_max}")
             size += length
-        waiter = ConfirmWaiter(len(messages))
+        return size
+
+    def _queue(self, stream: str, messages: Sequence[bytes], size: int, waiter: Waiting) -> bool:
+        """Whether the loop is to be woken: nobody has asked for that since it last sent."""
         with self._lock:
             publisher = self._publishers.get(stream) or self._add_publisher(stream)
             self._admit(publisher.account, size)
@@ -43,9 +68,7 @@ class Publisher:
             if not publisher.dirty:
                 publisher.dirty = True
                 self._dirty.append(publisher)
-        if wake:
-            self._loop.call_soon_threadsafe(self._flush)
-        waiter.wait(deadline_s, stream)
+        return wake
 
     def publish_all(self, stream: str, messages: Sequence[bytes], deadline_s: float) -> None:
         """Publishes any number of messages in order, in portions that fit the bound of unconfirmed bytes."""

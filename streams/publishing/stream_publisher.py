@@ -10,7 +10,7 @@ from streams.connections import frames
 from streams.connections.client import StreamClient, as_unavailable, check
 from streams.connections.pool import Pool
 from streams.errors import BrokerUnavailable, Refused, StreamMissing
-from streams.publishing.confirms import ConfirmWaiter, UnconfirmedBytes
+from streams.publishing.confirms import UnconfirmedBytes, Waiting
 
 # How often a publisher is tried to be opened while callers wait, and the longest pause in between, seconds.
 _OPENING_TRIES = 3
@@ -18,7 +18,7 @@ _MOMENT_S = 0.25
 # How long messages wait at most for the confirm of those before them, to share a frame, seconds.
 _SHARE_S = 0.005
 
-Entry = tuple[bytes, ConfirmWaiter]
+Entry = tuple[bytes, Waiting]
 
 
 class StreamPublisher:
@@ -50,7 +50,7 @@ class StreamPublisher:
         self._connection: StreamClient | None = None
         self._publisher_id = -1
         self._opening: asyncio.Task[None] | None = None
-        self._unconfirmed: dict[int, tuple[int, ConfirmWaiter]] = {}
+        self._unconfirmed: dict[int, tuple[int, Waiting]] = {}
         self._unconfirmed_bytes = 0
         self._sharing: asyncio.TimerHandle | None = None
 
@@ -138,7 +138,7 @@ class StreamPublisher:
             self._on_idle(self)  # the stream may be gone for good
         self.writable()
 
-    def _resolve(self, size: int, waiter: ConfirmWaiter, error: BrokerUnavailable | None) -> None:
+    def _resolve(self, size: int, waiter: Waiting, error: BrokerUnavailable | None) -> None:
         self.account.resolved += size
         self._total.resolved += size
         waiter.resolve(error)

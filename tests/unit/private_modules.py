@@ -7,24 +7,17 @@ from dataclasses import dataclass
 MODULES = {
     "arbiter": ("gunicorn.arbiter", "Find where the master keeps it now, and who handles its signals."),
     "base": ("gunicorn.workers.base", "Find where workers keep it now, or what is called in its place."),
-    "body": ("gunicorn.http.body", "Give the parser what was taken in where it reads a body from now."),
     "chunks": (
         "gunicorn.http.body",
         "Accept the chunk extensions that ChunkedReader accepts now, no others.",
     ),
     "config": ("gunicorn.config", "Ask for certfile and keyfile, which are documented."),
-    "errors": ("gunicorn.http.errors", "Find what the parser raises for it now, and answer that."),
     "glogging": (
         "gunicorn.glogging",
         "Give the handlers of gunicorn's lines our form where they are made now.",
     ),
-    "gthread": ("gunicorn.workers.gthread", "Read ThreadWorker.run, and do this where it does its part now."),
-    "message": ("gunicorn.http.message", "Find who parses heads, makes bodies and sends 100 Continue now."),
-    "parser": ("gunicorn.http.parser", "Put what was taken in where the parser reads from now."),
-    "unreader": ("gunicorn.http.unreader", "Find what the parser reads from now, and stand in its place."),
-    "util": ("gunicorn.util", "Send all of it within the send buffer, and leave the socket blocking."),
+    "sock": ("gunicorn.sock", "Make the context of the certificates that are set another way."),
     "workertmp": ("gunicorn.workers.workertmp", "Find where the master sees a worker's last turn now."),
-    "wsgi": ("gunicorn.http.wsgi", "Find how environments are made, and how an answer says close, now."),
     "Client": (
         "rstream.client.Client",
         "Log in, ask and wait as rstream.client does now, over our own transport.",

@@ -39,6 +39,8 @@ DOCUMENTED = {
     "psycopg.adapt.Dumper": "psycopg, Data adaptation configuration",
     "pydantic_settings.main.BaseSettings": "pydantic, Settings Management",
     "pydantic_settings.sources.base.PydanticBaseSettingsSource": "pydantic, Settings Management",
+    "werkzeug.sansio.response.Response": "Werkzeug, Request / Response Objects",
+    "werkzeug.wrappers.response.Response": "Werkzeug, Request / Response Objects",
     "sqlalchemy.sql.type_api.ExternalType.cache_ok": "SQLAlchemy, Custom Types",
     "sqlalchemy.sql.type_api.TypeDecorator": "SQLAlchemy, Custom Types",
 }

@@ -220,3 +220,35 @@ def test_a_failing_look_up_is_no_refusal(table: Table, make: Make) -> None:
     with pytest.raises(RuntimeError):
         cache.customer(key())
     cache.close()
+
+
+def test_a_loop_is_told_what_to_wait_for_and_waits_for_nothing_else(table: Table, make: Make) -> None:
+    cache, new = make(), table.add()
+    table.gate.clear()
+    lookup = cache.awaited(new)
+    assert lookup is not None
+    assert cache.awaited(new) is lookup
+    table.gate.set()
+    assert lookup.result(30) is not None
+    assert cache.awaited(new) is None
+    assert cache.customer(new, waited=True) is not None
+    assert cache.awaited("no key") is None
+    assert table.asked == [digest(new)]
+
+
+def test_who_has_waited_is_answered_at_once_by_what_is_known(table: Table, make: Make) -> None:
+    cache, known = make(fresh_s=0.01, wait_s=60), table.add()
+    assert cache.customer(known) is not None
+    table.gate.clear()
+    try:
+        time.sleep(0.02)
+        assert cache.awaited(known) is not None
+        begun = time.monotonic()
+        assert cache.customer(known, waited=True) is not None
+        with pytest.raises(ReceiverUnavailable):
+            cache.customer(key(), waited=True)
+        # Nobody waits for a database that hangs after that.
+        assert cache.awaited(key()) is None
+        assert time.monotonic() - begun < 30
+    finally:
+        table.gate.set()

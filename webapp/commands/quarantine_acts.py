@@ -20,7 +20,7 @@ from webapp.quarantine.export import export as write_export
 from webapp.quarantine.portions import OnProgress, discard as discard_rows
 from webapp.quarantine.replay import CONTENT_TYPES, Replay, Said
 from webapp.quarantine.withheld import Withheld
-from webapp.receiving import accept
+from webapp.receiving import heads
 from webapp.terminal import command_context, documents
 from webapp.terminal.dates import Time
 from webapp.terminal.documents import json_option
@@ -28,7 +28,7 @@ from webapp.terminal.exits import Command, Ended, Exit
 from webapp.terminal.output import progress_bar
 from webapp.terminal.who import by_default, by_required, confirmed, why_optional, why_required, yes_option
 
-ENCODINGS = {"identity": ""} | {name: name for name in accept.ENCODINGS.values() if name}
+ENCODINGS = {"identity": ""} | {name: name for name in heads.ENCODINGS.values() if name}
 """What --encoding says to the envelope's word."""
 NAMED = 20
 """So many skipped rows are named for people; `--json` has all."""

@@ -1,8 +1,8 @@
-"""A batch's way from the request to the confirm: the same for every path that takes batches."""
+"""A batch's way from the request to what is published of it: the same for every path that takes batches."""
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future
 
 import structlog
 
@@ -11,13 +11,15 @@ from streams import Broker, Envelope, encode_envelope, made_id, raw
 from streams.errors import BrokerUnavailable, Overloaded, TooLarge
 from webapp import problems
 from webapp.errors import ReceiverUnavailable
-from webapp.limits.admission import Admission, Limits
+from webapp.limits.admission import Limits
 from webapp.metrics import ANSWER_SECONDS, CONFIRM_SECONDS, CustomerCounts, Outcome
 from webapp.problems import Problem
-from webapp.receiving.body import BodyDeadline, Environ, announced_length, read_body
+from webapp.receiving.body import Environ, announced_length, incomplete, too_large
 from webapp.receiving.digests import body_digest, verify
 from webapp.receiving.given_batch_id import given_batch_id
+from webapp.receiving.heads import TAKEN, Admitted, Kept, MediaType, Taken, coding, media_type
 from webapp.receiving.keys import KeyCache
+from webapp.receiving.publish_queue import PublishQueue
 from webapp.settings import HttpSettings
 
 log = structlog.get_logger(__name__)
@@ -30,48 +32,6 @@ ENVELOPE_OVERHEAD = 4096
 """Bytes that an envelope and its Publish frame add to a body at most."""
 SLOW_BODY_S = 5.0
 """After so many seconds from head to body the customer is looked at again."""
-ENCODINGS: Mapping[str, str] = {
-    "": "",
-    "identity": "",
-    "gzip": "gzip",
-    "x-gzip": "gzip",
-    "deflate": "deflate",
-    "zstd": "zstd",
-    "br": "br",
-}
-"""Content-Encoding as sent to the word in the envelope; "" is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class MediaType:
-    """What a content type means: its name without parameters, and the decoder's word for it.
-
-    `empty`: no bytes at all are well-formed, and hold no events.
-    """
-
-    content_type: str
-    name: str
-    empty: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
-    """A batch whose head was found good: its body is wanted, and `admission` is to be ended.
-
-    `limit` is the largest body in bytes, `begun` a `time.perf_counter`.
-    """
-
-    customer: Customer
-    kind: MediaType
-    encoding: str
-    batch_id: str | None
-    limit: int
-    admission: Admission | None
-    begun: float
-
-
-HeadResult = Admitted | Problem
-"""What a request's head was found to be."""
 
 
 class BatchAcceptor:
@@ -91,23 +51,32 @@ class BatchAcceptor:
         self._keys = keys
         self._limits = limits
         self._broker = broker
-        self._body_deadline = BodyDeadline(settings.body_deadline_s)
+        self._queue = PublishQueue(broker.submit)
         self._counts = counts
         self._now_us = now_us
+
+    def awaited(self, environ: Environ, admitted: Admitted | None) -> "Future[Customer | None] | None":
+        """The look-up of the request's key that has to be waited for, for `key_wait_s` at most, before it is
+        admitted; or accepted, when `admitted` was long ago. Never blocks.
+        """
+        if admitted is not None and time.perf_counter() - admitted.begun < SLOW_BODY_S:
+            return None
+        scheme, _, key = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        return self._keys.awaited(key.strip(" ")) if scheme.lower() == "bearer" else None
 
     def admit(self, environ: Environ, formats: Mapping[str, MediaType]) -> Admitted:
         """Look at the request's head, and nothing of its body.
 
-        Blocks for the deadline of the key at most. Raises Problem; the checks come in the order in which they
-        cost. What was admitted must be accepted.
+        Blocks for the deadline of the key at most, and not with a `Taken`. Raises Problem; the checks come in
+        the order in which they cost. What was admitted must be accepted or released.
         """
         begun = time.perf_counter()
         problems.check_host(environ)
-        customer = self._authenticate(environ.get("HTTP_AUTHORIZATION", ""))
+        customer = self._authenticate(environ)
         environ[CUSTOMER] = customer.slug
         _check_state(customer)
-        kind = _format(environ.get("CONTENT_TYPE", ""), formats)
-        encoding = _encoding(environ.get("HTTP_CONTENT_ENCODING", ""))
+        kind = media_type(environ.get("CONTENT_TYPE", ""), formats)
+        encoding = coding(environ.get("HTTP_CONTENT_ENCODING", ""))
         batch_id = given_batch_id(environ)
         limit = min(self._settings.body_bytes, self._broker.frame_max - ENVELOPE_OVERHEAD)
         length = announced_length(environ, limit=limit)
@@ -122,33 +91,101 @@ class BatchAcceptor:
             begun=begun,
         )
 
-    def accept(self, environ: Environ, formats: Mapping[str, MediaType]) -> str | None:
-        """Take the request's batch in and return its batch id, after the broker's confirm and never before;
-        None for one that holds nothing to keep.
+    def accept(self, environ: Environ, formats: Mapping[str, MediaType]) -> Kept:
+        """Find the request's batch good, and say what is to be published of it. Raises Problem for a refusal.
 
-        Blocks for the deadlines of key, body and confirm at most. Raises Problem for every refusal, and reads
-        nothing of a body that the head refuses. Where a body was late, the server asked `admit` before it
-        came, and the outcome comes with the request's `wsgi.input`.
+        Blocks for nothing when there is a `Taken`: who put it there has waited for key and body. Under any
+        other WSGI server it reads `wsgi.input`. `publish` or `begin` has to follow.
         """
-        take = getattr(environ["wsgi.input"], "take_decision", None)
-        decision: HeadResult | None = take() if take is not None else None
+        taken: Taken | None = environ.get(TAKEN)
+        decision = None if taken is None else taken.take()
         if isinstance(decision, Problem):
             raise decision
         admitted = decision or self.admit(environ, formats)
         environ[CUSTOMER] = admitted.customer.slug
-        accepted = None
         try:
-            body = self._body(environ, admitted)
-            batch_id = self._keep(admitted, environ, body) if body else None
-            accepted = len(body)
-        finally:
-            if admitted.admission is not None:
-                self._limits.end(admitted.admission, accepted)
-        ANSWER_SECONDS.observe(time.perf_counter() - admitted.begun)
-        return batch_id
+            body = self._body(environ, admitted, taken or _read(environ, admitted.limit))
+            if not body:
+                return Kept(admitted=admitted, batch_id="", message=b"", size=0, discarded=False)
+            return self._kept(admitted, environ, body)
+        except BaseException:
+            self.release(admitted)
+            raise
 
-    def _body(self, environ: Environ, admitted: Admitted) -> bytes:
-        body = read_body(environ, limit=admitted.limit, deadline=self._body_deadline)
+    def begin(self, kept: Kept, done: Callable[[Problem | None], None]) -> None:
+        """Publish it, on the broker's loop; `done` is called after the confirm with None, else with the
+        refusal: later, or at once when nothing is to be waited for.
+
+        If we die between the confirm and the answer, the agent sends the batch again under the same batch id
+        and dispatch drops the repeat.
+        """
+        kept.begun = time.perf_counter()
+        if not kept.message:
+            done(self._settled(kept, None))
+            return
+        slug, deadline_s = kept.admitted.customer.slug, self._settings.publish_deadline_s
+        try:
+            self._queue.publish(
+                raw(slug), kept.message, deadline_s, lambda error: done(self._settled(kept, error))
+            )
+        except Exception as error:
+            done(self._settled(kept, error))
+
+    def publish(self, kept: Kept) -> None:
+        """As `begin`, for a thread that waits. Raises Problem."""
+        kept.begun = time.perf_counter()
+        found: Exception | None = None
+        try:
+            if kept.message:
+                slug, deadline_s = kept.admitted.customer.slug, self._settings.publish_deadline_s
+                self._broker.publish(raw(slug), kept.message, deadline_s=deadline_s)
+        except Exception as error:
+            found = error
+        refusal = self._settled(kept, found)
+        if refusal is not None:
+            raise refusal
+
+    def _settled(self, kept: Kept, error: Exception | None) -> Problem | None:
+        """Count what became of it."""
+        admitted = kept.admitted
+        if error is not None:
+            self.release(admitted)
+            return self._refusal(kept, error)
+        now = time.perf_counter()
+        if kept.message:
+            CONFIRM_SECONDS.observe(now - kept.begun)
+            outcome = Outcome.DISCARDED if kept.discarded else Outcome.ACCEPTED
+            held = admitted.customer.breaker_reason is not None
+            self._counts.count(admitted.customer.slug, outcome, kept.size, held=held)
+        if admitted.admission is not None:
+            self._limits.end(admitted.admission, kept.size)
+        ANSWER_SECONDS.observe(now - admitted.begun)
+        return None
+
+    def _refusal(self, kept: Kept, error: Exception) -> Problem:
+        match error:
+            case TooLarge():
+                limit = kept.size - 1
+                return Problem(
+                    problems.BODY_TOO_LARGE,
+                    "the broker's frame cannot hold it",
+                    members={"limit_bytes": limit},
+                )
+            case Overloaded():
+                detail = "too many bytes wait for the broker's confirm"
+                return self.later(problems.OVERLOADED, detail, error.retry_after_s)
+            case BrokerUnavailable():
+                slug = kept.admitted.customer.slug
+                log.warning("batch_not_confirmed", customer=slug, error=type(error).__name__)
+                return self.later(problems.UNAVAILABLE, "the broker did not confirm it", error.retry_after_s)
+        return problems.internal(error)
+
+    def _body(self, environ: Environ, admitted: Admitted, taken: Taken) -> bytes | bytearray:
+        if taken.cut is not None:
+            raise taken.cut
+        body = taken.body
+        if len(body) > admitted.limit:
+            raise too_large(admitted.limit)
         # Nothing is no well-formed body in any encoding.
         if not body and (admitted.encoding or not admitted.kind.empty):
             raise Problem(problems.EMPTY_BODY, "a batch has at least one byte")
@@ -157,37 +194,31 @@ class BatchAcceptor:
             verify(content_digest, body)
         return body
 
-    def _keep(self, admitted: Admitted, environ: Environ, body: bytes) -> str:
-        """Publish the batch, wait for the confirm, count it, and return its id.
-
-        If we die between the confirm and the answer, the agent sends the batch again under the same batch id
-        and dispatch drops the repeat.
-        """
+    def _kept(self, admitted: Admitted, environ: Environ, body: bytes | bytearray) -> Kept:
         customer, kind, encoding = self._customer_now(admitted, environ), admitted.kind, admitted.encoding
         digest = body_digest(body, encoding)
         discarded = customer.state == "dropping"
         batch_id = admitted.batch_id or made_id(digest, kind.name, encoding)
-        self._publish(
-            customer.slug,
-            Envelope(
-                batch_id=batch_id,
-                customer=customer.slug,
-                agent=environ.get("HTTP_USER_AGENT", "")[:AGENT_CHARACTERS],
-                format=kind.name,
-                content_type=kind.content_type,
-                content_encoding=encoding,
-                accepted_at_us=self._now_us(),
-                digest=digest,
-                # A dropped batch is published without its bytes, so that its count is as durable as any
-                # batch.
-                body=b"" if discarded else body,
-                discarded=discarded,
-            ),
+        envelope = Envelope(
+            batch_id=batch_id,
+            customer=customer.slug,
+            agent=environ.get("HTTP_USER_AGENT", "")[:AGENT_CHARACTERS],
+            format=kind.name,
+            content_type=kind.content_type,
+            content_encoding=encoding,
+            accepted_at_us=self._now_us(),
+            digest=digest,
+            # A dropped batch is published without its bytes, so that its count is as durable as any batch.
+            body=b"" if discarded else memoryview(body),
+            discarded=discarded,
         )
-        outcome = Outcome.DISCARDED if discarded else Outcome.ACCEPTED
-        held = customer.breaker_reason is not None
-        self._counts.count(customer.slug, outcome, len(body), held=held)
-        return batch_id
+        return Kept(
+            admitted=admitted,
+            batch_id=batch_id,
+            message=encode_envelope(envelope),
+            size=len(body),
+            discarded=discarded,
+        )
 
     def later(self, kind: problems.ProblemType, detail: str, least_s: float = 0.0) -> Problem:
         """A refusal that asks the agent to come back, at `least_s` seconds from now at the earliest."""
@@ -208,16 +239,12 @@ class BatchAcceptor:
         """The refusal of a body that came more slowly than others, when all together held too much."""
         return self.later(problems.OVERLOADED, "too many bodies come too slowly")
 
-    def close(self) -> None:
-        """Stop watching bodies."""
-        self._body_deadline.close()
-
-    def _authenticate(self, header: str) -> Customer:
-        scheme, _, key = header.partition(" ")
+    def _authenticate(self, environ: Environ) -> Customer:
+        scheme, _, key = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         if not key or scheme.lower() != "bearer":
             raise _unauthenticated("Authorization is missing or is not `Bearer <key>`")
         try:
-            customer = self._keys.customer(key.strip(" "))
+            customer = self._keys.customer(key.strip(" "), waited=TAKEN in environ)
         except ReceiverUnavailable as error:
             raise self.later(
                 problems.UNAVAILABLE, "the key could not be looked up", error.retry_after_s
@@ -230,33 +257,15 @@ class BatchAcceptor:
         """As it was when the head came, unless that is long ago: it may have been blocked since."""
         if time.perf_counter() - admitted.begun < SLOW_BODY_S:
             return admitted.customer
-        customer = self._authenticate(environ.get("HTTP_AUTHORIZATION", ""))
+        customer = self._authenticate(environ)
         _check_state(customer)
         return customer
 
-    def _publish(self, slug: str, envelope: Envelope) -> None:
-        begun = time.perf_counter()
-        try:
-            self._broker.publish(
-                raw(slug),
-                encode_envelope(envelope),
-                deadline_s=self._settings.publish_deadline_s,
-            )
-        except TooLarge:
-            limit = len(envelope.body) - 1
-            raise Problem(
-                problems.BODY_TOO_LARGE, "the broker's frame cannot hold it", members={"limit_bytes": limit}
-            ) from None
-        except Overloaded as error:
-            raise self.later(
-                problems.OVERLOADED, "too many bytes wait for the broker's confirm", error.retry_after_s
-            ) from None
-        except BrokerUnavailable as error:
-            log.warning("batch_not_confirmed", customer=slug, error=type(error).__name__)
-            raise self.later(
-                problems.UNAVAILABLE, "the broker did not confirm it", error.retry_after_s
-            ) from None
-        CONFIRM_SECONDS.observe(time.perf_counter() - begun)
+
+def _read(environ: Environ, limit: int) -> Taken:
+    length = announced_length(environ, limit=limit)
+    body = environ["wsgi.input"].read(limit + 1 if length is None else length)
+    return Taken(body, cut=incomplete() if length is not None and len(body) < length else None)
 
 
 def _check_state(customer: Customer) -> None:
@@ -266,30 +275,3 @@ def _check_state(customer: Customer) -> None:
 
 def _unauthenticated(detail: str) -> Problem:
     return Problem(problems.UNAUTHENTICATED, detail, headers={"WWW-Authenticate": 'Bearer realm="sluice"'})
-
-
-def _format(content_type: str, formats: Mapping[str, MediaType]) -> MediaType:
-    kind = formats.get(content_type) or formats.get(content_type.partition(";")[0].strip(" \t").lower())
-    if kind is None:
-        raise Problem(
-            problems.UNKNOWN_CONTENT_TYPE,
-            f"Content-Type is {content_type[:100]!r}",
-            members={"accepted": list(formats)},
-            headers={"Accept": ", ".join(formats)},
-        )
-    return kind
-
-
-def _encoding(content_encoding: str) -> str:
-    encoding = ENCODINGS.get(content_encoding)
-    if encoding is None:
-        encoding = ENCODINGS.get(content_encoding.strip(" \t").lower())
-    if encoding is None:
-        accepted = [name for name in ENCODINGS if name]
-        raise Problem(
-            problems.UNKNOWN_CONTENT_ENCODING,
-            f"Content-Encoding is {content_encoding[:100]!r}",
-            members={"accepted": accepted},
-            headers={"Accept-Encoding": ", ".join(accepted)},
-        )
-    return encoding

@@ -6,7 +6,9 @@ from flask import Blueprint, Response, request
 
 from webapp.metrics import REFUSALS
 from webapp.problems import PROBLEM_JSON, Problem
-from webapp.receiving.accept import BatchAcceptor, MediaType
+from webapp.receiving.accept import BatchAcceptor
+from webapp.receiving.heads import MediaType
+from webapp.receiving.when_confirmed import WhenConfirmed
 
 PATH = "/v1/batches"
 FORMATS = {
@@ -26,10 +28,11 @@ def blueprint(reception: BatchAcceptor) -> Blueprint:
     @routes.post(PATH)
     def batches() -> Response:
         try:
-            batch_id = reception.accept(request.environ, FORMATS)
+            kept = reception.accept(request.environ, FORMATS)
         except Problem as problem:
             return answer(problem)
-        return Response(json.dumps({"batch_id": batch_id}), 202, content_type="application/json")
+        said = json.dumps({"batch_id": kept.batch_id})
+        return WhenConfirmed(said, 202, "application/json", reception=reception, kept=kept, refused=answer)
 
     return routes
 

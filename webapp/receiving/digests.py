@@ -11,20 +11,20 @@ import google_crc32c
 from webapp.problems import BAD_DIGEST, DIGEST_MISMATCH, Problem
 
 
-def _sha256(body: bytes) -> bytes:
+def _sha256(body: bytes | bytearray) -> bytes:
     return hashlib.sha256(body).digest()
 
 
-def _sha512(body: bytes) -> bytes:
+def _sha512(body: bytes | bytearray) -> bytes:
     return hashlib.sha512(body).digest()
 
 
-def _crc32c(body: bytes) -> bytes:
+def _crc32c(body: bytes | bytearray) -> bytes:
     value: int = google_crc32c.value(body)
     return value.to_bytes(4, "big")
 
 
-ALGORITHMS: Mapping[str, Callable[[bytes], bytes]] = {
+ALGORITHMS: Mapping[str, Callable[[bytes | bytearray], bytes]] = {
     "sha-256": _sha256,
     "sha-512": _sha512,
     "crc32c": _crc32c,
@@ -52,7 +52,7 @@ def parse(header: str) -> dict[str, bytes]:
     return digests
 
 
-def verify(header: str, body: bytes) -> None:
+def verify(header: str, body: bytes | bytearray) -> None:
     """Compare the body as sent with every digest whose algorithm is known here.
 
     Raises Problem: bad-digest for the wrong form or no known algorithm, digest-mismatch when one differs.
@@ -70,7 +70,7 @@ def verify(header: str, body: bytes) -> None:
             )
 
 
-def body_digest(body: bytes, content_encoding: str) -> bytes:
+def body_digest(body: bytes | bytearray, content_encoding: str) -> bytes:
     """SHA-256 (32 bytes) of what makes two bodies the same batch: all bytes but gzip's time stamp.
 
     Agents that compress anew for each try (the Python OpenTelemetry SDK does in 1.39 and before) write the

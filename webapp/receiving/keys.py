@@ -70,11 +70,9 @@ class KeyCache:
         self._lock = threading.Lock()
         self._away = False
 
-    def customer(self, key: str) -> Customer | None:
-        """The key's customer, None when nobody has the key.
-
-        Blocks for `wait_s` at most. Raises ReceiverUnavailable when the database is away and the key was
-        never seen.
+    def awaited(self, key: str) -> "Future[Customer | None] | None":
+        """The look-up that a request with this key waits for, for `wait_s` at most; None when `customer`
+        answers without. Never blocks.
         """
         if KEY_FORM.fullmatch(key) is None:
             return None
@@ -82,18 +80,38 @@ class KeyCache:
         now = time.monotonic()
         entry = self._remembered(self._known, digest)
         if entry is not None:
-            return self._of_known(entry, now)
+            if self._away or now - entry.asked_at < self._fresh_s:
+                return None
+            return self._ask(self._known_lookups, digest)
+        entry = self._remembered(self._unknown, digest)
+        if self._away or (entry is not None and now - entry.asked_at < self._fresh_s):
+            return None
+        return self._ask(self._new_lookups, digest)
+
+    def customer(self, key: str, *, waited: bool = False) -> Customer | None:
+        """The key's customer, None when nobody has the key. `waited`: for what `awaited` named, if anything.
+
+        Blocks for `wait_s` at most, and not when it was waited for. Raises ReceiverUnavailable when the
+        database is away and the key was never seen.
+        """
+        if KEY_FORM.fullmatch(key) is None:
+            return None
+        digest = digest_of(key)
+        now = time.monotonic()
+        entry = self._remembered(self._known, digest)
+        if entry is not None:
+            return self._of_known(entry, now, 0 if waited else self._wait_s)
         entry = self._remembered(self._unknown, digest)
         if entry is not None and now - entry.asked_at < self._fresh_s:
             return None
-        return self._of_new(digest)
+        return self._of_new(digest, 0 if waited else self._wait_s)
 
     def usable(self) -> bool:
         """Whether some agent can be recognised now: a key is remembered, or the database answers in time."""
         if self._known:
             return True
         try:
-            self._of_new(NOBODYS_DIGEST)
+            self._of_new(NOBODYS_DIGEST, self._wait_s)
         except ReceiverUnavailable:
             return False
         return True
@@ -103,7 +121,7 @@ class KeyCache:
         for lookups in (self._known_lookups, self._new_lookups):
             lookups.executor.shutdown(wait=False, cancel_futures=True)
 
-    def _of_known(self, entry: _Entry, now: float) -> Customer | None:
+    def _of_known(self, entry: _Entry, now: float, wait_s: float) -> Customer | None:
         age = now - entry.asked_at
         if age < self._fresh_s * REFRESH_AHEAD:
             return entry.customer
@@ -111,17 +129,17 @@ class KeyCache:
         if age < self._fresh_s or future is None or self._away:
             return entry.customer
         try:
-            return future.result(self._wait_s)
+            return future.result(wait_s)
         except (NotYet, DatabaseUnavailable, DatabaseMisconfigured):
             return entry.customer
 
-    def _of_new(self, digest: bytes) -> Customer | None:
+    def _of_new(self, digest: bytes, wait_s: float) -> Customer | None:
         future = self._ask(self._new_lookups, digest)
         if future is None:
             raise ReceiverUnavailable("too many keys are being looked up")
         try:
             # While the database is away the look-up goes on as a probe, and no request thread is lost to it.
-            return future.result(0 if self._away else self._wait_s)
+            return future.result(0 if self._away else wait_s)
         except NotYet:
             # One crowd waits for a database that hangs, the next does not: threads are for who can be served.
             self._away = True

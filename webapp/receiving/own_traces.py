@@ -36,17 +36,20 @@ def register(app: Flask, tracer: Tracer) -> None:
         customer = environ.get(CUSTOMER)
         claimed = customer or tracing.claimed_customer(environ.get("HTTP_AUTHORIZATION", ""))
         if tracer.traces(claimed):
-            status = response.status_code
-            with tracer.span(
-                f"POST {path}",
-                "server",
-                _attributes(environ, path, status, customer),
-                link=environ.get("HTTP_TRACEPARENT"),
-                started_ns=environ.get(_BEGUN),
-                error=str(status) if status >= 500 else None,
-            ):
-                pass  # the work is done
+            # The answer may depend on the broker still.
+            response.call_on_close(lambda: told(environ, path, customer, response.status_code))
         return response
+
+    def told(environ: Environ, path: str, customer: str | None, status: int) -> None:
+        with tracer.span(
+            f"POST {path}",
+            "server",
+            _attributes(environ, path, status, customer),
+            link=environ.get("HTTP_TRACEPARENT"),
+            started_ns=environ.get(_BEGUN),
+            error=str(status) if status >= 500 else None,
+        ):
+            pass  # the work is done
 
 
 def _attributes(environ: Environ, path: str, status: int, customer: str | None) -> Attributes:

@@ -5,6 +5,7 @@ carry a google.rpc.Status, both in the request's content type; SDKs try only 429
 """
 
 import json
+from functools import partial
 from http import HTTPStatus
 
 from flask import Blueprint, Response, request
@@ -13,7 +14,9 @@ from google.rpc import code_pb2, status_pb2  # type: ignore[import-untyped] # it
 from webapp import problems
 from webapp.metrics import REFUSALS
 from webapp.problems import Problem
-from webapp.receiving.accept import BatchAcceptor, MediaType
+from webapp.receiving.accept import BatchAcceptor
+from webapp.receiving.heads import MediaType
+from webapp.receiving.when_confirmed import WhenConfirmed
 
 PATH = "/v1/traces"
 PROTOBUF = "application/x-protobuf"
@@ -48,13 +51,14 @@ def blueprint(reception: BatchAcceptor) -> Blueprint:
     def traces() -> Response:
         kind = _content_type(request.environ.get("CONTENT_TYPE", ""))
         try:
-            reception.accept(request.environ, FORMATS)
+            kept = reception.accept(request.environ, FORMATS)
         except Problem as problem:
             if problem.kind is problems.BODY_TOO_SLOW:
                 # An SDK would not try again after 408.
                 problem = reception.later(problems.UNAVAILABLE, problem.detail)
             return status(problem, kind)
-        return Response(EMPTY_RESPONSE[kind], 200, content_type=kind)
+        refused = partial(status, content_type=kind)
+        return WhenConfirmed(EMPTY_RESPONSE[kind], 200, kind, reception=reception, kept=kept, refused=refused)
 
     @routes.errorhandler(Exception)
     def failed(error: Exception) -> Response:

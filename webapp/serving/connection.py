@@ -1,270 +1,296 @@
-"""One connection, whose requests the main loop takes in without waiting for a byte."""
+"""One agent's connection: takes requests in as they come, one at a time, and sends their answers."""
 
-import contextlib
-import os
-import socket
-import struct
+import asyncio
 import time
-from collections.abc import Callable
-from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import cast
 
-from gunicorn.http.body import Body  # type: ignore[import-untyped] # ships no types
-from gunicorn.http.message import Request  # type: ignore[import-untyped] # the same
-from gunicorn.http.unreader import IterUnreader, SocketUnreader  # type: ignore[import-untyped] # the same
-from gunicorn.workers.gthread import TConn  # type: ignore[import-untyped] # the same
+from flask import Response
 
 from webapp import problems
 from webapp.problems import Problem
-from webapp.serving.framing import ChunkedBody, SizedBody, framing
+from webapp.receiving.body import incomplete
+from webapp.receiving.heads import Admitted, HeadResult, Taken
+from webapp.serving import answers
+from webapp.serving.framing import ChunkedBody, SizedBody
+from webapp.serving.request_head import HEAD_BYTES, RequestHead, read_head
+from webapp.serving.shared import Shared
+from webapp.serving.states import State
 
-if TYPE_CHECKING:
-    from webapp.receiving.accept import HeadResult
-
-HEAD_BYTES = 32 * 1024
-"""Longest head of a request, its request line included; a longer one is answered 431."""
 EARLY_BYTES = 64 * 1024
-"""A body of fewer bytes is taken in with its head; of a larger one the head is looked at first."""
-
-SEND_S = 1
-"""An answer of which no byte can be sent for so many seconds is given up. Answers are small: room for one is
-lacking only where an agent asks on and does not read."""
-
-_SEND = struct.pack("@ll", SEND_S, 0)  # a timeval
-_HEAD_END = b"\r\n\r\n"
-_READ_BYTES = 8192
-_BODY_READ_BYTES = 256 * 1024
+"""A body of fewer bytes may end behind a refusal of its head, so that the connection is kept."""
+LINGER_BYTES = 64 * 1024
+"""So much is read of a connection that is closed after its answer."""
+_END = b"\r\n\r\n"
 
 
-class Next(Enum):
-    """What a connection waits for."""
+class AgentConnection(asyncio.BufferedProtocol):
+    """Belongs to the loop. While an answer is due nothing more is read: what came with the request waits."""
 
-    HEAD = auto()
-    BODY = auto()
-    DECISION = auto()
-    """A thread is to look at the head."""
-    ANSWER = auto()
-    """A thread is to answer the request."""
-
-
-class Arrived(Body):  # type: ignore[misc] # Body has no types
-    """A request's body as the application reads it: all that will come is there.
-
-    `decision` is what the head was found to be when the body was late, None when nobody asked, and gone when
-    it was taken. `cut` is why the rest of the body is not waited for.
-    """
-
-    def __init__(self, reader: object, decision: "HeadResult | None", cut: Problem | None) -> None:
-        super().__init__(reader)
-        self.decision = decision
-        self._cut = cut
-
-    def take_decision(self) -> "HeadResult | None":
-        """Whoever takes it accepts what was admitted."""
-        decision, self.decision = self.decision, None
-        return decision
-
-    def read(self, size: int | None = None) -> bytes:
-        """Raises Problem where the body was cut."""
-        if self._cut is not None:
-            self.failed = True
-            raise self._cut
-        data: bytes = super().read(size)
-        return data
-
-
-class _Taken(SocketUnreader):  # type: ignore[misc] # the same
-    """Gives the parser what was taken in; what was not is the end, and so no thread waits for it."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock)
-        self.rest: bytes | bytearray = b""
-        self._at = 0
-
-    def chunk(self, size_hint: int | None = None) -> bytes:
-        end = self._at + max(size_hint or 0, self.mxchunk)
-        with memoryview(self.rest) as held:
-            piece = bytes(held[self._at : end])
-        self._at += len(piece)
-        return piece
-
-    def begin(self, rest: bytes | bytearray) -> None:
-        self.rest, self._at = rest, 0
-
-
-class AgentConnection(TConn):  # type: ignore[misc] # TConn has no types
-    """`linger` is called to close the connection after an answer; `body_bytes` is the largest body.
-
-    `refusal` is what a thread is to answer in place of the application. Used by the
-    main loop and by the thread that has its request, never by both at once.
-    """
-
-    refusal: Problem | None = None
-    taken_at_end = 0
-
-    def __init__(
-        self,
-        cfg: object,
-        sock: socket.socket,
-        address: object,
-        server: object,
-        *,
-        linger: "Callable[[AgentConnection], None]",
-        body_bytes: int,
-    ) -> None:
-        super().__init__(cfg, sock, address, server)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND)
-        self._linger = linger
-        self._body_bytes = body_bytes
-        self._next = Next.HEAD
+    def __init__(self, shared: "Shared[AgentConnection]") -> None:
+        self._shared = shared
+        self.state = State.HEAD
+        self.transport: asyncio.Transport
+        self._came = b""
+        # Of the agent's end; of our answers, which it does not read; of a request that has come already.
+        self._ended = self._choked = self._again = self._paused = False
+        self._taken_at_end = 0
         self._forget()
 
     def _forget(self) -> None:
-        self.decision: HeadResult | None = None
         self.begun_at = 0.0
-        self._cut: Problem | None = None
-        self._expects = False
-        self._head = b""
+        self.wanted = self._kept = False
+        self._head: RequestHead | None = None
         self._body: SizedBody | ChunkedBody | None = None
-        self._arrived: Arrived | None = None
+        # A body that came with its head.
+        self._whole: bytes | None = None
+        self._decision: HeadResult | None = None
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of a body that is still coming, or waits for a thread."""
-        return 0 if self._body is None else len(self._body.taken)
+        """Of a body that is coming or is answered, and of what came behind it."""
+        taken = self._body.taken if self._body is not None else self._whole or b""
+        return len(taken) + len(self._came)
 
-    def advance(self) -> Next:
-        """Take in what has come, and say what is to happen next."""
-        if self._next is Next.ANSWER:
-            self._next = Next.HEAD
-            self._forget()
-        if self._next is Next.HEAD:
-            self._next = self._take_head()
-        if self._next is Next.BODY:
-            self._next = self._take_body()
-        return self.end() if self._next is Next.ANSWER else self._next
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self._shared.wait_for_head(self)
 
-    def admitted(self, decision: "HeadResult") -> Next:
-        """The head was looked at, and the body is wanted."""
-        self.decision = decision
-        if self._expects:
-            # It is lost only when the agent takes nothing off the connection.
-            with contextlib.suppress(OSError):
-                self.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._next = Next.BODY
-        return self._next
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._shared.buffer(chunks=isinstance(self._body, ChunkedBody))
 
-    def undecided(self) -> Next:
-        """The body did not come with its head."""
-        self._next = Next.DECISION
-        return self._next
+    def buffer_updated(self, nbytes: int) -> None:
+        came = self._shared.came(nbytes)
+        match self.state:
+            case State.HEAD:
+                if not self._came:
+                    self._shared.wait_for_head(self)
+                self._came += came
+                if self._choked or self._again:
+                    self._pause()
+                else:
+                    self._take_head()
+            case State.KEY | State.BODY:
+                self._take_body(came)
+            case State.ANSWER:
+                self._came += came
+                self._pause()
+                if not self._has_room():
+                    self.transport.abort()
+            case State.LAST:
+                self._taken_at_end += nbytes
+                if self._taken_at_end >= LINGER_BYTES:
+                    self.transport.abort()
 
-    def end(self, decision: "HeadResult | None" = None, *, cut: Problem | None = None) -> Next:
-        """Wait for no more of the body: the request is as whole as it will be."""
-        self.decision = decision or self.decision
-        self._cut = cut
-        self._next = Next.ANSWER
-        if self._body is not None:
-            if cut is not None:
-                # It waits for a thread as long as any, and nobody will read what came.
-                self._body.taken = bytearray()
-            self._unreader.begin(b"" if cut is not None else self._body.framed())
-        return self._next
+    def eof_received(self) -> bool:
+        """Whether there is an answer to be sent still. TLS knows no end of one direction."""
+        self._ended = True
+        if self.state is State.BODY:
+            self._answer(incomplete())
+        waits = self.state in (State.KEY, State.ANSWER) or (self.state is State.HEAD and self._again)
+        return waits and self.transport.can_write_eof()
 
-    def head(self) -> Request:
-        """The request as its head alone says it. Raises gunicorn's ParseException, and StopIteration."""
-        return Request(self.cfg, IterUnreader([self._head]), self.client)
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.state = State.CLOSED
+        self._shared.left(self)
+        if isinstance(self._decision, Admitted):
+            self._shared.application.reception.release(self._decision)
+            self._decision = None
 
-    def arrived(self, body: Body) -> Body:
-        """The request's body for the application."""
-        if self._body is None and self.decision is None:
-            return body
-        decision, self.decision = self.decision, None
-        self._arrived = Arrived(body.reader, decision, self._cut)
-        return self._arrived
+    def pause_writing(self) -> None:
+        self._choked = True
+        self._shared.choked(self)
 
-    def hand_back(self) -> "HeadResult | None":
-        """Forget the body, and put what was read behind it where the next request is looked for. Returns a
-        decision that nobody has taken.
-        """
-        left = self.decision or (self._arrived and self._arrived.take_decision())
-        self.decision = self._arrived = None
-        if self._body is not None:
-            self._unreader.begin(b"")
-            if self._body.behind:
-                self._unreader.unread(self._body.behind)
-            self._body = None
-        return left
+    def resume_writing(self) -> None:
+        self._choked = False
+        self._shared.unchoked(self)
+        if self.state is State.HEAD and self._came and not self._again:
+            self._go_on()
 
-    def close(self, graceful: bool = False) -> None:
-        """Close it at once, or after what is still on its way."""
-        if graceful:
-            self._linger(self)
-        else:
-            super().close()
+    def cut(self, problem: Problem | None) -> None:
+        """Answer without waiting for the rest of the body; None: nobody wants it."""
+        self._answer(problem)
 
-    def _take_head(self) -> Next:
-        """What is taken waits where the parser begins to read. An end before the head's, and an error, are
-        the parser's to find.
-        """
-        if not self.initialized:
-            self.init()
-            self._unreader = self.parser.unreader = _Taken(self.sock)
-        self.sock.setblocking(False)
-        held = self._unreader.buf
-        held.seek(0, os.SEEK_END)
-        while True:
-            came = held.getvalue()
-            # RFC 9112, 2.2: an empty line may stand before the request line.
-            begin = 2 if came.startswith(b"\r\n") else 0
-            if (end := came.find(_HEAD_END, begin)) >= 0:
-                return self._head_is_whole(came, begin, end + len(_HEAD_END))
-            if len(came) - begin >= HEAD_BYTES:
-                self.refusal = Problem(problems.HEAD_TOO_LARGE, f"the limit is {HEAD_BYTES} bytes")
-                return Next.ANSWER
-            try:
-                more = self.sock.recv(_READ_BYTES)
-            except BlockingIOError:
-                if b"\n" in came[begin:].replace(b"\r\n", b""):
-                    self.refusal = Problem(problems.BAD_REQUEST, "a line ends without CR")
-                    return Next.ANSWER
-                return Next.HEAD
-            except OSError:
-                return Next.ANSWER
-            if not more:
-                return Next.ANSWER
-            held.write(more)
+    def key_is_known(self) -> None:
+        """The look-up of the key has ended, or is not waited for any longer."""
+        if self.state is not State.KEY:
+            return
+        assert self._head is not None
+        if self._is_whole():
+            self._answer()
+            return
+        self._decision = self._shared.application.decide(self._head.environ)
+        self.wanted = isinstance(self._decision, Admitted)
+        if not self.wanted:
+            self._do_not_want()
+            return
+        if self._head.expects and not self.held_bytes:
+            self.transport.write(answers.CONTINUE)
+        self._wait_for_body()
 
-    def _head_is_whole(self, came: bytes, begin: int, end: int) -> Next:
-        found = framing(came[begin:end])
-        if found is None or (found.length is not None and len(came) - end >= found.length):
-            return Next.ANSWER
-        self._head = came[:end]
-        self._unreader.take_buffered()
-        self._unreader.unread(self._head)
-        self._body = ChunkedBody(self._body_bytes) if found.length is None else SizedBody(found.length)
-        self._body.feed(came[end:])
-        self._expects = found.expects
+    def _take_head(self) -> None:
+        came = self._came
+        # RFC 9112, 2.2: an empty line may stand before the request line.
+        begin = 2 if came.startswith(b"\r\n") else 0
+        end = came.find(_END, begin)
+        if end < 0 or end - begin > HEAD_BYTES:
+            if end >= 0 or len(came) - begin >= HEAD_BYTES:
+                self._refuse(Problem(problems.HEAD_TOO_LARGE, f"the limit is {HEAD_BYTES} bytes"))
+            elif b"\n" in came[begin:].replace(b"\r\n", b""):
+                self._refuse(Problem(problems.BAD_REQUEST, "a line ends without CR"))
+            return
+        try:
+            head = read_head(came[begin : end + len(_END)], self._shared.variables)
+        except Problem as problem:
+            self._refuse(problem)
+            return
+        self._shared.has_head(self)
+        self._head = head
         self.begun_at = time.monotonic()
-        if self._body.whole:
-            return Next.BODY
-        # An agent that waits for `100 Continue` sends nothing until then.
-        large = found.length is not None and found.length >= EARLY_BYTES
-        return Next.DECISION if large or found.expects else Next.BODY
+        rest = came[end + len(_END) :]
+        if head.length is not None and len(rest) >= head.length:
+            self._whole, self._came = rest[: head.length], rest[head.length :]
+        else:
+            most = self._shared.body_bytes
+            self._body = ChunkedBody(most) if head.length is None else SizedBody(head.length)
+            self._body.feed(rest)
+            self._came = self._body.behind
+        if self._shared.application.takes_body(head.environ):
+            self._wait_for_key()
+        else:
+            self._do_not_want()
 
-    def _take_body(self) -> Next:
-        """One piece, so that large bodies take turns."""
+    def _is_whole(self) -> bool:
+        return self._body is None or self._body.whole
+
+    def _wait_for_key(self) -> None:
+        assert self._head is not None
+        admitted = self._decision if isinstance(self._decision, Admitted) else None
+        self.state = State.KEY
+        lookup = self._shared.application.awaited(self._head.environ, admitted)
+        if lookup is None:
+            self.key_is_known()
+        else:
+            self._pause()
+            self._shared.wait_for_key(self, lookup)
+
+    def _do_not_want(self) -> None:
+        """The body; when it comes soon, the connection is kept."""
+        assert self._head is not None
+        length = self._head.length
+        large = max(self.held_bytes, length or 0) >= EARLY_BYTES
+        if self._is_whole() or large or self._head.expects:
+            self._answer()
+        else:
+            self._wait_for_body()
+
+    def _wait_for_body(self) -> None:
+        self.state = State.BODY
+        if self._ended:
+            self._answer(incomplete())
+            return
+        self._resume()
+        self._shared.note(self)
+
+    def _take_body(self, came: bytes) -> None:
         assert self._body is not None
-        if not self._body.whole:
-            try:
-                came = self.sock.recv(min(self._body.missing, _BODY_READ_BYTES))
-            except BlockingIOError:
-                return Next.BODY
-            except OSError:
-                came = b""
-            if not came:
-                return Next.ANSWER
-            self._body.feed(came)
+        self._body.feed(came)
+        if self.state is State.KEY:
+            return
         if self._body.whole:
-            return Next.ANSWER
-        return Next.DECISION if self.decision is None and self.held_bytes >= EARLY_BYTES else Next.BODY
+            self._came = self._body.behind
+            if self.wanted and self._has_room():
+                self._wait_for_key()
+            else:
+                self._answer()
+        elif not self.wanted and self.held_bytes >= EARLY_BYTES:
+            self._answer()
+        else:
+            self._shared.note(self)
+
+    def _has_room(self) -> bool:
+        """Count what it holds until it is answered; false when there is no room for it."""
+        while (slowest := self._shared.bodies.wait(self)) is not None:
+            if slowest is self:
+                return False
+            slowest.cut(self._shared.application.reception.no_room())
+        return True
+
+    def _answer(self, cut: Problem | None = None) -> None:
+        assert self._head is not None
+        self.state = State.ANSWER
+        body = self._body
+        cut = cut or (None if body is None else body.cut)
+        if cut is None and self._is_whole():
+            if not self._has_room():
+                cut = self._shared.application.reception.no_room()
+        else:
+            self._shared.bodies.leave(self)
+        self._kept = self._head.kept and cut is None and self._is_whole()
+        decision, self._decision = self._decision, None
+        if cut is not None and body is not None:
+            body.taken = bytearray()
+        content = body.taken if body is not None else self._whole or b""
+        taken = Taken(content, decision, cut)
+        self._shared.application.answer(self._head.environ, taken, self._respond)
+
+    def _refuse(self, problem: Problem) -> None:
+        self._shared.has_head(self)
+        self.state = State.ANSWER
+        self._respond(answers.refusal(problem, self._shared.cors_origin))
+
+    def _respond(self, response: Response) -> None:
+        response.close()
+        if self.state is not State.ANSWER:
+            return
+        kept = self._kept and not self._shared.stopping
+        bodiless = self._head is not None and self._head.environ["REQUEST_METHOD"] == "HEAD"
+        self.transport.write(answers.encode(response, kept=kept, bodiless=bodiless))
+        self._shared.bodies.leave(self)
+        self._forget()
+        if kept:
+            self._next()
+        else:
+            self._close_after_answer()
+
+    def _next(self) -> None:
+        self.state = State.HEAD
+        self._shared.wait_for_head(self)
+        if self._came:
+            # The others come first.
+            self._again = True
+            self._shared.loop.call_soon(self._go_on)
+        else:
+            self._wait_for_more()
+
+    def _go_on(self) -> None:
+        self._again = False
+        if self.state is not State.HEAD or self._choked:
+            return
+        self._take_head()
+        if self.state is State.HEAD and not self._again:
+            self._wait_for_more()
+
+    def _wait_for_more(self) -> None:
+        if self._ended:
+            self.transport.close()
+        else:
+            self._resume()
+
+    def _close_after_answer(self) -> None:
+        self._came = b""
+        self.state = State.LAST
+        self._wait_for_more()
+        if not self._ended:
+            self._shared.wait_for_end(self)
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()

@@ -11,7 +11,6 @@ from webapp.limits.meters import Meters
 from webapp.metrics import CustomerCounts
 from webapp.receiving.accept import BatchAcceptor
 from webapp.receiving.keys import KeyCache
-from webapp.serving.head_check import HeadCheck
 from webapp.serving.shutdown_flag import ShutdownFlag
 from webapp.settings import HttpSettings
 
@@ -30,7 +29,6 @@ class Parts:
     counts: CustomerCounts
     limits: Limits
     reception: BatchAcceptor
-    head_check: HeadCheck
     shutdown: ShutdownFlag
     tracer: Tracer
 
@@ -44,7 +42,6 @@ class Parts:
 
     def close(self) -> None:
         """Close everything, in reverse order of need."""
-        self.reception.close()
         self.keys.close()
         self.limits.close()
         self.broker.close()

@@ -1,21 +1,36 @@
-"""Bodies that no thread has yet: how long each is waited for, and how much all may hold."""
+"""Bodies that are held: how long each is waited for, and how much all may hold."""
 
 import time
-
-from webapp.serving.connection import AgentConnection
+from itertools import takewhile
+from typing import Generic, Protocol, TypeVar
 
 EARLY_S = 0.5
-"""Seconds in which a small body is expected behind its head, before the head is looked at without it."""
+"""Seconds in which a small body that nobody wants is expected behind its head: so its connection is kept."""
 GRACE_S = 10.0
 """Seconds in which a body may come as slowly as it likes."""
 _LOOK_S = 1.0
 
 
-class WaitingBodies:
-    """Of one worker's main loop.
+class Holder(Protocol):
+    """A connection. `held_bytes`: of a body, and of what came behind it. `begun_at`: when its head was whole,
+    a `time.monotonic`. `wanted`: its body was admitted.
+    """
+
+    begun_at: float
+    wanted: bool
+
+    @property
+    def held_bytes(self) -> int: ...
+
+
+H = TypeVar("H", bound=Holder)
+
+
+class WaitingBodies(Generic[H]):
+    """Of one loop.
 
     `deadline_s`: so long may a body take as a whole. `rate`: so many bytes a second must have come of it
-    after GRACE_S. `most_bytes`: so much may all of them hold, those included that came and wait for a thread.
+    after GRACE_S. `most_bytes`: so much may all of them hold, those included that wait for their answers.
     """
 
     def __init__(self, *, deadline_s: float, rate: int, most_bytes: int) -> None:
@@ -24,63 +39,52 @@ class WaitingBodies:
         self._most_bytes = most_bytes
         self._held = 0
         # In the order in which they began, with what each holds.
-        self._early: dict[AgentConnection, int] = {}
-        self._late: dict[AgentConnection, int] = {}
-        self._waiting: dict[AgentConnection, int] = {}
+        self._unwanted: dict[H, int] = {}
+        self._coming: dict[H, int] = {}
+        self._answered: dict[H, int] = {}
         self._look_s = min(_LOOK_S, deadline_s / 4)
         self._look_at = 0.0
 
-    def __contains__(self, conn: AgentConnection) -> bool:
-        return conn in self._early or conn in self._late
-
-    def note(self, conn: AgentConnection) -> AgentConnection | None:
+    def note(self, holder: H) -> H | None:
         """A body has begun, or more of it has come. Returns the one that is to give way when all together
         hold too much: the one that has been coming for longest, which is the slowest.
         """
-        return self._hold(self._early if conn.decision is None else self._late, conn)
+        return self._hold(self._coming if holder.wanted else self._unwanted, holder)
 
-    def wait(self, conn: AgentConnection) -> AgentConnection | None:
-        """It waits for a thread from now on, to be answered or looked at. Returns what `note` does; that is
-        the connection itself when no body is coming that could give way.
+    def wait(self, holder: H) -> H | None:
+        """It has come, and is answered from now on. Returns what `note` does; that is the connection itself
+        when no body is coming that could give way.
         """
-        return self._hold(self._waiting, conn)
+        self.leave(holder)
+        return self._hold(self._answered, holder)
 
-    def leave(self, conn: AgentConnection) -> None:
-        """A thread has it, or it is not waited for any more."""
-        for held in (self._early, self._late, self._waiting):
-            self._held -= held.pop(conn, 0)
+    def leave(self, holder: H) -> None:
+        """It is answered, or not waited for any more."""
+        for held in (self._answered, self._coming, self._unwanted):
+            if (size := held.pop(holder, None)) is not None:
+                self._held -= size
+                return
 
-    def without_body(self) -> list[AgentConnection]:
-        """Those whose heads should be looked at now."""
+    def given_up(self) -> list[H]:
+        """Those whose bodies nobody wants and that did not come in time."""
         due = time.monotonic() - EARLY_S
-        found = []
-        for conn in self._early:
-            if conn.begun_at > due:
-                break
-            found.append(conn)
-        return found
+        return list(takewhile(lambda holder: holder.begun_at <= due, self._unwanted))
 
-    def too_slow(self) -> list[AgentConnection]:
+    def too_slow(self) -> list[H]:
         """Those that should not be waited for any more; looks once a second."""
         now = time.monotonic()
-        if not self._late or now < self._look_at:
+        if not self._coming or now < self._look_at:
             return []
         self._look_at = now + self._look_s
-        return [conn for conn in self._late if self._is_too_slow(conn, now - conn.begun_at)]
+        return [holder for holder in self._coming if self._is_too_slow(holder, now - holder.begun_at)]
 
-    def wait_s(self) -> float:
-        """Seconds until one of them may be due."""
-        if not self._early:
-            return self._look_s
-        return max(0.0, next(iter(self._early)).begun_at + EARLY_S - time.monotonic())
-
-    def _hold(self, held: dict[AgentConnection, int], conn: AgentConnection) -> AgentConnection | None:
-        now = conn.held_bytes
-        self._held += now - held.get(conn, 0)
-        held[conn] = now
+    def _hold(self, held: dict[H, int], holder: H) -> H | None:
+        now = holder.held_bytes
+        self._held += now - held.get(holder, 0)
+        held[holder] = now
         if self._held <= self._most_bytes:
             return None
-        return next(iter(self._late), None) or next(iter(self._early), conn)
+        return next(iter(self._coming), None) or next(iter(self._unwanted), holder)
 
-    def _is_too_slow(self, conn: AgentConnection, age_s: float) -> bool:
-        return age_s > self._deadline_s or (age_s > GRACE_S and conn.held_bytes < self._rate * age_s)
+    def _is_too_slow(self, holder: H, age_s: float) -> bool:
+        return age_s > self._deadline_s or (age_s > GRACE_S and holder.held_bytes < self._rate * age_s)

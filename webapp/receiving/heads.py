@@ -1,0 +1,115 @@
+"""What a batch's head says, and what becomes of a batch on its way: the values that the parts hand on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from db.customers.rows import Customer
+from webapp import problems
+from webapp.limits.admission import Admission
+from webapp.problems import Problem
+
+TAKEN = "sluice.taken"
+"""What the server took in of the request's body, in its environ: a `Taken`."""
+ENCODINGS: Mapping[str, str] = {
+    "": "",
+    "identity": "",
+    "gzip": "gzip",
+    "x-gzip": "gzip",
+    "deflate": "deflate",
+    "zstd": "zstd",
+    "br": "br",
+}
+"""Content-Encoding as sent to the word in the envelope; "" is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaType:
+    """What a content type means: its name without parameters, and the decoder's word for it.
+
+    `empty`: no bytes at all are well-formed, and hold no events.
+    """
+
+    content_type: str
+    name: str
+    empty: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """A batch whose head was found good: its body is wanted, and `admission` is to be ended.
+
+    `limit` is the largest body in bytes, `begun` a `time.perf_counter`.
+    """
+
+    customer: Customer
+    kind: MediaType
+    encoding: str
+    batch_id: str | None
+    limit: int
+    admission: Admission | None
+    begun: float
+
+
+HeadResult = Admitted | Problem
+"""What a request's head was found to be."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """A body that a server took in before it asked the application. `decision` is what the head was found to
+    be, None when nobody asked, and gone when it was taken. `cut` is why the rest of the body is not there.
+    """
+
+    body: bytes | bytearray = b""
+    decision: HeadResult | None = None
+    cut: Problem | None = None
+
+    def take(self) -> HeadResult | None:
+        """Whoever takes what was admitted accepts or releases it."""
+        decision, self.decision = self.decision, None
+        return decision
+
+
+@dataclass(slots=True, kw_only=True)
+class Kept:
+    """A batch that was found good: `message` is to be published, and the answer comes after the confirm.
+
+    Nothing is published of one that is empty; `batch_id` and `message` are empty then. `begun` is the
+    `time.perf_counter` at which it was given to the broker.
+    """
+
+    admitted: Admitted
+    batch_id: str
+    message: bytes
+    size: int
+    discarded: bool
+    begun: float = 0.0
+
+
+def media_type(content_type: str, formats: Mapping[str, MediaType]) -> MediaType:
+    """What a Content-Type means. Raises Problem (unknown-content-type)."""
+    kind = formats.get(content_type) or formats.get(content_type.partition(";")[0].strip(" \t").lower())
+    if kind is None:
+        raise Problem(
+            problems.UNKNOWN_CONTENT_TYPE,
+            f"Content-Type is {content_type[:100]!r}",
+            members={"accepted": list(formats)},
+            headers={"Accept": ", ".join(formats)},
+        )
+    return kind
+
+
+def coding(content_encoding: str) -> str:
+    """The word in the envelope for a Content-Encoding. Raises Problem (unknown-content-encoding)."""
+    encoding = ENCODINGS.get(content_encoding)
+    if encoding is None:
+        encoding = ENCODINGS.get(content_encoding.strip(" \t").lower())
+    if encoding is None:
+        accepted = [name for name in ENCODINGS if name]
+        raise Problem(
+            problems.UNKNOWN_CONTENT_ENCODING,
+            f"Content-Encoding is {content_encoding[:100]!r}",
+            members={"accepted": accepted},
+            headers={"Accept-Encoding": ", ".join(accepted)},
+        )
+    return encoding

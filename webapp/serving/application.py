@@ -1,0 +1,112 @@
+"""The Flask application as a server's loop calls it: with whole bodies, and without waiting."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from flask import Flask, Response
+
+from db.customers.rows import Customer
+from webapp import problems
+from webapp.metrics import REFUSALS
+from webapp.problems import PROBLEM_JSON, Problem
+from webapp.receiving.accept import BatchAcceptor
+from webapp.receiving.body import Environ
+from webapp.receiving.heads import TAKEN, Admitted, HeadResult, MediaType, Taken
+from webapp.receiving.when_confirmed import WhenConfirmed
+
+WAITING = 64
+"""So many requests of paths that wait may be under way or queue; more are refused."""
+
+Answer = Callable[[Response], None]
+
+
+class LoopApplication:
+    """Of one loop. `batches`: what may be posted where. `waits`: the paths whose answers wait for others, and
+    which are called in one of so many `threads`.
+    """
+
+    def __init__(
+        self,
+        app: Flask,
+        reception: BatchAcceptor,
+        batches: Mapping[str, Mapping[str, MediaType]],
+        *,
+        waits: frozenset[str],
+        threads: int,
+    ) -> None:
+        self._app = app
+        self.reception = reception
+        self._batches = batches
+        self._waits = waits
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="waits")
+        self._under_way = 0
+
+    def takes_body(self, environ: Environ) -> bool:
+        """Whether the request brings a batch; no other request's body is looked at."""
+        return environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"] in self._batches
+
+    def awaited(self, environ: Environ, admitted: Admitted | None = None) -> "Future[Customer | None] | None":
+        """The look-up to wait for before `decide` or `answer`, of a request that brings a batch."""
+        return self.reception.awaited(environ, admitted)
+
+    def decide(self, environ: Environ) -> HeadResult:
+        """What the head of a request that brings a batch was found to be."""
+        environ[TAKEN] = Taken()
+        try:
+            return self.reception.admit(environ, self._batches[environ["PATH_INFO"]])
+        except Problem as problem:
+            return problem
+        except Exception as error:
+            return problems.internal(error)
+
+    def answer(self, environ: Environ, taken: Taken, answer: Answer) -> None:
+        """Call the application, and `answer` with what it says: later, or at once. A batch is published
+        before, and its confirm has come.
+        """
+        environ[TAKEN] = taken
+        if environ["PATH_INFO"] in self._waits:
+            self._call_in_thread(environ, answer)
+            return
+        response = self._call(environ)
+        if isinstance(left := taken.take(), Admitted):
+            # The application did not come to it.
+            self.reception.release(left)
+        if isinstance(response, WhenConfirmed):
+            response.begin(lambda: answer(response))
+        else:
+            answer(response)
+
+    def close(self) -> None:
+        """Who waits is not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _call_in_thread(self, environ: Environ, answer: Answer) -> None:
+        if self._under_way >= WAITING:
+            answer(self._full())
+            return
+        loop = asyncio.get_running_loop()
+
+        def done(response: Response) -> None:
+            self._under_way -= 1
+            answer(response)
+
+        def call() -> None:
+            response = self._call(environ)
+            loop.call_soon_threadsafe(done, response)
+
+        self._under_way += 1
+        self._threads.submit(call)
+
+    def _call(self, environ: Environ) -> Response:
+        """As Flask's own `wsgi_app`, but for the answer, which is not sent."""
+        with self._app.request_context(environ):
+            try:
+                return self._app.full_dispatch_request()
+            except Exception as error:
+                return self._app.handle_exception(error)
+
+    def _full(self) -> Response:
+        problem = self.reception.later(problems.OVERLOADED, "too many requests wait for the same")
+        REFUSALS.labels(problem.kind.slug).inc()
+        return Response(problem.body(), problem.kind.status, problem.headers, content_type=PROBLEM_JSON)

@@ -1,0 +1,144 @@
+"""What all connections of one loop share: settings, a buffer, and for how long each is waited for."""
+
+import asyncio
+import contextlib
+import time
+from concurrent.futures import Future
+from typing import Any, Generic, Protocol, TypeVar
+
+from db.customers.rows import Customer
+from webapp.problems import Problem
+from webapp.receiving.body import Environ
+from webapp.serving.application import LoopApplication
+from webapp.serving.waiting_bodies import Holder, WaitingBodies
+from webapp.settings import HttpSettings
+
+SEND_S = 1.0
+"""An answer is given up when the agent has not read enough for so many seconds to make room for more of them.
+Answers are small: room is lacking only where an agent asks on and does not read.
+"""
+LINGER_S = 2.0
+"""So long is a connection read on that is closed after its answer."""
+STOP_S = 2.0
+"""So long does a server that stops wait for requests that were on their way."""
+_BUFFER_BYTES = 64 * 1024
+_CHUNKS_BYTES = 16 * 1024
+"""The scan of the smallest chunks, in so many bytes, holds the loop for some milliseconds."""
+
+
+class Connected(Holder, Protocol):
+    """A connection, as it is seen from here."""
+
+    transport: asyncio.Transport
+
+    def cut(self, problem: Problem | None) -> None: ...
+    def key_is_known(self) -> None: ...
+
+
+C = TypeVar("C", bound=Connected)
+
+
+class Shared(Generic[C]):
+    """Belongs to the loop. `count`: of all connections, with those that are made still."""
+
+    def __init__(
+        self,
+        application: LoopApplication,
+        settings: HttpSettings,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        scheme: str,
+    ) -> None:
+        self.application = application
+        self.loop = loop
+        self.stopping = False
+        self.count = 0
+        self.body_bytes = settings.body_bytes
+        self.cors_origin = settings.cors_origin
+        self.variables: Environ = {
+            "SCRIPT_NAME": "",
+            "SERVER_NAME": "",
+            "SERVER_PORT": "",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": scheme,
+            "wsgi.multithread": False,
+            "wsgi.multiprocess": True,
+            "wsgi.run_once": False,
+        }
+        self.bodies = WaitingBodies[C](
+            deadline_s=settings.body_deadline_s, rate=settings.body_rate, most_bytes=settings.bodies_bytes
+        )
+        self._settings = settings
+        # In the order in which they began to wait, with the `time.monotonic` of that.
+        self._heads: dict[C, float] = {}
+        self._ends: dict[C, float] = {}
+        self._choked: dict[C, float] = {}
+        # All connections read into it in turn, and what came is copied at once.
+        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
+
+    def sweep(self) -> None:
+        """End what has been waited for long enough; to be called a few times a second."""
+        now = time.monotonic()
+        patience = min(self._settings.keepalive_s, STOP_S) if self.stopping else self._settings.keepalive_s
+        for waiting, patience_s in ((self._heads, patience), (self._ends, LINGER_S), (self._choked, SEND_S)):
+            while waiting and (first := next(iter(waiting.items())))[1] + patience_s < now:
+                del waiting[first[0]]
+                first[0].transport.abort()
+        for connection in self.bodies.given_up():
+            connection.cut(None)
+        for connection in self.bodies.too_slow():
+            connection.cut(self.application.reception.too_slow())
+
+    def buffer(self, *, chunks: bool) -> memoryview:
+        """Where a connection reads into."""
+        return self._buffer[:_CHUNKS_BYTES] if chunks else self._buffer
+
+    def came(self, count: int) -> bytes:
+        return bytes(self._buffer[:count])
+
+    def wait_for_head(self, connection: C) -> None:
+        """From now on, for the time that a connection is kept."""
+        self._heads.pop(connection, None)
+        self._heads[connection] = time.monotonic()
+
+    def has_head(self, connection: C) -> None:
+        self._heads.pop(connection, None)
+
+    def wait_for_end(self, connection: C) -> None:
+        self._ends[connection] = time.monotonic()
+
+    def wait_for_key(self, connection: C, lookup: "Future[Customer | None]") -> None:
+        """For `key_wait_s` at most."""
+        timer = self.loop.call_later(self._settings.key_wait_s, connection.key_is_known)
+
+        def known() -> None:
+            timer.cancel()
+            connection.key_is_known()
+
+        def done(_lookup: Any) -> None:
+            # A look-up may end after the loop.
+            with contextlib.suppress(RuntimeError):
+                self.loop.call_soon_threadsafe(known)
+
+        lookup.add_done_callback(done)
+
+    def note(self, connection: C) -> None:
+        """More of its body has come; the slowest gives way when all hold too much."""
+        while (slowest := self.bodies.note(connection)) is not None:
+            slowest.cut(self.application.reception.no_room())
+            if slowest is connection:
+                return
+
+    def choked(self, connection: C) -> None:
+        """It reads no answers."""
+        self._choked[connection] = time.monotonic()
+
+    def unchoked(self, connection: C) -> None:
+        self._choked.pop(connection, None)
+
+    def left(self, connection: C) -> None:
+        """It is closed."""
+        for waiting in (self._heads, self._ends, self._choked):
+            waiting.pop(connection, None)
+        self.bodies.leave(connection)
+        self.count -= 1

@@ -1,0 +1,16 @@
+"""What a connection waits for."""
+
+from enum import Enum, auto
+
+
+class State(Enum):
+    """What a connection waits for."""
+
+    HEAD = auto()
+    KEY = auto()
+    """The look-up of the request's key."""
+    BODY = auto()
+    ANSWER = auto()
+    LAST = auto()
+    """The agent's end, after the last answer: what is not read resets the connection (RFC 9112, 9.6)."""
+    CLOSED = auto()
