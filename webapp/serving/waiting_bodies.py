@@ -8,6 +8,8 @@ EARLY_S = 0.5
 """Seconds in which a small body that nobody wants is expected behind its head: so its connection is kept."""
 GRACE_S = 10.0
 """Seconds in which a body may come as slowly as it likes."""
+LEAST_BYTES = 4096
+"""What a request that is answered counts at least: it holds more than its body."""
 _LOOK_S = 1.0
 
 
@@ -37,7 +39,7 @@ class WaitingBodies(Generic[H]):
         self._deadline_s = deadline_s
         self._rate = rate
         self._most_bytes = most_bytes
-        self._held = 0
+        self._held = self._held_answered = 0
         # In the order in which they began, with what each holds.
         self._unwanted: dict[H, int] = {}
         self._coming: dict[H, int] = {}
@@ -49,20 +51,33 @@ class WaitingBodies(Generic[H]):
         """A body has begun, or more of it has come. Returns the one that is to give way when all together
         hold too much: the one that has been coming for longest, which is the slowest.
         """
-        return self._hold(self._coming if holder.wanted else self._unwanted, holder)
+        held = self._coming if holder.wanted else self._unwanted
+        now = holder.held_bytes
+        self._held += now - held.get(holder, 0)
+        held[holder] = now
+        return None if self._held <= self._most_bytes else self._slowest(holder)
 
     def wait(self, holder: H) -> H | None:
         """It has come, and is answered from now on. Returns what `note` does; that is the connection itself
-        when no body is coming that could give way.
+        when those that are answered hold more than half, for what waits for a confirm takes no place of what
+        is coming. One alone may hold all.
         """
         self.leave(holder)
-        return self._hold(self._answered, holder)
+        size = self._answered[holder] = max(holder.held_bytes, LEAST_BYTES)
+        self._held += size
+        self._held_answered += size
+        if self._held <= self._most_bytes:
+            return None
+        crowded = len(self._answered) > 1 and self._held_answered > self._most_bytes / 2
+        return holder if crowded else self._slowest(holder)
 
     def leave(self, holder: H) -> None:
         """It is answered, or not waited for any more."""
         for held in (self._answered, self._coming, self._unwanted):
             if (size := held.pop(holder, None)) is not None:
                 self._held -= size
+                if held is self._answered:
+                    self._held_answered -= size
                 return
 
     def given_up(self) -> list[H]:
@@ -78,12 +93,7 @@ class WaitingBodies(Generic[H]):
         self._look_at = now + self._look_s
         return [holder for holder in self._coming if self._is_too_slow(holder, now - holder.begun_at)]
 
-    def _hold(self, held: dict[H, int], holder: H) -> H | None:
-        now = holder.held_bytes
-        self._held += now - held.get(holder, 0)
-        held[holder] = now
-        if self._held <= self._most_bytes:
-            return None
+    def _slowest(self, holder: H) -> H:
         return next(iter(self._coming), None) or next(iter(self._unwanted), holder)
 
     def _is_too_slow(self, holder: H, age_s: float) -> bool:
