@@ -27,7 +27,14 @@ class BrokerUnavailable(Exception):
 
 
 class Overloaded(BrokerUnavailable):
-    """More bytes wait for their confirm than the settings allow; nothing was sent."""
+    """More bytes wait for their confirm than the settings allow, of one stream or in the `process`; nothing
+    was sent.
+    """
+
+    def __init__(self, *, process: bool) -> None:
+        whose = "process" if process else "stream"
+        super().__init__(f"too many bytes of this {whose} wait for their confirm", retry_after_s=0.5)
+        self.process = process
 
 
 class Refused(BrokerUnavailable):

@@ -12,7 +12,7 @@ from rstream import exceptions
 
 from streams.address import Address, Node, parse
 from streams.by_amqp import by_amqp
-from streams.connections.client import StreamClient
+from streams.connections.client import StreamClient, tls_context
 from streams.errors import BrokerMisconfigured, BrokerUnavailable, Refused
 from streams.settings import StreamSettings
 
@@ -71,7 +71,7 @@ def _check_stream(address: Address, node: Node, settings: StreamSettings) -> Non
 
 
 async def _check_by_stream(address: Address, node: Node, settings: StreamSettings) -> None:
-    client = StreamClient(address, node, settings, lambda: None)
+    client = StreamClient(address, node, settings, lambda: None, tls=tls_context(address))
     try:
         await client.connect()
     except Refused as error:

@@ -46,12 +46,19 @@ class StreamClient(Client):
     """
 
     def __init__(
-        self, address: Address, node: Node, settings: StreamSettings, on_lost: Callable[[], None]
+        self,
+        address: Address,
+        node: Node,
+        settings: StreamSettings,
+        on_lost: Callable[[], None],
+        *,
+        tls: ssl.SSLContext | None,
     ) -> None:
+        """`tls`: what `tls_context` made of the address, once for all its connections."""
         super().__init__(
             node.host,
             node.port,
-            ssl_context=ssl.create_default_context() if address.tls else None,
+            ssl_context=tls,
             frame_max=settings.frame_max,
             heartbeat=settings.heartbeat_s,
             connection_name="sluice",
@@ -218,6 +225,11 @@ class StreamClient(Client):
         first = self._next_publishing_id
         self._next_publishing_id += count
         return first
+
+
+def tls_context(address: Address) -> ssl.SSLContext | None:
+    """Of an address with TLS. Making it reads all certificates of the system: tens of milliseconds."""
+    return ssl.create_default_context() if address.tls else None
 
 
 def as_unavailable(error: Exception, doing: str) -> BrokerUnavailable:

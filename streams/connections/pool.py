@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from rstream import schema
 
 from streams.address import Address, Node
-from streams.connections.client import StreamClient, as_unavailable, check
+from streams.connections.client import StreamClient, as_unavailable, check, tls_context
 from streams.errors import BrokerUnavailable, Leaderless, StreamMissing
 from streams.settings import StreamSettings
 
@@ -89,6 +89,7 @@ class Pool:
         self, address: Address, settings: StreamSettings, reconnected: Callable[[], None] = lambda: None
     ) -> None:
         self._address = address
+        self._tls = tls_context(address)
         self._reconnected = reconnected
         self._settings = settings
         # The node that is asked first is any one of the URL's: a crowd of processes spreads over a cluster.
@@ -212,7 +213,9 @@ class Pool:
         return connection
 
     async def _open(self, slot: ConnectionSlot, node: Node) -> StreamClient:
-        connection = StreamClient(self._address, node, self._settings, lambda: self._on_lost(slot))
+        connection = StreamClient(
+            self._address, node, self._settings, lambda: self._on_lost(slot), tls=self._tls
+        )
         await connection.connect()
         return connection
 

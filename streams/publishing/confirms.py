@@ -33,35 +33,41 @@ class Waiting(Protocol):
 
 
 class ConfirmCall:
-    """A function that is called on the loop, once: with None after the confirm, else with the reason."""
+    """A function that is called on the loop, once: with None after the confirm, else with the reason.
 
-    __slots__ = ("_done", "_stream", "_timer", "abandoned")
+    What it raises goes to the loop's handler of exceptions, and never to who publishes for others too.
+    """
 
-    def __init__(
-        self,
-        stream: str,
-        deadline_s: float,
-        done: Done,
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
+    __slots__ = ("_done", "_loop", "_stream", "_timer", "abandoned")
+
+    def __init__(self, stream: str, done: Done, loop: asyncio.AbstractEventLoop) -> None:
         self.abandoned = False
         self._stream = stream
         self._done = done
-        self._timer = loop.call_later(deadline_s, self._expire, deadline_s)
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+
+    def expire_after(self, deadline_s: float) -> None:
+        """Wait no longer than so many seconds from now."""
+        self._timer = self._loop.call_later(deadline_s, self._expire, deadline_s)
 
     def resolve(self, error: BrokerUnavailable | None) -> None:
         """The message is confirmed (None), or will never be."""
         if not self.abandoned:
-            self._timer.cancel()
-            self._done(error)
-
-    def withdraw(self) -> None:
-        """Nothing was published; `done` is not called."""
-        self._timer.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+            self._call(error)
 
     def _expire(self, deadline_s: float) -> None:
         self.abandoned = True
-        self._done(_unknown(self._stream, deadline_s))
+        self._call(_unknown(self._stream, deadline_s))
+
+    def _call(self, error: BrokerUnavailable | None) -> None:
+        try:
+            self._done(error)
+        except Exception as raised:
+            message = f"what waits for a confirm of {self._stream} failed"
+            self._loop.call_exception_handler({"message": message, "exception": raised})
 
 
 class ConfirmWaiter:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from streams.connections import frames
 from streams.connections.pool import Pool
-from streams.errors import BrokerUnavailable, Overloaded, TooLarge
+from streams.errors import Overloaded, TooLarge
 from streams.publishing.confirms import ConfirmCall, ConfirmWaiter, Done, UnconfirmedBytes, Waiting
 from streams.publishing.stream_publisher import StreamPublisher
 from streams.settings import StreamSettings
@@ -39,14 +39,10 @@ class Publisher:
         Raises Overloaded and TooLarge as `publish` does; `done` is not called then.
         """
         size = self._size((message,))
-        call = ConfirmCall(stream, deadline_s, done, self._loop)
-        try:
-            wake = self._queue(stream, (message,), size, call)
-        except BrokerUnavailable:
-            call.withdraw()
-            raise
-        if wake:
+        call = ConfirmCall(stream, done, self._loop)
+        if self._queue(stream, (message,), size, call):
             self._loop.call_soon(self._flush)
+        call.expire_after(deadline_s)
 
     def _size(self, messages: Sequence[bytes]) -> int:
         size = 0
@@ -80,9 +76,9 @@ class Publisher:
         """A message above the whole bound is let in when nothing else is under way."""
         settings = self._settings
         if unconfirmed.open and unconfirmed.open + size > settings.unconfirmed_bytes_per_stream:
-            raise Overloaded("too many bytes of this stream wait for their confirm", retry_after_s=0.5)
+            raise Overloaded(process=False)
         if self._total.open and self._total.open + size > settings.unconfirmed_bytes:
-            raise Overloaded("too many bytes of this process wait for their confirm", retry_after_s=0.5)
+            raise Overloaded(process=True)
         unconfirmed.admitted += size
         self._total.admitted += size
 

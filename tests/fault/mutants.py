@@ -16,8 +16,8 @@ def _answer_without_confirm(module: ModuleType) -> None:
     confirms.ConfirmWaiter.wait = lambda *_: None
     begin = confirms.ConfirmCall.__init__
 
-    def at_once(self: Any, stream: str, deadline_s: float, done: Any, loop: Any) -> None:
-        begin(self, stream, deadline_s, lambda error: None, loop)
+    def at_once(self: Any, stream: str, done: Any, loop: Any) -> None:
+        begin(self, stream, lambda error: None, loop)
         loop.call_soon(done, None)
 
     confirms.ConfirmCall.__init__ = at_once

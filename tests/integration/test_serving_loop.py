@@ -4,8 +4,10 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from flask import Response
 
 from streams import Broker, StreamSettings
 from tests.receiver import DEADLINE_S, Home, until
@@ -165,7 +167,7 @@ def test_batches_beyond_what_waits_for_a_confirm_wait_for_their_turn(
     for name, value in home.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("SLUICE_STREAM_UNCONFIRMED_BYTES_PER_STREAM", "300000")
-    served = ServedLoop(HttpSettings(key_wait_s=30))
+    served = ServedLoop(HttpSettings(key_wait_s=30, publish_deadline_s=30))
     try:
         agents = [SlowAgent(served.port) for _ in range(12)]
         for agent in agents:
@@ -211,3 +213,44 @@ def test_a_broker_on_its_hosts_loop_answers_before_while_and_after_it_runs(home:
     assert loop.run_until_complete(ask())
     broker.close()
     loop.close()
+
+
+def test_a_failure_after_the_confirm_is_an_answer_and_no_neighbours(
+    served: ServedLoop, home: Home, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    neighbour = home.add("beside-a-failure")
+    count = served.parts.counts.count
+
+    def failing(slug: str, *given: Any, **named: Any) -> None:
+        if slug == "on-the-loop":
+            raise OSError("no lock")
+        count(slug, *given, **named)
+
+    monkeypatch.setattr(served.parts.counts, "count", failing)
+    with SlowAgent(served.port) as agent, SlowAgent(served.port) as other:
+        agent.sendall(batch(key))
+        other.sendall(batch(neighbour))
+        assert answers(agent, 1) == [500]
+        assert answers(other, 1) == [202]
+    monkeypatch.undo()
+    with SlowAgent(served.port) as agent:
+        agent.sendall(batch(key))
+        assert answers(agent, 1) == [202]
+
+
+def test_an_application_that_fails_behind_the_view_keeps_no_admission(
+    served: ServedLoop, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = home.add("one-at-a-time")
+    home.limit("one-at-a-time", concurrent_requests=1)
+
+    def fail(response: Response) -> Response:
+        raise OSError("no answer")
+
+    with SlowAgent(served.port) as agent:
+        with monkeypatch.context() as patch:
+            patch.setitem(served.app.after_request_funcs, None, [fail])
+            agent.sendall(batch(key))
+            assert answers(agent, 1) == [500]
+        agent.sendall(batch(key))
+        assert answers(agent, 1) == [202]

@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 
-import structlog
-
 from db.customers.rows import Customer
 from streams import Broker, Envelope, encode_envelope, made_id, raw
 from streams.errors import BrokerUnavailable, Overloaded, TooLarge
@@ -20,9 +18,8 @@ from webapp.receiving.given_batch_id import given_batch_id
 from webapp.receiving.heads import TAKEN, Admitted, Kept, MediaType, Taken, coding, media_type
 from webapp.receiving.keys import KeyCache
 from webapp.receiving.publish_queue import PublishQueue
+from webapp.receiving.unconfirmed_log import UnconfirmedLog
 from webapp.settings import HttpSettings
-
-log = structlog.get_logger(__name__)
 
 CUSTOMER = "sluice.customer"
 """Whose key the request has, in its environ."""
@@ -30,6 +27,8 @@ AGENT_CHARACTERS = 128
 """So much of a User-Agent is kept."""
 ENVELOPE_OVERHEAD = 4096
 """Bytes that an envelope and its Publish frame add to a body at most."""
+STREAM_PART, QUEUE_PART = 8, 4
+"""Of what a worker may hold of bodies, the eighth may wait for room in one stream, and a quarter in all."""
 SLOW_BODY_S = 5.0
 """After so many seconds from head to body the customer is looked at again."""
 
@@ -51,7 +50,12 @@ class BatchAcceptor:
         self._keys = keys
         self._limits = limits
         self._broker = broker
-        self._queue = PublishQueue(broker.submit)
+        self._queue = PublishQueue(
+            broker.submit,
+            stream_bytes=settings.bodies_bytes // STREAM_PART,
+            most_bytes=settings.bodies_bytes // QUEUE_PART,
+        )
+        self._unconfirmed = UnconfirmedLog()
         self._counts = counts
         self._now_us = now_us
 
@@ -95,22 +99,27 @@ class BatchAcceptor:
         """Find the request's batch good, and say what is to be published of it. Raises Problem for a refusal.
 
         Blocks for nothing when there is a `Taken`: who put it there has waited for key and body. Under any
-        other WSGI server it reads `wsgi.input`. `publish` or `begin` has to follow.
+        other WSGI server it reads `wsgi.input`. `publish` or `begin` has to follow; until then what was
+        admitted stays in the `Taken`, so that who put it there can release it.
         """
         taken: Taken | None = environ.get(TAKEN)
-        decision = None if taken is None else taken.take()
+        decision = None if taken is None else taken.decision
         if isinstance(decision, Problem):
             raise decision
         admitted = decision or self.admit(environ, formats)
+        if taken is not None:
+            taken.decision = admitted
         environ[CUSTOMER] = admitted.customer.slug
         try:
             body = self._body(environ, admitted, taken or _read(environ, admitted.limit))
-            if not body:
-                return Kept(admitted=admitted, batch_id="", message=b"", size=0, discarded=False)
-            return self._kept(admitted, environ, body)
+            kept = self._kept(admitted, environ, body) if body else Kept(admitted=admitted)
         except BaseException:
+            if taken is not None:
+                taken.take()
             self.release(admitted)
             raise
+        kept.taken = taken
+        return kept
 
     def begin(self, kept: Kept, done: Callable[[Problem | None], None]) -> None:
         """Publish it, on the broker's loop; `done` is called after the confirm with None, else with the
@@ -119,7 +128,7 @@ class BatchAcceptor:
         If we die between the confirm and the answer, the agent sends the batch again under the same batch id
         and dispatch drops the repeat.
         """
-        kept.begun = time.perf_counter()
+        self._take_over(kept)
         if not kept.message:
             done(self._settled(kept, None))
             return
@@ -133,7 +142,7 @@ class BatchAcceptor:
 
     def publish(self, kept: Kept) -> None:
         """As `begin`, for a thread that waits. Raises Problem."""
-        kept.begun = time.perf_counter()
+        self._take_over(kept)
         found: Exception | None = None
         try:
             if kept.message:
@@ -145,7 +154,20 @@ class BatchAcceptor:
         if refusal is not None:
             raise refusal
 
+    def _take_over(self, kept: Kept) -> None:
+        kept.begun = time.perf_counter()
+        if kept.taken is not None:
+            kept.taken.take()
+            kept.taken = None
+
     def _settled(self, kept: Kept, error: Exception | None) -> Problem | None:
+        """What to say of it, whatever goes wrong with counting it."""
+        try:
+            return self._counted(kept, error)
+        except Exception as failure:
+            return problems.internal(failure)
+
+    def _counted(self, kept: Kept, error: Exception | None) -> Problem | None:
         """Count what became of it."""
         admitted = kept.admitted
         if error is not None:
@@ -175,8 +197,7 @@ class BatchAcceptor:
                 detail = "too many bytes wait for the broker's confirm"
                 return self.later(problems.OVERLOADED, detail, error.retry_after_s)
             case BrokerUnavailable():
-                slug = kept.admitted.customer.slug
-                log.warning("batch_not_confirmed", customer=slug, error=type(error).__name__)
+                self._unconfirmed.tell(kept.admitted.customer.slug, error)
                 return self.later(problems.UNAVAILABLE, "the broker did not confirm it", error.retry_after_s)
         return problems.internal(error)
 

@@ -75,15 +75,16 @@ class Kept:
     """A batch that was found good: `message` is to be published, and the answer comes after the confirm.
 
     Nothing is published of one that is empty; `batch_id` and `message` are empty then. `begun` is the
-    `time.perf_counter` at which it was given to the broker.
+    `time.perf_counter` at which it was given to the broker; until then `taken` holds the decision, too.
     """
 
     admitted: Admitted
-    batch_id: str
-    message: bytes
-    size: int
-    discarded: bool
+    batch_id: str = ""
+    message: bytes = b""
+    size: int = 0
+    discarded: bool = False
     begun: float = 0.0
+    taken: Taken | None = None
 
 
 def media_type(content_type: str, formats: Mapping[str, MediaType]) -> MediaType:

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 
 from flask import Flask, Response
 
@@ -62,51 +64,74 @@ class LoopApplication:
 
     def answer(self, environ: Environ, taken: Taken, answer: Answer) -> None:
         """Call the application, and `answer` with what it says: later, or at once. A batch is published
-        before, and its confirm has come.
+        before, and its confirm has come. `answer` may be called once more when something fails then.
         """
         environ[TAKEN] = taken
         if environ["PATH_INFO"] in self._waits:
-            self._call_in_thread(environ, answer)
-            return
-        response = self._call(environ)
-        if isinstance(left := taken.take(), Admitted):
-            # The application did not come to it.
-            self.reception.release(left)
-        if isinstance(response, WhenConfirmed):
-            response.begin(lambda: answer(response))
+            self._call_in_thread(environ, taken, answer)
         else:
-            answer(response)
+            self._called(self._call(environ), taken, answer)
 
     def close(self) -> None:
         """Who waits is not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _call_in_thread(self, environ: Environ, answer: Answer) -> None:
+    def _call_in_thread(self, environ: Environ, taken: Taken, answer: Answer) -> None:
         if self._under_way >= WAITING:
-            answer(self._full())
+            self._called(self._full(), taken, answer)
             return
         loop = asyncio.get_running_loop()
 
         def done(response: Response) -> None:
             self._under_way -= 1
-            answer(response)
+            self._called(response, taken, answer)
 
         def call() -> None:
             response = self._call(environ)
-            loop.call_soon_threadsafe(done, response)
+            # It may end after the loop.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(done, response)
 
         self._under_way += 1
-        self._threads.submit(call)
+        try:
+            self._threads.submit(call)
+        except RuntimeError as error:
+            # No thread can be begun.
+            done(self._failed(error))
 
     def _call(self, environ: Environ) -> Response:
         """As Flask's own `wsgi_app`, but for the answer, which is not sent."""
-        with self._app.request_context(environ):
-            try:
-                return self._app.full_dispatch_request()
-            except Exception as error:
-                return self._app.handle_exception(error)
+        try:
+            with self._app.request_context(environ):
+                try:
+                    return self._app.full_dispatch_request()
+                except Exception as error:
+                    return self._app.handle_exception(error)
+        except Exception as error:
+            return self._failed(error)
+
+    def _called(self, response: Response, taken: Taken, answer: Answer) -> None:
+        # The batch is encoded by now, and is held once.
+        taken.body = b""
+        try:
+            if isinstance(response, WhenConfirmed):
+                response.begin(partial(answer, response))
+                return
+        except Exception as error:
+            response = self._failed(error)
+        finally:
+            if isinstance(left := taken.take(), Admitted):
+                # Nobody came to it.
+                self.reception.release(left)
+        answer(response)
+
+    def _failed(self, error: Exception) -> Response:
+        return _refusal(problems.internal(error))
 
     def _full(self) -> Response:
-        problem = self.reception.later(problems.OVERLOADED, "too many requests wait for the same")
-        REFUSALS.labels(problem.kind.slug).inc()
-        return Response(problem.body(), problem.kind.status, problem.headers, content_type=PROBLEM_JSON)
+        return _refusal(self.reception.later(problems.OVERLOADED, "too many requests wait for the same"))
+
+
+def _refusal(problem: Problem) -> Response:
+    REFUSALS.labels(problem.kind.slug).inc()
+    return Response(problem.body(), problem.kind.status, problem.headers, content_type=PROBLEM_JSON)
