@@ -237,18 +237,32 @@ def test_a_loop_is_told_what_to_wait_for_and_waits_for_nothing_else(table: Table
 
 
 def test_who_has_waited_is_answered_at_once_by_what_is_known(table: Table, make: Make) -> None:
-    cache, known = make(fresh_s=0.01, wait_s=60), table.add()
+    cache, known, unknown = make(fresh_s=0.01, wait_s=60), table.add(), key()
     assert cache.customer(known) is not None
+    assert cache.customer(unknown) is None
     table.gate.clear()
-    try:
-        time.sleep(0.02)
-        assert cache.awaited(known) is not None
-        begun = time.monotonic()
-        assert cache.customer(known, waited=True) is not None
-        with pytest.raises(ReceiverUnavailable):
-            cache.customer(key(), waited=True)
-        # Nobody waits for a database that hangs after that.
-        assert cache.awaited(key()) is None
-        assert time.monotonic() - begun < 30
-    finally:
-        table.gate.set()
+    time.sleep(0.02)
+    assert cache.awaited(known) is not None
+    begun = time.monotonic()
+    assert cache.customer(known, waited=True) is not None
+    assert cache.customer(unknown, waited=True) is None
+    with pytest.raises(ReceiverUnavailable):
+        cache.customer(key(), waited=True)
+    assert time.monotonic() - begun < 30
+    # None of these was waited for, so the next one is.
+    assert cache.awaited(key()) is not None
+
+
+def test_one_crowd_waits_for_a_database_that_hangs_and_the_next_does_not(table: Table, make: Make) -> None:
+    cache, mine = make(wait_s=0.05), key()
+    table.gate.clear()
+    assert cache.awaited(mine) is not None
+    time.sleep(0.05)
+    with pytest.raises(ReceiverUnavailable):
+        cache.customer(mine, waited=True)
+    assert cache.awaited(key()) is None
+    table.gate.set()
+    until = time.monotonic() + 30
+    while cache.awaited(key()) is None:
+        assert time.monotonic() < until
+        time.sleep(0.01)

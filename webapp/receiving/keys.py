@@ -40,12 +40,18 @@ class _Entry:
     asked_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Lookup:
+    found: Future[Customer | None]
+    begun_at: float
+
+
 class _LookupThread:
     """One thread that looks keys up, and what waits for it."""
 
     def __init__(self, name: str) -> None:
         self.executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
-        self.pending: dict[bytes, Future[Customer | None]] = {}
+        self.pending: dict[bytes, _Lookup] = {}
 
 
 class KeyCache:
@@ -82,11 +88,11 @@ class KeyCache:
         if entry is not None:
             if self._away or now - entry.asked_at < self._fresh_s:
                 return None
-            return self._ask(self._known_lookups, digest)
+            return _found(self._ask(self._known_lookups, digest))
         entry = self._remembered(self._unknown, digest)
         if self._away or (entry is not None and now - entry.asked_at < self._fresh_s):
             return None
-        return self._ask(self._new_lookups, digest)
+        return _found(self._ask(self._new_lookups, digest))
 
     def customer(self, key: str, *, waited: bool = False) -> Customer | None:
         """The key's customer, None when nobody has the key. `waited`: for what `awaited` named, if anything.
@@ -104,7 +110,7 @@ class KeyCache:
         entry = self._remembered(self._unknown, digest)
         if entry is not None and now - entry.asked_at < self._fresh_s:
             return None
-        return self._of_new(digest, 0 if waited else self._wait_s)
+        return self._of_new(digest, 0 if waited else self._wait_s, nobodys=entry is not None)
 
     def usable(self) -> bool:
         """Whether some agent can be recognised now: a key is remembered, or the database answers in time."""
@@ -125,24 +131,29 @@ class KeyCache:
         age = now - entry.asked_at
         if age < self._fresh_s * REFRESH_AHEAD:
             return entry.customer
-        future = self._ask(self._known_lookups, entry.digest)
-        if age < self._fresh_s or future is None or self._away:
+        lookup = self._ask(self._known_lookups, entry.digest)
+        if age < self._fresh_s or lookup is None or self._away:
             return entry.customer
         try:
-            return future.result(wait_s)
+            return lookup.found.result(wait_s)
         except (NotYet, DatabaseUnavailable, DatabaseMisconfigured):
             return entry.customer
 
-    def _of_new(self, digest: bytes, wait_s: float) -> Customer | None:
-        future = self._ask(self._new_lookups, digest)
-        if future is None:
+    def _of_new(self, digest: bytes, wait_s: float, *, nobodys: bool = False) -> Customer | None:
+        """`nobodys`: the last answer was that it is."""
+        lookup = self._ask(self._new_lookups, digest)
+        if lookup is None:
             raise ReceiverUnavailable("too many keys are being looked up")
         try:
             # While the database is away the look-up goes on as a probe, and no request thread is lost to it.
-            return future.result(0 if self._away else wait_s)
+            return lookup.found.result(0 if self._away else wait_s)
         except NotYet:
-            # One crowd waits for a database that hangs, the next does not: threads are for who can be served.
-            self._away = True
+            if wait_s or time.monotonic() - lookup.begun_at >= self._wait_s:
+                # One crowd waits for a database that hangs, the next does not: it is for who can be served.
+                self._away = True
+            elif nobodys and not self._away:
+                # It is looked up again since a moment ago, and was not waited for.
+                return None
             raise ReceiverUnavailable("the key's look-up takes too long") from None
         except (DatabaseUnavailable, DatabaseMisconfigured):
             raise ReceiverUnavailable("the key could not be looked up") from None
@@ -151,22 +162,23 @@ class KeyCache:
         entry = entries.get(digest[:8])
         return entry if entry is not None and hmac.compare_digest(entry.digest, digest) else None
 
-    def _ask(self, lookups: _LookupThread, digest: bytes) -> Future[Customer | None] | None:
+    def _ask(self, lookups: _LookupThread, digest: bytes) -> _Lookup | None:
         """The look-up of this key that is under way, or a new one; None when no more may be started."""
         with self._lock:
-            future = lookups.pending.get(digest)
-            if future is not None:
-                return future
+            lookup = lookups.pending.get(digest)
+            if lookup is not None:
+                return lookup
+            now = time.monotonic()
             answered = self._remembered(self._known, digest) if lookups is self._new_lookups else None
             if answered is not None:  # since the caller looked
-                future = Future()
-                future.set_result(answered.customer)
-                return future
+                found: Future[Customer | None] = Future()
+                found.set_result(answered.customer)
+                return _Lookup(found, now)
             if len(lookups.pending) >= (1 if self._away else MOST_PENDING):
                 return None
-            future = lookups.executor.submit(self._look_up, lookups, digest)
-            lookups.pending[digest] = future
-            return future
+            lookup = _Lookup(lookups.executor.submit(self._look_up, lookups, digest), now)
+            lookups.pending[digest] = lookup
+            return lookup
 
     def _look_up(self, lookups: _LookupThread, digest: bytes) -> Customer | None:
         asked_at = time.monotonic()
@@ -204,3 +216,7 @@ class KeyCache:
         # A refreshed key is put in anew, so the first one is the one that was not used for longest.
         if len(entries) > self._bounds[entries is self._known]:
             del entries[next(iter(entries))]
+
+
+def _found(lookup: _Lookup | None) -> Future[Customer | None] | None:
+    return None if lookup is None else lookup.found

@@ -2,25 +2,25 @@
 
 import asyncio
 import time
+from functools import partial
 from typing import cast
 
 from flask import Response
 
-from webapp import problems
 from webapp.problems import Problem
 from webapp.receiving.body import incomplete
 from webapp.receiving.heads import Admitted, HeadResult, Taken
 from webapp.serving import answers
-from webapp.serving.framing import ChunkedBody, SizedBody
-from webapp.serving.request_head import HEAD_BYTES, RequestHead, read_head
-from webapp.serving.shared import Shared
+from webapp.serving.framing import NO_BODY, Body, ChunkedBody, SizedBody, begin_body
+from webapp.serving.guarded import guarded
+from webapp.serving.request_head import RequestHead, read_head, split_head
+from webapp.serving.shared import CHUNKS_BYTES, Shared
 from webapp.serving.states import State
 
 EARLY_BYTES = 64 * 1024
 """A body of fewer bytes may end behind a refusal of its head, so that the connection is kept."""
 LINGER_BYTES = 64 * 1024
 """So much is read of a connection that is closed after its answer."""
-_END = b"\r\n\r\n"
 
 
 class AgentConnection(asyncio.BufferedProtocol):
@@ -28,36 +28,39 @@ class AgentConnection(asyncio.BufferedProtocol):
 
     def __init__(self, shared: "Shared[AgentConnection]") -> None:
         self._shared = shared
-        self.state = State.HEAD
+        self.state = State.NEW
         self.transport: asyncio.Transport
         self._came = b""
         # Of the agent's end; of our answers, which it does not read; of a request that has come already.
-        self._ended = self._choked = self._again = self._paused = False
+        self._ended = self._choked = self._again = False
         self._taken_at_end = 0
+        # Counts what is waited for: what comes for an earlier wait comes too late.
+        self._wait = 0
         self._forget()
 
     def _forget(self) -> None:
         self.begun_at = 0.0
         self.wanted = self._kept = False
         self._head: RequestHead | None = None
-        self._body: SizedBody | ChunkedBody | None = None
-        # A body that came with its head.
-        self._whole: bytes | None = None
+        self._body: Body = NO_BODY
+        # Of a batch that was published, whose confirm is waited for.
+        self._published_bytes = 0
         self._decision: HeadResult | None = None
 
     @property
     def held_bytes(self) -> int:
         """Of a body that is coming or is answered, and of what came behind it."""
-        taken = self._body.taken if self._body is not None else self._whole or b""
-        return len(taken) + len(self._came)
+        return self._body.held_bytes + self._published_bytes + len(self._came)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        self.state = State.HEAD
         self._shared.wait_for_head(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._shared.buffer(chunks=isinstance(self._body, ChunkedBody))
 
+    @guarded
     def buffer_updated(self, nbytes: int) -> None:
         came = self._shared.came(nbytes)
         match self.state:
@@ -66,15 +69,15 @@ class AgentConnection(asyncio.BufferedProtocol):
                     self._shared.wait_for_head(self)
                 self._came += came
                 if self._choked or self._again:
-                    self._pause()
+                    self.transport.pause_reading()
                 else:
                     self._take_head()
-            case State.KEY | State.BODY:
+            case State.BODY:
                 self._take_body(came)
-            case State.ANSWER:
+            case State.KEY | State.ANSWER:
                 self._came += came
-                self._pause()
-                if not self._has_room():
+                self.transport.pause_reading()
+                if not self._shared.has_room(self):
                     self.transport.abort()
             case State.LAST:
                 self._taken_at_end += nbytes
@@ -85,38 +88,47 @@ class AgentConnection(asyncio.BufferedProtocol):
         """Whether there is an answer to be sent still. TLS knows no end of one direction."""
         self._ended = True
         if self.state is State.BODY:
-            self._answer(incomplete())
-        waits = self.state in (State.KEY, State.ANSWER) or (self.state is State.HEAD and self._again)
+            self.answer(incomplete())
+        again = self._again or (self._choked and bool(self._came))
+        waits = self.state in (State.KEY, State.ANSWER) or (self.state is State.HEAD and again)
+        if not waits:
+            self._shared.wait_for_end(self)
         return waits and self.transport.can_write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        # A batch that was published holds its bytes until it is confirmed.
+        answered, self.state, self._came = self.state is State.ANSWER, State.CLOSED, b""
+        self._shared.left(self, answered=answered)
+        decision, self._decision = self._decision, None
+        if isinstance(decision, Admitted):
+            self._shared.application.reception.release(decision)
+
+    def fail(self, error: Exception) -> None:
+        """End with a line in the log."""
+        self._shared.failed(self, error)
+        self._shared.bodies.leave(self)
         self.state = State.CLOSED
-        self._shared.left(self)
-        if isinstance(self._decision, Admitted):
-            self._shared.application.reception.release(self._decision)
-            self._decision = None
+        self.transport.abort()
 
     def pause_writing(self) -> None:
         self._choked = True
         self._shared.choked(self)
 
+    @guarded
     def resume_writing(self) -> None:
         self._choked = False
         self._shared.unchoked(self)
         if self.state is State.HEAD and self._came and not self._again:
             self._go_on()
 
-    def cut(self, problem: Problem | None) -> None:
-        """Answer without waiting for the rest of the body; None: nobody wants it."""
-        self._answer(problem)
-
-    def key_is_known(self) -> None:
+    @guarded
+    def key_is_known(self, wait: int) -> None:
         """The look-up of the key has ended, or is not waited for any longer."""
-        if self.state is not State.KEY:
+        if self.state is not State.KEY or wait != self._wait:
             return
         assert self._head is not None
-        if self._is_whole():
-            self._answer()
+        if self._body.whole:
+            self.answer()
             return
         self._decision = self._shared.application.decide(self._head.environ)
         self.wanted = isinstance(self._decision, Admitted)
@@ -128,131 +140,129 @@ class AgentConnection(asyncio.BufferedProtocol):
         self._wait_for_body()
 
     def _take_head(self) -> None:
-        came = self._came
-        # RFC 9112, 2.2: an empty line may stand before the request line.
-        begin = 2 if came.startswith(b"\r\n") else 0
-        end = came.find(_END, begin)
-        if end < 0 or end - begin > HEAD_BYTES:
-            if end >= 0 or len(came) - begin >= HEAD_BYTES:
-                self._refuse(Problem(problems.HEAD_TOO_LARGE, f"the limit is {HEAD_BYTES} bytes"))
-            elif b"\n" in came[begin:].replace(b"\r\n", b""):
-                self._refuse(Problem(problems.BAD_REQUEST, "a line ends without CR"))
-            return
         try:
-            head = read_head(came[begin : end + len(_END)], self._shared.variables)
+            found = split_head(self._came)
+            if found is None:
+                return
+            self._head = head = read_head(found[0], self._shared.variables)
         except Problem as problem:
             self._refuse(problem)
             return
         self._shared.has_head(self)
-        self._head = head
         self.begun_at = time.monotonic()
-        rest = came[end + len(_END) :]
-        if head.length is not None and len(rest) >= head.length:
-            self._whole, self._came = rest[: head.length], rest[head.length :]
-        else:
-            most = self._shared.body_bytes
-            self._body = ChunkedBody(most) if head.length is None else SizedBody(head.length)
-            self._body.feed(rest)
-            self._came = self._body.behind
+        self._body, self._came = begin_body(head.length, found[1], self._shared.body_bytes)
         if self._shared.application.takes_body(head.environ):
             self._wait_for_key()
         else:
             self._do_not_want()
 
-    def _is_whole(self) -> bool:
-        return self._body is None or self._body.whole
-
     def _wait_for_key(self) -> None:
         assert self._head is not None
         admitted = self._decision if isinstance(self._decision, Admitted) else None
         self.state = State.KEY
+        self._wait += 1
         lookup = self._shared.application.awaited(self._head.environ, admitted)
         if lookup is None:
-            self.key_is_known()
+            self.key_is_known(self._wait)
+        elif self._shared.has_room(self):
+            self.transport.pause_reading()
+            self._shared.wait_for_key(self, self._wait, lookup)
         else:
-            self._pause()
-            self._shared.wait_for_key(self, lookup)
+            self.answer(self._shared.application.reception.no_room())
 
     def _do_not_want(self) -> None:
         """The body; when it comes soon, the connection is kept."""
         assert self._head is not None
         length = self._head.length
-        large = max(self.held_bytes, length or 0) >= EARLY_BYTES
-        if self._is_whole() or large or self._head.expects:
-            self._answer()
+        if self._body.whole or length is None or length >= EARLY_BYTES or self._head.expects:
+            self.answer()
         else:
+            assert isinstance(self._body, SizedBody)
+            self._body.drop()
             self._wait_for_body()
 
     def _wait_for_body(self) -> None:
         self.state = State.BODY
-        if self._ended:
-            self._answer(incomplete())
-            return
-        self._resume()
-        self._shared.note(self)
+        self._shared.bodies.leave(self)
+        came, self._came = self._came, b""
+        self._take_body(came)
+
+    @guarded
+    def _take_more(self) -> None:
+        if self.state is State.BODY:
+            came, self._came = self._came, b""
+            self._take_body(came)
 
     def _take_body(self, came: bytes) -> None:
-        assert self._body is not None
-        self._body.feed(came)
-        if self.state is State.KEY:
-            return
+        # Only of the first read of chunks there is more.
+        most = CHUNKS_BYTES if isinstance(self._body, ChunkedBody) else len(came)
+        self._body.feed(came[:most])
+        later = came[most:]
         if self._body.whole:
-            self._came = self._body.behind
-            if self.wanted and self._has_room():
+            self._came = self._body.behind + later
+            if self.wanted and self._shared.has_room(self):
                 self._wait_for_key()
             else:
-                self._answer()
-        elif not self.wanted and self.held_bytes >= EARLY_BYTES:
-            self._answer()
+                self.answer()
+            return
+        self._came = later
+        if later:
+            self.transport.pause_reading()
+            self._shared.loop.call_soon(self._take_more)
+        elif self._ended:
+            self.answer(incomplete())
+            return
         else:
-            self._shared.note(self)
+            self.transport.resume_reading()
+        self._shared.note(self)
 
-    def _has_room(self) -> bool:
-        """Count what it holds until it is answered; false when there is no room for it."""
-        while (slowest := self._shared.bodies.wait(self)) is not None:
-            if slowest is self:
-                return False
-            slowest.cut(self._shared.application.reception.no_room())
-        return True
-
-    def _answer(self, cut: Problem | None = None) -> None:
+    @guarded
+    def answer(self, cut: Problem | None = None) -> None:
+        """Do not wait for the rest of the body: why, None when it has come or nobody wants it."""
         assert self._head is not None
         self.state = State.ANSWER
-        body = self._body
-        cut = cut or (None if body is None else body.cut)
-        if cut is None and self._is_whole():
-            if not self._has_room():
-                cut = self._shared.application.reception.no_room()
-        else:
+        self._wait += 1
+        body, self._body = self._body, NO_BODY
+        self._kept = self._head.kept and body.ended and cut is None
+        cut = cut or body.cut or (None if body.whole else incomplete())
+        if cut is None:
+            self._published_bytes = body.held_bytes
+            if not self._shared.has_room(self):
+                cut, self._kept = self._shared.application.reception.no_room(), False
+        if cut is not None:
+            self._published_bytes = 0
             self._shared.bodies.leave(self)
-        self._kept = self._head.kept and cut is None and self._is_whole()
-        decision, self._decision = self._decision, None
-        if cut is not None and body is not None:
-            body.taken = bytearray()
-        content = body.taken if body is not None else self._whole or b""
-        taken = Taken(content, decision, cut)
-        self._shared.application.answer(self._head.environ, taken, self._respond)
+        taken = Taken(body.taken if cut is None else b"", self._decision, cut)
+        self._decision = None
+        self._shared.application.answer(self._head.environ, taken, partial(self._respond, self._wait))
 
     def _refuse(self, problem: Problem) -> None:
         self._shared.has_head(self)
         self.state = State.ANSWER
-        self._respond(answers.refusal(problem, self._shared.cors_origin))
+        self._wait += 1
+        self._respond(self._wait, answers.refusal(problem, self._shared.cors_origin))
 
-    def _respond(self, response: Response) -> None:
-        response.close()
-        if self.state is not State.ANSWER:
-            return
+    @guarded
+    def _respond(self, wait: int, response: Response) -> None:
+        if wait == self._wait:
+            self._shared.bodies.leave(self)
+            if self.state is State.ANSWER:
+                self._send(response)
+        try:
+            response.close()
+        except Exception as error:
+            # It is answered.
+            self._shared.failed(self, error)
+
+    def _send(self, response: Response) -> None:
         kept = self._kept and not self._shared.stopping
         bodiless = self._head is not None and self._head.environ["REQUEST_METHOD"] == "HEAD"
         self.transport.write(answers.encode(response, kept=kept, bodiless=bodiless))
-        self._shared.bodies.leave(self)
         self._forget()
-        if kept:
-            self._next()
-        else:
-            self._close_after_answer()
-
-    def _next(self) -> None:
+        if not kept:
+            self._came = b""
+            self._end()
+            return
         self.state = State.HEAD
         self._shared.wait_for_head(self)
         if self._came:
@@ -262,6 +272,7 @@ class AgentConnection(asyncio.BufferedProtocol):
         else:
             self._wait_for_more()
 
+    @guarded
     def _go_on(self) -> None:
         self._again = False
         if self.state is not State.HEAD or self._choked:
@@ -272,25 +283,17 @@ class AgentConnection(asyncio.BufferedProtocol):
 
     def _wait_for_more(self) -> None:
         if self._ended:
+            self._end()
+        else:
+            self.transport.resume_reading()
+
+    def _end(self) -> None:
+        """After the last answer. A transport that is closed waits for the agent to read, for ever."""
+        self.state = State.LAST
+        self._shared.wait_for_end(self)
+        if self._ended:
             self.transport.close()
         else:
-            self._resume()
-
-    def _close_after_answer(self) -> None:
-        self._came = b""
-        self.state = State.LAST
-        self._wait_for_more()
-        if not self._ended:
-            self._shared.wait_for_end(self)
+            self.transport.resume_reading()
             if self.transport.can_write_eof():
                 self.transport.write_eof()
-
-    def _pause(self) -> None:
-        if not self._paused:
-            self._paused = True
-            self.transport.pause_reading()
-
-    def _resume(self) -> None:
-        if self._paused:
-            self._paused = False
-            self.transport.resume_reading()

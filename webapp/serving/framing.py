@@ -1,4 +1,4 @@
-"""A request's body as it comes: with a length, or in chunks."""
+"""A request's body as it comes: with its head, with a length, or in chunks."""
 
 import re
 
@@ -17,25 +17,59 @@ _LINE_BYTES = 8190
 _TRAILER_BYTES = 32 * 1024
 
 
+class WholeBody:
+    """A body that came with its head."""
+
+    whole = ended = True
+    cut: Problem | None = None
+
+    def __init__(self, taken: bytes) -> None:
+        self.taken = taken
+        self.behind = b""
+
+    @property
+    def held_bytes(self) -> int:
+        return len(self.taken)
+
+    def feed(self, piece: bytes) -> None:
+        """What comes begins the next request."""
+        self.behind = piece
+
+
 class SizedBody:
     """A body with a length, as far as it has come."""
-
-    cut: Problem | None = None
 
     def __init__(self, length: int) -> None:
         self.taken = bytearray()
         self.behind = b""
-        self._length = length
+        self.cut: Problem | None = None
+        self._missing = length
 
     @property
     def whole(self) -> bool:
-        return len(self.taken) == self._length
+        return not self._missing
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is known where the next request begins."""
+        return not self._missing
+
+    @property
+    def held_bytes(self) -> int:
+        return len(self.taken)
+
+    def drop(self) -> None:
+        """Nobody wants it: what comes is counted, and not kept."""
+        self.taken = bytearray()
+        self.cut = incomplete()
 
     def feed(self, piece: bytes) -> None:
         """Take what has come; what is behind the body begins the next request."""
-        missing = self._length - len(self.taken)
-        self.taken += piece[:missing]
-        self.behind = piece[missing:]
+        part = piece[: self._missing]
+        self._missing -= len(part)
+        if self.cut is None:
+            self.taken += part
+        self.behind = piece[len(part) :]
 
 
 class ChunkedBody:
@@ -54,6 +88,15 @@ class ChunkedBody:
         # Bytes that are missing of the chunk that has begun; -1: its end of line, None: the next one's size.
         self._left: int | None = None
         self._trailers = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is known where the next request begins."""
+        return self.whole and self.cut is None
+
+    @property
+    def held_bytes(self) -> int:
+        return len(self.taken) + len(self._raw)
 
     def feed(self, piece: bytes) -> None:
         """Take what has come; what is behind the body begins the next request."""
@@ -120,3 +163,21 @@ class ChunkedBody:
         self.whole = True
         self.cut = cut
         return 0
+
+
+Body = WholeBody | SizedBody | ChunkedBody
+"""`whole`: no more of it is waited for. `ended`: it is known where the next request begins: with `behind`."""
+NO_BODY = WholeBody(b"")
+
+
+def begin_body(length: int | None, came: bytes, most: int) -> tuple[Body, bytes]:
+    """The body of a head with this length, None for chunks of `most` bytes at most; and what has come that is
+    not read yet: what is behind it, or chunks. Small ones cost much, and it may be that nobody wants them.
+    """
+    if length is None:
+        return ChunkedBody(most), came
+    if len(came) >= length:
+        return WholeBody(came[:length]), came[length:]
+    body = SizedBody(length)
+    body.feed(came)
+    return body, b""

@@ -17,6 +17,7 @@ FIELD_BYTES = 8190
 FIELDS = 100
 """So many headers there may be, each so long with its name and line end; else the answer is 431."""
 
+_END = b"\r\n\r\n"
 _NAMES = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
 _SINGLE = frozenset({"HTTP_HOST", "CONTENT_TYPE", "CONTENT_LENGTH"})
 _NAMES_KEPT = 1000
@@ -54,9 +55,25 @@ class _Fields:
         self.whole = True
 
 
+def split_head(came: bytes) -> tuple[bytes, bytes] | None:
+    """The first head of what has come, and what is behind it; None while it is not whole. Raises Problem."""
+    # RFC 9112, 2.2: an empty line may stand before the request line.
+    begin = 2 if came.startswith(b"\r\n") else 0
+    end = came.find(_END, begin)
+    if (len(came) if end < 0 else end) - begin > HEAD_BYTES:
+        raise Problem(problems.HEAD_TOO_LARGE, f"the limit is {HEAD_BYTES} bytes")
+    if end >= 0:
+        end += len(_END)
+        return came[begin:end], came[end:]
+    if b"\n" in came[begin:].replace(b"\r\n", b""):
+        raise _malformed("a line ends without CR")
+    return None
+
+
 def read_head(head: bytes, connection: Environ) -> RequestHead:
     """Of bytes that end with the empty line, from a connection with these variables. Raises Problem."""
-    if head.find(b"\r\n", 0, LINE_BYTES + 2) < 0:
+    line_end = head.find(b"\r\n", 0, LINE_BYTES + 2)
+    if line_end < 0:
         raise Problem(problems.PATH_TOO_LONG, f"the limit is {LINE_BYTES} bytes")
     found = _Fields()
     parser = httptools.HttpRequestParser(found)
@@ -69,8 +86,8 @@ def read_head(head: bytes, connection: Environ) -> RequestHead:
         if not found.whole:
             raise _malformed(str(error)) from None
     version = parser.get_http_version()
-    # It takes those of RTSP and ICE, too.
-    if not found.whole or version not in ("1.1", "1.0") or b" HTTP/1." not in head[: LINE_BYTES + 2]:
+    # It takes those of RTSP and ICE, too, and any number of empty lines before the request line.
+    if not found.whole or version not in ("1.1", "1.0") or b" HTTP/1." not in head[:line_end]:
         raise _malformed("it is no request of HTTP/1.1")
     environ = connection.copy()
     environ["REQUEST_METHOD"] = parser.get_method().decode("latin-1")

@@ -6,14 +6,23 @@ import logging
 import socket
 import ssl
 import time
+from asyncio import sslproto
 from collections.abc import Sequence
 
 from webapp.serving.application import LoopApplication
 from webapp.serving.connection import AgentConnection
-from webapp.serving.shared import Shared
+from webapp.serving.shared import LINGER_S, STOP_S, Shared
+from webapp.serving.states import State
 from webapp.settings import HttpSettings
 
 _FULL_S = 1.0
+_LACKS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+HANDSHAKE_S = 10.0
+"""So long may an agent take to agree on TLS, and `keepalive_s` at most."""
+CUT_S = 1.0
+"""Before the end of a stop, what still comes is refused: the answers need a moment."""
+_TLS_READ_BYTES = 16 * 1024
+"""The largest record. asyncio makes a buffer of 256 KiB for each connection, which most never fill."""
 
 log = logging.getLogger("gunicorn.error")
 
@@ -38,6 +47,11 @@ class AgentServer:
         self._most = settings.connections
         self._listeners = listeners
         self._tls = tls
+        self._tls_times: dict[str, float] = {}
+        if tls is not None:
+            sslproto.SSLProtocol.max_size = _TLS_READ_BYTES
+            handshake_s = min(HANDSHAKE_S, settings.keepalive_s)
+            self._tls_times = {"ssl_handshake_timeout": handshake_s, "ssl_shutdown_timeout": LINGER_S}
         self._accepts = self._full = False
         self._welcomed: set[asyncio.Task[None]] = set()
 
@@ -58,13 +72,18 @@ class AgentServer:
 
     async def stop(self, within_s: float) -> None:
         """Accept no more, and wait until all requests are answered; whoever begins none within moments is
-        hung up on. Returns after `within_s` at the latest.
+        hung up on. Bodies that still come are refused before the end. Returns after `within_s` at the latest.
         """
         self._shared.stopping = True
         self._accept_no_more()
         begun = time.monotonic()
-        while self._shared.count and time.monotonic() < begun + within_s:
+        while self._shared.count and (age_s := time.monotonic() - begun) < within_s:
             self._shared.sweep()
+            if age_s > STOP_S:
+                for task in self._welcomed:
+                    task.cancel()
+            if age_s > within_s - CUT_S:
+                self._shared.cut_bodies()
             await asyncio.sleep(0.1)
 
     def _accept_no_more(self) -> None:
@@ -80,13 +99,13 @@ class AgentServer:
         try:
             sock, _ = listener.accept()
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                log.warning("no file descriptor is left beside %d connections", self._shared.count)
+            # Other errors are of a connection that has ended already, or of another worker's (accept(2)).
+            if error.errno in _LACKS:
+                what = "memory" if error.errno in _LACKS[2:] else "file descriptor"
+                log.warning("no %s is left beside %d connections", what, self._shared.count)
                 self._full = True
                 self._accept_no_more()
                 self._loop.call_later(_FULL_S, self._no_longer_full)
-            elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
-                raise
             return
         self._shared.count += 1
         if self._shared.count >= self._most:
@@ -96,12 +115,17 @@ class AgentServer:
         task.add_done_callback(self._welcomed.discard)
 
     async def _welcome(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
+        connection = AgentConnection(self._shared)
         try:
+            sock.setblocking(False)
             await self._loop.connect_accepted_socket(
-                lambda: AgentConnection(self._shared), sock, ssl=self._tls
+                lambda: connection, sock, ssl=self._tls, **self._tls_times
             )
-        except OSError:
-            # No TLS, or hung up on.
+        except BaseException as error:
             sock.close()
-            self._shared.count -= 1
+            if connection.state is State.NEW:
+                # Of all others the end is told.
+                self._shared.count -= 1
+            # No TLS, or hung up on.
+            if not isinstance(error, OSError):
+                raise

@@ -22,7 +22,7 @@ LINGER_S = 2.0
 STOP_S = 2.0
 """So long does a server that stops wait for requests that were on their way."""
 _BUFFER_BYTES = 64 * 1024
-_CHUNKS_BYTES = 16 * 1024
+CHUNKS_BYTES = 16 * 1024
 """The scan of the smallest chunks, in so many bytes, holds the loop for some milliseconds."""
 
 
@@ -31,8 +31,8 @@ class Connected(Holder, Protocol):
 
     transport: asyncio.Transport
 
-    def cut(self, problem: Problem | None) -> None: ...
-    def key_is_known(self) -> None: ...
+    def answer(self, cut: Problem | None) -> None: ...
+    def key_is_known(self, wait: int) -> None: ...
 
 
 C = TypeVar("C", bound=Connected)
@@ -85,13 +85,13 @@ class Shared(Generic[C]):
                 del waiting[first[0]]
                 first[0].transport.abort()
         for connection in self.bodies.given_up():
-            connection.cut(None)
+            connection.answer(None)
         for connection in self.bodies.too_slow():
-            connection.cut(self.application.reception.too_slow())
+            connection.answer(self.application.reception.too_slow())
 
     def buffer(self, *, chunks: bool) -> memoryview:
         """Where a connection reads into."""
-        return self._buffer[:_CHUNKS_BYTES] if chunks else self._buffer
+        return self._buffer[:CHUNKS_BYTES] if chunks else self._buffer
 
     def came(self, count: int) -> bytes:
         return bytes(self._buffer[:count])
@@ -105,15 +105,17 @@ class Shared(Generic[C]):
         self._heads.pop(connection, None)
 
     def wait_for_end(self, connection: C) -> None:
-        self._ends[connection] = time.monotonic()
+        """No request is waited for any more."""
+        self._heads.pop(connection, None)
+        self._ends.setdefault(connection, time.monotonic())
 
-    def wait_for_key(self, connection: C, lookup: "Future[Customer | None]") -> None:
-        """For `key_wait_s` at most."""
-        timer = self.loop.call_later(self._settings.key_wait_s, connection.key_is_known)
+    def wait_for_key(self, connection: C, wait: int, lookup: "Future[Customer | None]") -> None:
+        """For `key_wait_s` at most. `wait`: what the connection calls this one."""
+        timer = self.loop.call_later(self._settings.key_wait_s, connection.key_is_known, wait)
 
         def known() -> None:
             timer.cancel()
-            connection.key_is_known()
+            connection.key_is_known(wait)
 
         def done(_lookup: Any) -> None:
             # A look-up may end after the loop.
@@ -125,9 +127,22 @@ class Shared(Generic[C]):
     def note(self, connection: C) -> None:
         """More of its body has come; the slowest gives way when all hold too much."""
         while (slowest := self.bodies.note(connection)) is not None:
-            slowest.cut(self.application.reception.no_room())
+            slowest.answer(self.application.reception.no_room())
             if slowest is connection:
                 return
+
+    def has_room(self, connection: C) -> bool:
+        """Count what it holds until it is answered; false when there is no room for it."""
+        while (slowest := self.bodies.wait(connection)) is not None:
+            if slowest is connection:
+                return False
+            slowest.answer(self.application.reception.no_room())
+        return True
+
+    def cut_bodies(self) -> None:
+        """Wait for no body any longer."""
+        for connection in self.bodies.coming():
+            connection.answer(self.application.reception.stops())
 
     def choked(self, connection: C) -> None:
         """It reads no answers."""
@@ -136,9 +151,20 @@ class Shared(Generic[C]):
     def unchoked(self, connection: C) -> None:
         self._choked.pop(connection, None)
 
-    def left(self, connection: C) -> None:
-        """It is closed."""
+    def failed(self, connection: C, error: Exception) -> None:
+        """Tell the log, as asyncio does of its callbacks."""
+        self.loop.call_exception_handler(
+            {
+                "message": "An agent's connection failed",
+                "exception": error,
+                "transport": connection.transport,
+            }
+        )
+
+    def left(self, connection: C, *, answered: bool) -> None:
+        """It is closed. `answered`: what it published is waited for still, and holds its bytes."""
         for waiting in (self._heads, self._ends, self._choked):
             waiting.pop(connection, None)
-        self.bodies.leave(connection)
+        if not answered:
+            self.bodies.leave(connection)
         self.count -= 1

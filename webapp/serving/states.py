@@ -6,6 +6,8 @@ from enum import Enum, auto
 class State(Enum):
     """What a connection waits for."""
 
+    NEW = auto()
+    """That it is made: TLS may have to be agreed on before."""
     HEAD = auto()
     KEY = auto()
     """The look-up of the request's key."""

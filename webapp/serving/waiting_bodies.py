@@ -85,6 +85,10 @@ class WaitingBodies(Generic[H]):
         due = time.monotonic() - EARLY_S
         return list(takewhile(lambda holder: holder.begun_at <= due, self._unwanted))
 
+    def coming(self) -> list[H]:
+        """Those that were admitted and are not whole."""
+        return list(self._coming)
+
     def too_slow(self) -> list[H]:
         """Those that should not be waited for any more; looks once a second."""
         now = time.monotonic()

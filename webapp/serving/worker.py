@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SWEEP_S = 0.1
 BEAT_S = 1.0
+GOODBYE_S = 3.0
+"""Of the time that a stop may take: quotas are written, and broker and database told goodbye."""
 WAITS = frozenset({"/readyz"})
 
 
@@ -68,7 +70,8 @@ class LoopWorker(Worker):  # type: ignore[misc] # the same
             await asyncio.sleep(SWEEP_S)
             LOOP_DELAY_SECONDS.observe(max(0.0, time.monotonic() - now - SWEEP_S))
         beating = asyncio.create_task(self._beat())
-        await server.stop(self.cfg.graceful_timeout)
+        # gunicorn's master kills at its end.
+        await server.stop(max(self.cfg.graceful_timeout - GOODBYE_S, self.cfg.graceful_timeout / 2))
         beating.cancel()
         application.close()
 
