@@ -11,56 +11,13 @@ from flask import Response
 
 from streams import Broker, StreamSettings
 from tests.receiver import DEADLINE_S, Home, until
+from tests.served_loop import ServedLoop
 from tests.slow import SlowAgent, answers, continued, head
-from webapp.app import build
-from webapp.receiving import batches, traces
-from webapp.serving.application import LoopApplication
-from webapp.serving.server import AgentServer
+from webapp.serving import waiting_bodies
 from webapp.settings import HttpSettings
 
 BODY = b'{"event": 1}\n'
 LARGE = 200_000
-PATHS = {batches.PATH: batches.FORMATS, traces.PATH: traces.FORMATS}
-
-
-class ServedLoop:
-    """An application on a loop of its own; `port` is where it listens."""
-
-    def __init__(self, settings: HttpSettings) -> None:
-        self.app = build(settings)
-        self.parts = self.app.extensions["sluice"]
-        self._settings = settings
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self.stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        with asyncio.Runner() as runner:
-            self.parts.broker.live_on(runner.get_loop())
-            self.parts.warm()
-            runner.run(self._serve())
-            self.parts.close()
-
-    async def _serve(self) -> None:
-        application = LoopApplication(
-            self.app, self.parts.reception, PATHS, waits=frozenset({"/readyz"}), threads=1
-        )
-        server = AgentServer(application, self._settings, [self._listener])
-        server.start()
-        while not self.stopping.is_set():
-            server.sweep()
-            await asyncio.sleep(0.05)
-        await server.stop(DEADLINE_S)
-        application.close()
-
-    def stop(self) -> None:
-        """Returns when all requests are answered."""
-        self.stopping.set()
-        self._thread.join(DEADLINE_S)
-        assert not self._thread.is_alive()
-        self._listener.close()
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +73,10 @@ def test_a_body_comes_in_pieces(
             assert answers(agent, 1) == [202]
 
 
-def test_a_refused_head_waits_for_a_small_body_only(served: ServedLoop) -> None:
+def test_a_refused_head_waits_for_a_small_body_only(
+    served: ServedLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting_bodies, "EARLY_S", 2.0)
     with SlowAgent(served.port) as agent:
         agent.sendall(head(None, "Content-Length: 13"))
         agent.sendall(BODY)

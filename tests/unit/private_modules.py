@@ -16,6 +16,7 @@ MODULES = {
         "gunicorn.glogging",
         "Give the handlers of gunicorn's lines our form where they are made now.",
     ),
+    "sslproto": ("asyncio.sslproto", "Bound the memory of an idle TLS connection another way."),
     "sock": ("gunicorn.sock", "Make the context of the certificates that are set another way."),
     "workertmp": ("gunicorn.workers.workertmp", "Find where the master sees a worker's last turn now."),
     "Client": (

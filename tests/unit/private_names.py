@@ -24,6 +24,9 @@ NAMES = {
         "sock.ssl_context(conf)": "of the settings' certificates",
         "sock.BaseSocket.sock": "a listener's socket",
     },
+    "webapp/serving/server.py": {
+        "sslproto.SSLProtocol.max_size": "the bytes of each TLS connection's own buffer",
+    },
     "webapp/serving/worker.py webapp/gunicorn.py": {
         "base.Worker.wsgi": "the application that was loaded",
         "config.Config.is_ssl": "whether gunicorn itself ends TLS",

@@ -12,7 +12,7 @@ from gunicorn.http.unreader import IterUnreader  # type: ignore[import-untyped] 
 from hypothesis import given, strategies as st
 
 from webapp import problems
-from webapp.serving.framing import ChunkedBody, SizedBody
+from webapp.serving.framing import ChunkedBody, SizedBody, begin_body
 
 MOST = 10_000
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -118,3 +118,19 @@ def test_a_body_with_a_length_is_whole_at_its_length() -> None:
     assert not sized.whole
     sized.feed(b"deGET")
     assert (sized.whole, bytes(sized.taken), sized.behind) == (True, b"abcde", b"GET")
+
+
+def test_a_body_that_nobody_wants_is_counted_and_not_kept() -> None:
+    sized = SizedBody(5)
+    sized.feed(b"abc")
+    sized.drop()
+    sized.feed(b"deGET")
+    assert (sized.whole, sized.ended, sized.held_bytes, sized.behind) == (True, True, 0, b"GET")
+    assert sized.cut is not None
+
+
+def test_chunks_that_are_not_whole_count_what_is_not_read_yet() -> None:
+    body, came = begin_body(None, b"5;" + b"a" * 1000, MOST)
+    assert (body.held_bytes, len(came)) == (0, 1002)
+    body.feed(came)
+    assert (body.held_bytes, body.whole) == (1002, False)

@@ -9,7 +9,15 @@ from hypothesis import given, strategies as st
 from webapp import problems
 from webapp.problems import Problem, ProblemType
 from webapp.receiving.body import announced_length
-from webapp.serving.request_head import FIELD_BYTES, FIELDS, LINE_BYTES, RequestHead, read_head
+from webapp.serving.request_head import (
+    FIELD_BYTES,
+    FIELDS,
+    HEAD_BYTES,
+    LINE_BYTES,
+    RequestHead,
+    read_head,
+    split_head,
+)
 
 
 def head(*lines: str, first: str = "POST /v1/batches HTTP/1.1") -> RequestHead:
@@ -129,6 +137,25 @@ OTHERS = ["HTTP/9.9", "HTTP/2.0", "HTTP/0.9", "RTSP/1.0", ""]
 @pytest.mark.parametrize("first", [*(f"GET / {other}" for other in OTHERS), "", "get / HTTP/1.1"])
 def test_a_line_of_another_protocol_is_none(first: str) -> None:
     assert refusal(first=first) is problems.BAD_REQUEST
+
+
+@pytest.mark.parametrize("protocol", ["RTSP/1.0", "ICE/1.0"])
+def test_a_header_does_not_make_another_protocol_http(protocol: str) -> None:
+    assert refusal("X: a HTTP/1.1", first=f"POST /v1/batches {protocol}") is problems.BAD_REQUEST
+
+
+def test_one_empty_line_may_stand_before_a_head() -> None:
+    whole = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    assert split_head(b"\r\n" + whole + b"behind") == (whole, b"behind")
+    assert split_head(b"\r\n" + whole[:-1]) is None
+    found = split_head(b"\r\n\r\n" + whole)
+    assert found is not None
+    with pytest.raises(Problem):
+        read_head(found[0], {})
+    for more in (HEAD_BYTES, HEAD_BYTES + 1):
+        with pytest.raises(Problem) as refused:
+            split_head(b"GET / HTTP/1.1\r\nX: " + b"a" * more)
+        assert refused.value.kind is problems.HEAD_TOO_LARGE
 
 
 @given(st.binary(max_size=200))

@@ -260,10 +260,6 @@ class BatchAcceptor:
         """The refusal of a body that came more slowly than others, when all together held too much."""
         return self.later(problems.OVERLOADED, "too many bodies come too slowly")
 
-    def stops(self) -> Problem:
-        """The refusal of a body that still comes when the receiver stops."""
-        return self.later(problems.UNAVAILABLE, "the receiver stops")
-
     def _authenticate(self, environ: Environ) -> Customer:
         scheme, _, key = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         if not key or scheme.lower() != "bearer":

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import Any, Generic, Protocol, TypeVar
 
 from db.customers.rows import Customer
-from webapp.problems import Problem
+from webapp.problems import UNAVAILABLE, Problem
 from webapp.receiving.body import Environ
 from webapp.serving.application import LoopApplication
 from webapp.serving.waiting_bodies import Holder, WaitingBodies
@@ -142,7 +142,7 @@ class Shared(Generic[C]):
     def cut_bodies(self) -> None:
         """Wait for no body any longer."""
         for connection in self.bodies.coming():
-            connection.answer(self.application.reception.stops())
+            connection.answer(self.application.reception.later(UNAVAILABLE, "the receiver stops"))
 
     def choked(self, connection: C) -> None:
         """It reads no answers."""
