@@ -122,6 +122,21 @@ def test_without_a_drain_sigterm_stops_at_once(home: Home, tmp_path: Path) -> No
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), "the workers to be gone")
 
 
+def test_a_worker_ends_after_as_many_requests_as_gunicorn_was_told(
+    home: Home, customer: str, tmp_path: Path
+) -> None:
+    told = {"SLUICE_HTTP_WORKERS": "1", "GUNICORN_CMD_ARGS": "--max-requests 5", "SLUICE_HTTP_DRAIN_S": "0"}
+    with receivers.running(tmp_path, {**home.environment, **told}) as receiver:
+        [worker] = until(receiver.workers, "a worker")
+        headers = {"authorization": f"Bearer {customer}", "content-type": "application/json"}
+        for _ in range(10):
+            # A connection each: the next worker takes those that wait.
+            url = f"{receiver.url}/v1/batches"
+            answer = httpx.post(url, content=BODY, headers=headers, timeout=DEADLINE_S)
+            assert answer.status_code == 202
+        until(lambda: worker not in receiver.workers(), "another worker")
+
+
 def test_metrics_are_of_all_workers_and_outlive_a_killed_one(
     home: Home, customer: str, tmp_path: Path, slug: str
 ) -> None:

@@ -1,6 +1,7 @@
 """What one agent, one callback or one look-up does on a receiver's loop, and what its neighbours notice."""
 
 import asyncio
+import logging
 import socket
 import struct
 import threading
@@ -221,3 +222,24 @@ def test_an_error_of_accept_is_a_pause_or_another_connections(serve: Callable[..
     with SlowAgent(served.port) as agent:
         agent.sendall(ALIVE)
         assert answers(agent, 1) == [200]
+
+
+def test_an_agent_that_has_hung_up_before_its_answer_is_no_failure(
+    serve: Callable[..., ServedLoop], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The kernel answers what is written with a reset, before our end is told."""
+    served = serve()
+    loop = shared(served).loop
+    for _ in range(10):
+        held = threading.Event()
+        loop.call_soon_threadsafe(held.wait, DEADLINE_S)
+        try:
+            with SlowAgent(served.port) as agent:
+                agent.sendall(b"NONE\r\n\r\n")
+        finally:
+            held.set()
+    with SlowAgent(served.port) as agent:
+        agent.sendall(ALIVE)
+        assert answers(agent, 1) == [200]
+    until(lambda: shared(served).count == 0, "the agents to be gone")
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []

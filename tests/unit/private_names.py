@@ -18,6 +18,7 @@ NAMES = {
         "base.Worker.run()": "the worker's life",
         "base.Worker.notify()": "the sign of life, from the loop",
         "base.Worker.alive": "false from a stop on",
+        "base.Worker.max_requests": "so many requests end a worker, with the jitter; a huge number for none",
         "base.Worker.ppid": "the master, without which a worker ends",
         "base.Worker.sockets": "the listeners",
         "base.Worker.cfg": "the settings",

@@ -258,6 +258,7 @@ class AgentConnection(asyncio.BufferedProtocol):
         kept = self._kept and not self._shared.stopping
         bodiless = self._head is not None and self._head.environ["REQUEST_METHOD"] == "HEAD"
         self.transport.write(answers.encode(response, kept=kept, bodiless=bodiless))
+        self._shared.answered += 1
         self._forget()
         if not kept:
             self._came = b""
@@ -295,5 +296,4 @@ class AgentConnection(asyncio.BufferedProtocol):
             self.transport.close()
         else:
             self.transport.resume_reading()
-            if self.transport.can_write_eof():
-                self.transport.write_eof()
+            self._shared.tell_end(self)

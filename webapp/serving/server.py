@@ -55,6 +55,11 @@ class AgentServer:
         self._accepts = self._full = False
         self._welcomed: set[asyncio.Task[None]] = set()
 
+    @property
+    def answered(self) -> int:
+        """So many requests."""
+        return self._shared.answered
+
     def start(self) -> None:
         """Accept connections."""
         for listener in self._listeners:

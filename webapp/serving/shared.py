@@ -39,7 +39,9 @@ C = TypeVar("C", bound=Connected)
 
 
 class Shared(Generic[C]):
-    """Belongs to the loop. `count`: of all connections, with those that are made still."""
+    """Belongs to the loop. `count`: of all connections, with those that are made still. `answered`: so many
+    requests were.
+    """
 
     def __init__(
         self,
@@ -52,7 +54,7 @@ class Shared(Generic[C]):
         self.application = application
         self.loop = loop
         self.stopping = False
-        self.count = 0
+        self.count = self.answered = 0
         self.body_bytes = settings.body_bytes
         self.cors_origin = settings.cors_origin
         self.variables: Environ = {
@@ -108,6 +110,12 @@ class Shared(Generic[C]):
         """No request is waited for any more."""
         self._heads.pop(connection, None)
         self._ends.setdefault(connection, time.monotonic())
+
+    def tell_end(self, connection: C) -> None:
+        """The agent, after its last answer. One that has hung up already is told of when it is read next."""
+        with contextlib.suppress(OSError):
+            if connection.transport.can_write_eof():
+                connection.transport.write_eof()
 
     def wait_for_key(self, connection: C, wait: int, lookup: "Future[Customer | None]") -> None:
         """For `key_wait_s` at most. `wait`: what the connection calls this one."""

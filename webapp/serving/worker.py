@@ -1,6 +1,7 @@
 """gunicorn's worker: one loop on which the agents' connections, the application and the broker's live."""
 
 import asyncio
+import logging
 import os
 import time
 from typing import TYPE_CHECKING, cast
@@ -21,6 +22,8 @@ BEAT_S = 1.0
 GOODBYE_S = 3.0
 """Of the time that a stop may take: quotas are written, and broker and database told goodbye."""
 WAITS = frozenset({"/readyz"})
+
+log = logging.getLogger("gunicorn.error")
 
 
 class LoopWorker(Worker):  # type: ignore[misc] # the same
@@ -67,6 +70,9 @@ class LoopWorker(Worker):  # type: ignore[misc] # the same
                 self.notify()
                 BEAT.labels(str(self.core)).set_to_current_time()
             server.sweep()
+            if server.answered >= self.max_requests:
+                log.info("a worker ends after %d requests, and another one begins", server.answered)
+                break
             await asyncio.sleep(SWEEP_S)
             LOOP_DELAY_SECONDS.observe(max(0.0, time.monotonic() - now - SWEEP_S))
         beating = asyncio.create_task(self._beat())
