@@ -43,7 +43,7 @@ class TaskSettings(Settings):
         ge=1,
         le=5_000,
         description="milliseconds that the dispatcher waits for more batches before it cuts a "
-        "window; grows with the windows in flight and the busy customers",
+        "window; grows with the windows in flight, the busy customers and the batches a second",
     )
     linger_max_ms: int = Field(400, ge=1, le=60_000, description="upper limit of that wait, in milliseconds")
     windows_per_process: int = Field(

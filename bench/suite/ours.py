@@ -19,6 +19,7 @@ _STALLED_S = 60.0
 _HEADROOM_S = 1.5  # of the expected rate: what may wait while a sustained rate is measured
 _LEAST_HEADROOM = 50_000
 _LEAST_PER_S = 20_000.0
+_WARM_BATCHES = 400  # enough for several windows, so that each worker process gets one
 _GREETING = Kind(events=10)  # the first batch of each new customer
 
 
@@ -146,8 +147,12 @@ class Ours:
         return replace(run, latency=latency, windows=ledger.window_shape(since), customers=customers)
 
     def post(self, name: str, kind: Kind) -> Run:
-        """So many events as fast as they are taken, until the last one is committed."""
+        """So many events as fast as they are taken, until the last one is committed; some of them before, so
+        that the processes have loaded what they need for the format.
+        """
         self._start()
+        self.generator.prepare(kind, _WARM_BATCHES)
+        self._measurement(name).settle(batches=_WARM_BATCHES)
         batches = self.sizes.other_events // kind.events
         self.generator.prepare(kind, batches)
         return self._measurement(name).fixed(batches=batches)

@@ -15,8 +15,10 @@ from streams.publishing.confirms import UnconfirmedBytes, Waiting
 # How often a publisher is tried to be opened while callers wait, and the longest pause in between, seconds.
 _OPENING_TRIES = 3
 _MOMENT_S = 0.25
-# How long messages wait at most for the confirm of those before them, to share a frame, seconds.
-_SHARE_S = 0.005
+# So long after a frame the next one is sent at the latest, seconds.
+_SHARE_S = 0.010
+# So many messages that wait are sent earlier: as soon as those before them are confirmed.
+_SEVERAL = 8
 
 Entry = tuple[bytes, Waiting]
 
@@ -28,8 +30,8 @@ class StreamPublisher:
     as unknown and never sent again; what was not written yet goes out over the next connection.
 
     A frame becomes a chunk, and a chunk costs the broker and each reader as much as tens of small messages.
-    So what comes while others wait for their confirm is sent together: when these are confirmed, when it
-    fills a frame, or after `_SHARE_S`. A message that finds nothing under way is sent at once.
+    So what comes within `_SHARE_S` of a frame is sent together: when that time is over, when it fills one, or
+    when `_SEVERAL` wait and all before them are confirmed. Any other message is sent at once.
     """
 
     def __init__(
@@ -53,14 +55,24 @@ class StreamPublisher:
         self._unconfirmed: dict[int, tuple[int, Waiting]] = {}
         self._unconfirmed_bytes = 0
         self._sharing: asyncio.TimerHandle | None = None
+        # By the loop's clock.
+        self._sent_at = -_SHARE_S
 
     def writable(self) -> None:
         """Sends what waits, unless it is to share a frame; opens the publisher first if need be."""
-        if self._unconfirmed and self.account.open - self._unconfirmed_bytes < self._frame_bytes:
-            if self._sharing is None and self.queue:
-                self._sharing = asyncio.get_running_loop().call_later(_SHARE_S, self._send_all)
-            return
+        if self._may_be_shared():
+            loop = asyncio.get_running_loop()
+            left_s = self._sent_at + _SHARE_S - loop.time()
+            if left_s > 0:
+                if self._sharing is None and self.queue:
+                    self._sharing = loop.call_later(left_s, self._send_all)
+                return
         self._send_all()
+
+    def _may_be_shared(self) -> bool:
+        """Whether what waits is not enough for a frame of its own."""
+        waiting = self.account.open - self._unconfirmed_bytes
+        return waiting < self._frame_bytes and bool(self._unconfirmed or len(self.queue) < _SEVERAL)
 
     def _send_all(self) -> None:
         if self._sharing is not None:
@@ -93,6 +105,7 @@ class StreamPublisher:
         return taken
 
     def _send(self, connection: StreamClient, taken: list[Entry]) -> None:
+        self._sent_at = asyncio.get_running_loop().time()
         first = connection.take_publishing_ids(len(taken))
         messages = []
         for publishing_id, (message, waiter) in enumerate(taken, first):

@@ -16,6 +16,12 @@ from tasks.dispatcher.scheduling.shares import Busy, Shares
 from tasks.queues import queue_name
 from tasks.settings import TaskSettings
 
+# For each so many batches a second of one customer its windows wait another linger, up to so many of them.
+_BUSY_PER_S = 100.0
+_BUSY_LINGERS = 3.0
+# Batches that come within less than this are no rate yet.
+_RATE_S = 0.1
+
 
 class DueWindow(NamedTuple):
     """A window that is to be recorded now, and the number of the round's group that it is in, if any."""
@@ -130,8 +136,18 @@ class DueWindows:
 
     def _linger_s(self, feed: Feed) -> float:
         """A quiet customer's batch hardly waits. With windows in flight, or others to share the workers with,
-        waiting makes the next window larger.
+        or when many batches come, waiting makes the next window larger: most of what a small one costs is the
+        same for a large one.
         """
         contenders = self._contenders.get(feed.customer_id, 1)
-        grown = self.settings.linger_ms * (contenders + len(feed.in_flight))
+        grown = self.settings.linger_ms * (contenders + len(feed.in_flight) + _busy_lingers(feed))
         return min(grown, max(self.settings.linger_ms, self.settings.linger_max_ms)) / 1000
+
+
+def _busy_lingers(feed: Feed) -> float:
+    """How many lingers more a busy customer's batches wait."""
+    if not feed.pending:
+        return 0.0
+    age_s = time.monotonic() - feed.pending[0].seen_at_s
+    per_s = len(feed.pending) / max(age_s, _RATE_S)
+    return min(_BUSY_LINGERS, per_s / _BUSY_PER_S)
