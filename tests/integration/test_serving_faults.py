@@ -68,7 +68,7 @@ def test_an_agent_that_hangs_up_holds_its_batch_until_it_is_confirmed(
     served = serve()
     confirms: list[Callable[[None], None]] = []
     monkeypatch.setattr(
-        served.parts.reception._queue, "publish", lambda _stream, _message, _s, done: confirms.append(done)
+        served.parts.reception.queue, "publish", lambda _stream, _message, _s, done: confirms.append(done)
     )
     bodies = shared(served).bodies
     for sent in range(1, 6):

@@ -1,8 +1,11 @@
 """Who gives way when the bodies that are held are too many bytes."""
 
+import time
 from dataclasses import dataclass
 
-from webapp.serving.waiting_bodies import LEAST_BYTES, WaitingBodies
+import pytest
+
+from webapp.serving.waiting_bodies import GRACE_S, LEAST_BYTES, WaitingBodies
 
 MOST = 100 * LEAST_BYTES
 
@@ -14,6 +17,7 @@ class HeldBody:
     held_bytes: int
     begun_at: float = 0.0
     wanted: bool = True
+    paused: bool = False
 
 
 def test_what_is_answered_takes_no_place_of_what_is_coming() -> None:
@@ -47,3 +51,21 @@ def test_a_small_request_that_is_answered_counts_for_more_than_its_body() -> Non
     for one in small:
         bodies.leave(one)
     assert bodies.wait(HeldBody(MOST)) is None
+
+
+def test_a_body_that_is_paused_is_not_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    bodies = WaitingBodies[HeldBody](deadline_s=30, rate=1000, most_bytes=MOST)
+    paused, slow = HeldBody(1, paused=True), HeldBody(1)
+    bodies.note(paused)
+    bodies.note(slow)
+    now[0] = GRACE_S + 1
+    assert bodies.too_slow() == [slow]
+    bodies.leave(slow)
+    # It is read again.
+    paused.paused, paused.begun_at = False, now[0]
+    now[0] += GRACE_S - 1
+    assert bodies.too_slow() == []
+    now[0] += 2
+    assert bodies.too_slow() == [paused]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 
 from db.customers.rows import Customer
-from streams import Broker, Envelope, encode_envelope, made_id, raw
+from streams import Broker, Envelope, encode_envelope, made_id
 from streams.errors import BrokerUnavailable, Overloaded, TooLarge
 from webapp import problems
 from webapp.errors import ReceiverUnavailable
@@ -17,7 +17,7 @@ from webapp.receiving.digests import body_digest, verify
 from webapp.receiving.given_batch_id import given_batch_id
 from webapp.receiving.heads import TAKEN, Admitted, Kept, MediaType, Taken, coding, media_type
 from webapp.receiving.keys import KeyCache
-from webapp.receiving.publish_queue import PublishQueue
+from webapp.receiving.publish_queue import QUEUE_PART, STREAM_PART, PublishQueue
 from webapp.receiving.unconfirmed_log import UnconfirmedLog
 from webapp.settings import HttpSettings
 
@@ -27,8 +27,6 @@ AGENT_CHARACTERS = 128
 """So much of a User-Agent is kept."""
 ENVELOPE_OVERHEAD = 4096
 """Bytes that an envelope and its Publish frame add to a body at most."""
-STREAM_PART, QUEUE_PART = 8, 4
-"""Of what a worker may hold of bodies, the eighth may wait for room in one stream, and a quarter in all."""
 SLOW_BODY_S = 5.0
 """After so many seconds from head to body the customer is looked at again."""
 
@@ -50,7 +48,7 @@ class BatchAcceptor:
         self._keys = keys
         self._limits = limits
         self._broker = broker
-        self._queue = PublishQueue(
+        self.queue = PublishQueue(
             broker.submit,
             stream_bytes=settings.bodies_bytes // STREAM_PART,
             most_bytes=settings.bodies_bytes // QUEUE_PART,
@@ -132,10 +130,10 @@ class BatchAcceptor:
         if not kept.message:
             done(self._settled(kept, None))
             return
-        slug, deadline_s = kept.admitted.customer.slug, self._settings.publish_deadline_s
+        stream, deadline_s = kept.admitted.stream, self._settings.publish_deadline_s
         try:
-            self._queue.publish(
-                raw(slug), kept.message, deadline_s, lambda error: done(self._settled(kept, error))
+            self.queue.publish(
+                stream, kept.message, deadline_s, lambda error: done(self._settled(kept, error))
             )
         except Exception as error:
             done(self._settled(kept, error))
@@ -146,8 +144,8 @@ class BatchAcceptor:
         found: Exception | None = None
         try:
             if kept.message:
-                slug, deadline_s = kept.admitted.customer.slug, self._settings.publish_deadline_s
-                self._broker.publish(raw(slug), kept.message, deadline_s=deadline_s)
+                deadline_s = self._settings.publish_deadline_s
+                self._broker.publish(kept.admitted.stream, kept.message, deadline_s=deadline_s)
         except Exception as error:
             found = error
         refusal = self._settled(kept, found)
@@ -194,8 +192,7 @@ class BatchAcceptor:
                     members={"limit_bytes": limit},
                 )
             case Overloaded():
-                detail = "too many bytes wait for the broker's confirm"
-                return self.later(problems.OVERLOADED, detail, error.retry_after_s)
+                return self.overloaded(error.retry_after_s)
             case BrokerUnavailable():
                 self._unconfirmed.tell(kept.admitted.customer.slug, error)
                 return self.later(problems.UNAVAILABLE, "the broker did not confirm it", error.retry_after_s)
@@ -259,6 +256,10 @@ class BatchAcceptor:
     def no_room(self) -> Problem:
         """The refusal of a body that came more slowly than others, when all together held too much."""
         return self.later(problems.OVERLOADED, "too many bodies come too slowly")
+
+    def overloaded(self, retry_after_s: float = 0.0) -> Problem:
+        """The refusal of a batch for which there was no room in its stream for too long."""
+        return self.later(problems.OVERLOADED, "too many bytes wait for the broker's confirm", retry_after_s)
 
     def _authenticate(self, environ: Environ) -> Customer:
         scheme, _, key = environ.get("HTTP_AUTHORIZATION", "").partition(" ")

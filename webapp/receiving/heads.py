@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from db.customers.rows import Customer
+from streams import raw
 from webapp import problems
 from webapp.limits.admission import Admission
 from webapp.problems import Problem
@@ -48,6 +49,11 @@ class Admitted:
     limit: int
     admission: Admission | None
     begun: float
+
+    @property
+    def stream(self) -> str:
+        """Where the batch is published."""
+        return raw(self.customer.slug)
 
 
 HeadResult = Admitted | Problem

@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 
 from streams.errors import BrokerUnavailable, Overloaded
 
+STREAM_PART, QUEUE_PART = 8, 4
+"""Of what a worker may hold of bodies, the eighth may wait for room in one stream, and a quarter in all."""
 LOOK_S = 0.1
 """So often it is seen who has waited for too long, and whether there is room that nobody told of."""
 
 Done = Callable[[Exception | None], None]
 Submit = Callable[[str, bytes, float, Callable[[BrokerUnavailable | None], None]], None]
 """`streams.Broker.submit`: stream, message, seconds, and what is called at the end."""
+Watch = Callable[[str, int], None]
+"""Told a stream and how many bytes of it wait, when that has changed. It must publish nothing at once."""
 
 
 @dataclass(slots=True)
@@ -43,6 +47,7 @@ class PublishQueue:
         self._stream_bytes = stream_bytes
         self._most_bytes = most_bytes
         self.held = 0
+        self.watch: Watch = _no_one
         # The stream whose turn it is comes first.
         self._queues: dict[str, _StreamQueue] = {}
         # Why one of them waits that has room of its own.
@@ -82,8 +87,7 @@ class PublishQueue:
         if refusal.process:
             self._full = refusal
         queue.entries.append(entry)
-        queue.held += size
-        self.held += size
+        self._count(stream, queue, size)
 
     def _watched(self, stream: str, done: Done) -> Callable[[BrokerUnavailable | None], None]:
         def settled(error: BrokerUnavailable | None) -> None:
@@ -97,8 +101,8 @@ class PublishQueue:
 
     def _look_round(self) -> None:
         self._look = None
-        for queue in list(self._queues.values()):
-            self._give_up(queue)
+        for stream, queue in list(self._queues.items()):
+            self._give_up(stream, queue)
         self._go_on_with(list(self._queues))
         if self._queues:
             self._look = asyncio.get_running_loop().call_later(LOOK_S, self._look_round)
@@ -135,22 +139,29 @@ class PublishQueue:
             except Exception as error:
                 # As TooLarge, when the broker has another bound than when it began to wait.
                 self._tell(entry, error)
-            self._remove_first(queue)
+            self._remove_first(stream, queue)
         del self._queues[stream]
         return True
 
-    def _give_up(self, queue: _StreamQueue) -> None:
+    def _give_up(self, stream: str, queue: _StreamQueue) -> None:
         """What has waited for its time."""
         now = asyncio.get_running_loop().time()
         while queue.entries and queue.entries[0].until <= now:
             self._tell(queue.entries[0], queue.refusal)
-            self._remove_first(queue)
+            self._remove_first(stream, queue)
 
-    def _remove_first(self, queue: _StreamQueue) -> None:
-        size = len(queue.entries.popleft().message)
-        queue.held -= size
-        self.held -= size
+    def _remove_first(self, stream: str, queue: _StreamQueue) -> None:
+        self._count(stream, queue, -len(queue.entries.popleft().message))
+
+    def _count(self, stream: str, queue: _StreamQueue, size: int) -> None:
+        queue.held += size
+        self.held += size
+        self.watch(stream, queue.held)
 
     def _tell(self, entry: _Queued, error: Exception) -> None:
         # By the loop, so that nobody's failure stops the others.
         asyncio.get_running_loop().call_soon(entry.done, error)
+
+
+def _no_one(_stream: str, _held: int) -> None:
+    """Nobody asks."""

@@ -1,1 +1,1 @@
-"""What bends gunicorn: heads, bodies, connections, health, shutting down."""
+"""gunicorn's worker: its loop, connections, heads, bodies, answers; health, and shutting down."""

@@ -14,13 +14,8 @@ from webapp.serving import answers
 from webapp.serving.framing import NO_BODY, Body, ChunkedBody, SizedBody, begin_body
 from webapp.serving.guarded import guarded
 from webapp.serving.request_head import RequestHead, read_head, split_head
-from webapp.serving.shared import CHUNKS_BYTES, Shared
+from webapp.serving.shared import CHUNKS_BYTES, EARLY_BYTES, LINGER_BYTES, Shared
 from webapp.serving.states import State
-
-EARLY_BYTES = 64 * 1024
-"""A body of fewer bytes may end behind a refusal of its head, so that the connection is kept."""
-LINGER_BYTES = 64 * 1024
-"""So much is read of a connection that is closed after its answer."""
 
 
 class AgentConnection(asyncio.BufferedProtocol):
@@ -33,14 +28,14 @@ class AgentConnection(asyncio.BufferedProtocol):
         self._came = b""
         # Of the agent's end; of our answers, which it does not read; of a request that has come already.
         self._ended = self._choked = self._again = False
-        self._taken_at_end = 0
+        self._lingers = LINGER_BYTES
         # Counts what is waited for: what comes for an earlier wait comes too late.
         self._wait = 0
         self._forget()
 
     def _forget(self) -> None:
         self.begun_at = 0.0
-        self.wanted = self._kept = False
+        self.wanted = self.paused = self._kept = False
         self._head: RequestHead | None = None
         self._body: Body = NO_BODY
         # Of a batch that was published, whose confirm is waited for.
@@ -49,7 +44,6 @@ class AgentConnection(asyncio.BufferedProtocol):
 
     @property
     def held_bytes(self) -> int:
-        """Of a body that is coming or is answered, and of what came behind it."""
         return self._body.held_bytes + self._published_bytes + len(self._came)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -80,8 +74,8 @@ class AgentConnection(asyncio.BufferedProtocol):
                 if not self._shared.has_room(self):
                     self.transport.abort()
             case State.LAST:
-                self._taken_at_end += nbytes
-                if self._taken_at_end >= LINGER_BYTES:
+                self._lingers -= nbytes
+                if self._lingers <= 0:
                     self.transport.abort()
 
     def eof_received(self) -> bool:
@@ -96,7 +90,6 @@ class AgentConnection(asyncio.BufferedProtocol):
         return waits and self.transport.can_write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        # A batch that was published holds its bytes until it is confirmed.
         answered, self.state, self._came = self.state is State.ANSWER, State.CLOSED, b""
         self._shared.left(self, answered=answered)
         decision, self._decision = self._decision, None
@@ -106,7 +99,7 @@ class AgentConnection(asyncio.BufferedProtocol):
     def fail(self, error: Exception) -> None:
         """End with a line in the log."""
         self._shared.failed(self, error)
-        self._shared.bodies.leave(self)
+        self._shared.give_up(self)
         self.state = State.CLOSED
         self.transport.abort()
 
@@ -141,8 +134,7 @@ class AgentConnection(asyncio.BufferedProtocol):
 
     def _take_head(self) -> None:
         try:
-            found = split_head(self._came)
-            if found is None:
+            if (found := split_head(self._came)) is None:
                 return
             self._head = head = read_head(found[0], self._shared.variables)
         except Problem as problem:
@@ -184,12 +176,19 @@ class AgentConnection(asyncio.BufferedProtocol):
     def _wait_for_body(self) -> None:
         self.state = State.BODY
         self._shared.bodies.leave(self)
-        came, self._came = self._came, b""
-        self._take_body(came)
+        if self._head is not None and isinstance(self._decision, Admitted):
+            self._shared.wait_for_body(self, self._decision.stream, self._head.length)
+        self._take_more()
+
+    def pause_body(self) -> None:
+        self.transport.pause_reading()
+
+    def resume_body(self) -> None:
+        self._shared.loop.call_soon(self._take_more)
 
     @guarded
     def _take_more(self) -> None:
-        if self.state is State.BODY:
+        if self.state is State.BODY and not self.paused:
             came, self._came = self._came, b""
             self._take_body(came)
 
@@ -221,6 +220,7 @@ class AgentConnection(asyncio.BufferedProtocol):
         """Do not wait for the rest of the body: why, None when it has come or nobody wants it."""
         assert self._head is not None
         self.state = State.ANSWER
+        self._shared.pauses.leave(self)
         self._wait += 1
         body, self._body = self._body, NO_BODY
         self._kept = self._head.kept and body.ended and cut is None
@@ -230,6 +230,7 @@ class AgentConnection(asyncio.BufferedProtocol):
             if not self._shared.has_room(self):
                 cut, self._kept = self._shared.application.reception.no_room(), False
         if cut is not None:
+            self._lingers += body.missing if self.wanted else 0
             self._published_bytes = 0
             self._shared.bodies.leave(self)
         taken = Taken(body.taken if cut is None else b"", self._decision, cut)

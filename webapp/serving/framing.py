@@ -21,6 +21,7 @@ class WholeBody:
     """A body that came with its head."""
 
     whole = ended = True
+    missing = 0
     cut: Problem | None = None
 
     def __init__(self, taken: bytes) -> None:
@@ -43,16 +44,16 @@ class SizedBody:
         self.taken = bytearray()
         self.behind = b""
         self.cut: Problem | None = None
-        self._missing = length
+        self.missing = length
 
     @property
     def whole(self) -> bool:
-        return not self._missing
+        return not self.missing
 
     @property
     def ended(self) -> bool:
         """Whether it is known where the next request begins."""
-        return not self._missing
+        return not self.missing
 
     @property
     def held_bytes(self) -> int:
@@ -65,8 +66,8 @@ class SizedBody:
 
     def feed(self, piece: bytes) -> None:
         """Take what has come; what is behind the body begins the next request."""
-        part = piece[: self._missing]
-        self._missing -= len(part)
+        part = piece[: self.missing]
+        self.missing -= len(part)
         if self.cut is None:
             self.taken += part
         self.behind = piece[len(part) :]
@@ -77,6 +78,8 @@ class ChunkedBody:
     small ones cost no more than large ones. At more than `most` bytes, or at something malformed, it is over,
     and `cut` says why.
     """
+
+    missing = 0
 
     def __init__(self, most: int) -> None:
         self.taken = bytearray()
@@ -166,7 +169,9 @@ class ChunkedBody:
 
 
 Body = WholeBody | SizedBody | ChunkedBody
-"""`whole`: no more of it is waited for. `ended`: it is known where the next request begins: with `behind`."""
+"""`whole`: no more of it is waited for. `ended`: it is known where the next request begins: with `behind`.
+`missing`: so many bytes of it are known to come.
+"""
 NO_BODY = WholeBody(b"")
 
 

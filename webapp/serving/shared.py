@@ -9,7 +9,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from db.customers.rows import Customer
 from webapp.problems import UNAVAILABLE, Problem
 from webapp.receiving.body import Environ
+from webapp.receiving.publish_queue import QUEUE_PART, STREAM_PART
 from webapp.serving.application import LoopApplication
+from webapp.serving.body_pauses import BodyPauses, Pausable
 from webapp.serving.waiting_bodies import Holder, WaitingBodies
 from webapp.settings import HttpSettings
 
@@ -19,6 +21,10 @@ Answers are small: room is lacking only where an agent asks on and does not read
 """
 LINGER_S = 2.0
 """So long is a connection read on that is closed after its answer."""
+LINGER_BYTES = 64 * 1024
+"""So much is read of it, beyond the rest of a body that was admitted."""
+EARLY_BYTES = 64 * 1024
+"""A body of fewer bytes may end behind a refusal of its head, so that the connection is kept."""
 STOP_S = 2.0
 """So long does a server that stops wait for requests that were on their way."""
 _BUFFER_BYTES = 64 * 1024
@@ -26,7 +32,7 @@ CHUNKS_BYTES = 16 * 1024
 """The scan of the smallest chunks, in so many bytes, holds the loop for some milliseconds."""
 
 
-class Connected(Holder, Protocol):
+class Connected(Holder, Pausable, Protocol):
     """A connection, as it is seen from here."""
 
     transport: asyncio.Transport
@@ -70,6 +76,12 @@ class Shared(Generic[C]):
         self.bodies = WaitingBodies[C](
             deadline_s=settings.body_deadline_s, rate=settings.body_rate, most_bytes=settings.bodies_bytes
         )
+        self.pauses = BodyPauses[C](
+            stream_bytes=settings.bodies_bytes // STREAM_PART,
+            most_bytes=settings.bodies_bytes // QUEUE_PART,
+            most_s=settings.publish_deadline_s,
+        )
+        application.reception.queue.watch = self.pauses.queued
         self._settings = settings
         # In the order in which they began to wait, with the `time.monotonic` of that.
         self._heads: dict[C, float] = {}
@@ -88,6 +100,8 @@ class Shared(Generic[C]):
                 first[0].transport.abort()
         for connection in self.bodies.given_up():
             connection.answer(None)
+        for connection in self.pauses.sweep():
+            connection.answer(self.application.reception.overloaded())
         for connection in self.bodies.too_slow():
             connection.answer(self.application.reception.too_slow())
 
@@ -119,6 +133,7 @@ class Shared(Generic[C]):
 
     def wait_for_key(self, connection: C, wait: int, lookup: "Future[Customer | None]") -> None:
         """For `key_wait_s` at most. `wait`: what the connection calls this one."""
+        self.pauses.hold(connection, connection.held_bytes)
         timer = self.loop.call_later(self._settings.key_wait_s, connection.key_is_known, wait)
 
         def known() -> None:
@@ -131,6 +146,17 @@ class Shared(Generic[C]):
                 self.loop.call_soon_threadsafe(known)
 
         lookup.add_done_callback(done)
+
+    def wait_for_body(self, connection: C, stream: str, length: int | None) -> None:
+        """It is admitted, for this stream; `length` is None for chunks."""
+        self.pauses.join(connection, stream, length)
+        if connection.paused:
+            self.note(connection)
+
+    def give_up(self, connection: C) -> None:
+        """Its body is nobody's any more."""
+        self.bodies.leave(connection)
+        self.pauses.leave(connection)
 
     def note(self, connection: C) -> None:
         """More of its body has come; the slowest gives way when all hold too much."""
@@ -174,5 +200,5 @@ class Shared(Generic[C]):
         for waiting in (self._heads, self._ends, self._choked):
             waiting.pop(connection, None)
         if not answered:
-            self.bodies.leave(connection)
+            self.give_up(connection)
         self.count -= 1

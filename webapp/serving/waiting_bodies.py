@@ -15,11 +15,12 @@ _LOOK_S = 1.0
 
 class Holder(Protocol):
     """A connection. `held_bytes`: of a body, and of what came behind it. `begun_at`: when its head was whole,
-    a `time.monotonic`. `wanted`: its body was admitted.
+    a `time.monotonic`. `wanted`: its body was admitted. `paused`: it is not read.
     """
 
     begun_at: float
     wanted: bool
+    paused: bool
 
     @property
     def held_bytes(self) -> int: ...
@@ -95,7 +96,8 @@ class WaitingBodies(Generic[H]):
         if not self._coming or now < self._look_at:
             return []
         self._look_at = now + self._look_s
-        return [holder for holder in self._coming if self._is_too_slow(holder, now - holder.begun_at)]
+        read = [holder for holder in self._coming if not holder.paused]
+        return [holder for holder in read if self._is_too_slow(holder, now - holder.begun_at)]
 
     def _slowest(self, holder: H) -> H:
         return next(iter(self._coming), None) or next(iter(self._unwanted), holder)
