@@ -27,6 +27,7 @@ NAMES = {
     },
     "webapp/serving/server.py": {
         "sslproto.SSLProtocol.max_size": "the bytes of each TLS connection's own buffer",
+        "sslproto._SSLProtocolTransport.set_read_buffer_limits(high, low)": "bytes read ahead",
     },
     "webapp/serving/worker.py webapp/gunicorn.py": {
         "base.Worker.wsgi": "the application that was loaded",

@@ -8,6 +8,7 @@ import ssl
 import time
 from asyncio import sslproto
 from collections.abc import Sequence
+from typing import cast
 
 from webapp.serving.application import LoopApplication
 from webapp.serving.connection import AgentConnection
@@ -23,6 +24,10 @@ CUT_S = 1.0
 """Before the end of a stop, what still comes is refused: the answers need a moment."""
 _TLS_READ_BYTES = 16 * 1024
 """The largest record. asyncio makes a buffer of 256 KiB for each connection, which most never fill."""
+_TLS_AHEAD_BYTES = 64 * 1024, 32 * 1024
+"""So much is read ahead of a connection that is not read now, until so little is left. Both must be more than
+a record. asyncio reads four times as much.
+"""
 
 log = logging.getLogger("gunicorn.error")
 
@@ -123,9 +128,12 @@ class AgentServer:
         connection = AgentConnection(self._shared)
         try:
             sock.setblocking(False)
-            await self._loop.connect_accepted_socket(
+            transport, _ = await self._loop.connect_accepted_socket(
                 lambda: connection, sock, ssl=self._tls, **self._tls_times
             )
+            if self._tls is not None:
+                encrypted = cast("sslproto._SSLProtocolTransport", transport)
+                encrypted.set_read_buffer_limits(*_TLS_AHEAD_BYTES)
         except BaseException as error:
             sock.close()
             if connection.state is State.NEW:
