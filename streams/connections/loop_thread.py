@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import threading
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
@@ -43,7 +44,11 @@ class HostLoop:
             raise BrokerUnavailable(f"{doing}: no answer within {deadline_s} s") from None
 
     def stop(self, timeout_s: float) -> None:
-        """The loop is the caller's to end."""
+        """Cancels what a loop that has ended has left undone, and waits for it for so long; a loop that runs
+        still is the caller's, with all that is on it.
+        """
+        if threading.get_ident() == self._owner and not (self.loop.is_running() or self.loop.is_closed()):
+            self.loop.run_until_complete(_cancel_the_others(timeout_s))
 
 
 class LoopThread:
@@ -66,8 +71,10 @@ class LoopThread:
         return _call(self.loop, work, deadline_s, doing)
 
     def stop(self, timeout_s: float) -> None:
-        """Cancels what still runs and ends the thread."""
-        asyncio.run_coroutine_threadsafe(_cancel_the_others(), self.loop).result(timeout_s)
+        """Cancels what still runs, waits for it for so long, and ends the thread."""
+        cancelling = asyncio.run_coroutine_threadsafe(_cancel_the_others(timeout_s), self.loop)
+        with contextlib.suppress(TimeoutError):
+            cancelling.result(2 * timeout_s)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout_s)
         if not self._thread.is_alive():
@@ -85,8 +92,12 @@ def _call(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], deadlin
         raise BrokerUnavailable(f"{doing}: the Broker is closed") from None
 
 
-async def _cancel_the_others() -> None:
+async def _cancel_the_others(within_s: float) -> None:
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    if others:
+        ended, _ = await asyncio.wait(others, timeout=within_s)
+        for task in ended:
+            # What went wrong in it is nobody's any more.
+            _ = task.cancelled() or task.exception()
