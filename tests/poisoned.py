@@ -78,8 +78,8 @@ if __name__ == "__main__":
     )
     _wrap(tasks.stages.process, "apply", "process", lambda events, _: _services([events.columns]))
     _wrap(
-        *(tasks.stages.deposit_transaction, "_write", "deposit"),
-        lambda _, results: _services([each.rollups for _, each in results]),
+        *(tasks.stages.deposit_transaction, "_close", "deposit"),
+        lambda _, written, *rest: _services([each.rollups for _, _, each in written]),
     )
     batches.FORMATS = {  # type: ignore[misc]  # final for everybody else
         name: reader

@@ -20,7 +20,8 @@ _HEADROOM_S = 1.5  # of the expected rate: what may wait while a sustained rate 
 _LEAST_HEADROOM = 50_000
 _LEAST_PER_S = 20_000.0
 _WARM_BATCHES = 400  # enough for several windows, so that each worker process gets one
-_GREETING = Kind(events=10)  # the first batch of each new customer
+_GREETING = Kind(events=10)  # a first batch of a new customer
+_GREETINGS = 3  # so many, for each process opens the customer's stream for itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,8 +181,8 @@ class Ours:
         known = len(self.sluice.keys)
         self.sluice.serve(customers)
         if customers > known > 0:
-            self.generator.prepare(_GREETING, customers)
-            self._measurement("new customers").settle(batches=customers)
+            self.generator.prepare(_GREETING, _GREETINGS * customers)
+            self._measurement("new customers").settle(batches=_GREETINGS * customers)
 
     def _measurement(self, name: str) -> Measurement:
         return Measurement(subject=self.sluice, generator=self.generator, name=name, connections=CONNECTIONS)

@@ -38,8 +38,9 @@ log = structlog.get_logger("dispatcher")
 
 # Of all customers at once; what is wrong with one customer's stream or queue is told apart where it is met.
 AWAY = (db.errors.DatabaseUnavailable, streams.errors.BrokerUnavailable, OperationalError, AMQPError, OSError)
-ROUND_S = 0.005  # the shortest round: what comes within it is taken together
-POLL_S = 0.02  # how often a full customer's windows in flight are looked at
+ROUND_S = 0.02  # the shortest round: what comes within it is taken together
+LOOK_S = 0.05  # how often the windows in flight of a customer with more to send are looked at
+POLL_S = 0.02  # how often it is seen whether a linger has ended, or what is waited for has come
 IDLE_S = 0.25  # the longest wait of a round
 RETRY_S = 1.0  # the pause after the broker or the database was found away
 
@@ -267,7 +268,7 @@ class Dispatcher:
         if now < self._next_poll_s or not busy:
             return
         waiting = any(feed.pending for feed in busy)
-        self._next_poll_s = now + (POLL_S if waiting else IDLE_S)
+        self._next_poll_s = now + (LOOK_S if waiting else IDLE_S)
         with db.engine.look(self.engine) as connection:
             open_ids = db.ledger.windows.open_ids(connection, [feed.customer_id for feed in busy])
         for feed in busy:
