@@ -83,6 +83,7 @@ def test_a_refused_head_waits_for_a_small_body_only(
         assert answers(agent, 1) == [401]
         agent.sendall(head(None, "Content-Length: 13"))
         assert answers(agent, 2) == [401]
+    monkeypatch.setattr(waiting_bodies, "EARLY_S", 2 * DEADLINE_S)
     with SlowAgent(served.port) as agent:
         agent.sendall(head(None, f"Content-Length: {LARGE}"))
         assert answers(agent, 2) == [401]

@@ -87,6 +87,19 @@ def test_all_of_a_crowded_stream_are_paused_and_read_again_in_turn(now: list[flo
     ]
 
 
+def test_where_one_was_read_the_next_one_is(now: list[float]) -> None:
+    bodies = pauses()
+    coming = joined(bodies, "a", 14, STREAM // 20)
+    bodies.queued("a", STREAM)
+    bodies.leave(coming[0])
+    assert read(coming[1:]) == []
+    bodies.queued("a", 0)
+    assert read(coming[1:]) == list(range(1, 11))
+    bodies.leave(coming[1])
+    bodies.leave(coming[2])
+    assert read(coming[1:]) == list(range(1, 13))
+
+
 def test_some_are_read_again_however_large_they_are(now: list[float]) -> None:
     bodies = pauses()
     coming = joined(bodies, "a", 3 * LEAST_AT_ONCE, 2 * STREAM)
@@ -150,7 +163,11 @@ def test_nothing_is_kept_of_streams_that_nobody_sends_to(now: list[float]) -> No
     coming = joined(bodies, "a", 3, 1)
     bodies.queued("a", STREAM)
     bodies.hold(coming[0], 1)
-    for body in [*coming, *coming]:
+    # In chunks, of which the first was the last.
+    [empty] = joined(bodies, "b", 1, 0)
+    bodies.hold(empty, 0)
+    assert "b" in bodies._streams
+    for body in [*coming, *coming, empty]:
         bodies.leave(body)
     bodies.queued("a", 0)
     assert not bodies._streams

@@ -138,7 +138,7 @@ class BodyPauses(Generic[P]):
             for other in self._streams.values():
                 self._look(other)
         self._look(bodies)
-        if not (bodies.held or bodies.reading or bodies.paused):
+        if not (bodies.queued or bodies.whole or bodies.reading or bodies.paused):
             self._streams.pop(bodies.stream, None)
 
     def _look(self, bodies: _Bodies[P]) -> None:
