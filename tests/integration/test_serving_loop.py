@@ -3,7 +3,9 @@
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -43,7 +45,11 @@ def test_requests_on_one_connection_are_answered_in_turn(served: ServedLoop, hom
     alive = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     names = [f"Idempotency-Key: turn-{number}" for number in range(5)]
     with SlowAgent(served.port) as agent:
-        agent.sendall(b"".join(batch(key, name) + alive + batch(None) for name in names))
+        requests = b"".join(batch(key, name) + alive + batch(None) for name in names)
+        # While one is answered, a part of another may have come.
+        for begin in range(0, len(requests), 300):
+            agent.sendall(requests[begin : begin + 300])
+            time.sleep(0.001)
         agent.shutdown(socket.SHUT_WR)
         assert answers(agent, 15) == [202, 200, 401] * 5
         assert agent.recv(1) == b""
@@ -76,14 +82,19 @@ def test_a_body_comes_in_pieces(
 def test_a_refused_head_waits_for_a_small_body_only(
     served: ServedLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting_bodies, "EARLY_S", 2.0)
+    patience = partial(monkeypatch.setattr, waiting_bodies, "EARLY_S")
+    patience(2 * DEADLINE_S)
+    unwanted = served.server._shared.bodies._unwanted
     with SlowAgent(served.port) as agent:
         agent.sendall(head(None, "Content-Length: 13"))
+        until(lambda: unwanted, "the head to be refused")
         agent.sendall(BODY)
         assert answers(agent, 1) == [401]
         agent.sendall(head(None, "Content-Length: 13"))
+        until(lambda: unwanted, "the head to be refused")
+        patience(0.0)
         assert answers(agent, 2) == [401]
-    monkeypatch.setattr(waiting_bodies, "EARLY_S", 2 * DEADLINE_S)
+    patience(2 * DEADLINE_S)
     with SlowAgent(served.port) as agent:
         agent.sendall(head(None, f"Content-Length: {LARGE}"))
         assert answers(agent, 2) == [401]
