@@ -18,8 +18,9 @@ from celery.__main__ import main
 
 import tasks.stages.decode
 import tasks.stages.deposit_transaction
+import tasks.stages.group
 import tasks.stages.process
-from tasks.decoders import batches
+from tasks.decoders import RawBatch, batches
 
 SECRET = "what-an-agent-said"
 
@@ -67,6 +68,10 @@ def _wrap(module: Any, name: str, stage: str, text_of: Callable[..., str]) -> No
     setattr(module, name, wrapped)
 
 
+def _bodies(window: Sequence[RawBatch]) -> str:
+    return " ".join(bytes(batch.body).decode("latin-1") for batch in window)
+
+
 def _services(tables: Sequence[pa.Table]) -> str:
     return " ".join(str(service) for table in tables for service in table["service"].to_pylist())
 
@@ -74,7 +79,11 @@ def _services(tables: Sequence[pa.Table]) -> str:
 if __name__ == "__main__":
     _wrap(
         *(tasks.stages.decode, "decode_batches", "decode"),
-        lambda window, _: " ".join(bytes(batch.body).decode("latin-1") for batch in window),
+        lambda window, _: _bodies(window),
+    )
+    _wrap(
+        *(tasks.stages.group, "decode_windows", "decode"),
+        lambda windows, _: _bodies([batch for window in windows for batch in window]),
     )
     _wrap(tasks.stages.process, "apply", "process", lambda events, _: _services([events.columns]))
     _wrap(

@@ -1,6 +1,6 @@
 """Pure decoding: a window's batches in, one table of events and the rejects out. No IO, clock or state."""
 
-from tasks.decoders.batches import FORMATS, decode_batches, events_at
+from tasks.decoders.batches import FORMATS, decode_batches, decode_windows, events_at
 from tasks.decoders.contract import DecodedBatches, DecodeLimits, RawBatch, Read, Reject, UnfitBatch
 from tasks.decoders.decompress import decompress
 from tasks.decoders.otlp.scanned import machine_code
@@ -17,6 +17,7 @@ __all__ = [
     "UnfitBatch",
     "UnfitReason",
     "decode_batches",
+    "decode_windows",
     "decompress",
     "events_at",
     "machine_code",

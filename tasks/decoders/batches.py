@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from operator import attrgetter
 from typing import Final
 
@@ -82,6 +83,33 @@ def decode_batches(batches: Sequence[RawBatch], limits: DecodeLimits) -> Decoded
         rejects=rejects,
         unfit=dict(sorted(unfit.items())),
     )
+
+
+def decode_windows(windows: Sequence[Sequence[RawBatch]], limits: DecodeLimits) -> list[DecodedBatches]:
+    """What `decode_batches` makes of each window: a small one costs less together with others.
+
+    Raises `WindowTooLarge` when all of them together pass `limits.window_bytes`, or one of them alone.
+    """
+    whole = decode_batches([batch for window in windows for batch in window], limits)
+    found: list[DecodedBatches] = []
+    first = row = 0
+    for window in windows:
+        end = first + len(window)
+        counts = whole.counts[first:end]
+        found.append(
+            DecodedBatches(
+                good=whole.good.slice(row, sum(counts)),
+                counts=counts,
+                rejects=[
+                    replace(each, batch=each.batch - first)
+                    for each in whole.rejects
+                    if first <= each.batch < end
+                ],
+                unfit={index - first: error for index, error in whole.unfit.items() if first <= index < end},
+            )
+        )
+        first, row = end, row + sum(counts)
+    return found
 
 
 def events_at(batch: RawBatch, rows: Sequence[int], limits: DecodeLimits) -> Iterator[tuple[int, bytes]]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
 import pyarrow as pa
 
 from tasks.events.late_attributes import LateAttributes, Mask
@@ -39,6 +40,13 @@ class EventTable:
         if mask.all():
             return self
         return type(self)(self.columns.filter(pa.array(mask)), self.attributes.filter(mask))
+
+    def slice(self, first: int, count: int) -> Self:
+        """The `count` events from `first` on."""
+        if count == len(self):
+            return self
+        rows = np.arange(first, first + count)
+        return type(self)(self.columns.slice(first, count), self.attributes.select(rows))
 
     def table(self) -> pa.Table:
         """All of it as a table of EVENTS: this makes every map."""

@@ -1,8 +1,8 @@
 """Stage one: a window's offsets in, one table of its events out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -86,14 +86,37 @@ def decode(work: Work, messages: Sequence[Message], settings: TaskSettings) -> D
     Raises `WindowTooLarge` when `settings.decoded_bytes` is passed, and `NotWhatWasBooked` when one of them
     is not the message that was recorded at its offset.
     """
-    envelopes = {message.offset: _envelope(work, message) for message in messages}
-    limits = DecodeLimits(
+    read = ReadWindow.of(work, messages)
+    return read.decoded(decode_batches(read.batches(), limits_of(settings)))
+
+
+def limits_of(settings: TaskSettings) -> DecodeLimits:
+    """What decoding may take."""
+    return DecodeLimits(
         decompressed_bytes=settings.decompressed_bytes,
         ratio=settings.decompression_ratio,
         window_bytes=settings.decoded_bytes,
     )
-    decoded = decode_batches([_raw_batch(envelope) for envelope in envelopes.values()], limits)
-    return DecodedWindow(_header(work, envelopes, decoded), decoded.good)
+
+
+class ReadWindow(NamedTuple):
+    """A window and its envelopes, by offset."""
+
+    work: Work
+    envelopes: Mapping[int, Envelope]
+
+    @classmethod
+    def of(cls, work: Work, messages: Sequence[Message]) -> Self:
+        """Raises `NotWhatWasBooked` as `decode` does."""
+        return cls(work, {message.offset: _envelope(work, message) for message in messages})
+
+    def batches(self) -> list[RawBatch]:
+        """For the decoders."""
+        return [_raw_batch(envelope) for envelope in self.envelopes.values()]
+
+    def decoded(self, decoded: DecodedBatches) -> DecodedWindow:
+        """With what became of the batches."""
+        return DecodedWindow(_header(self.work, self.envelopes, decoded), decoded.good)
 
 
 def refuse(work: Work, reason: str, detail: str, deaths: int = 0) -> DecodedWindow:
@@ -128,7 +151,7 @@ def _envelope(work: Work, message: Message) -> Envelope:
     return envelope
 
 
-def _header(work: Work, envelopes: dict[int, Envelope], decoded: DecodedBatches) -> Header:
+def _header(work: Work, envelopes: Mapping[int, Envelope], decoded: DecodedBatches) -> Header:
     places = list(envelopes.items())
     unfit = [
         UnfitRow(offset=places[index][0], reason=error.reason, detail=error.detail)

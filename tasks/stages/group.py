@@ -25,11 +25,12 @@ from streams import Message, raw
 from streams.errors import BrokerUnavailable
 from streams.reading.read_range import Range
 from tasks.chains import ring, ring_deposit
+from tasks.decoders import decode_windows
 from tasks.errors import NotWhatWasBooked, WindowTooLarge
 from tasks.handover import DecodedWindow, ProcessedWindow
 from tasks.stages import processor_time
 from tasks.stages.context import Context
-from tasks.stages.decode import decode
+from tasks.stages.decode import ReadWindow, limits_of
 from tasks.stages.deliveries import Delivery, suspect
 from tasks.stages.deposit_transaction import book_group
 from tasks.stages.process import publish, results
@@ -78,24 +79,48 @@ def _decoded(context: Context, works: Sequence[Work]) -> dict[int, DecodedWindow
     """By window; without those that can't be read or decoded now, and those for which there is no room:
     together they take what one window may take.
     """
+    windows = _read_windows(context, works)
+    if not windows:
+        return {}
+    began_us, slugs = processor_time.now_us(), [one.work.slug for one in windows]
+    with suppress(WindowTooLarge), context.measures.working_together(slugs, "decode"):
+        found = decode_windows([one.batches() for one in windows], limits_of(context.settings))
+        return {
+            one.work.window.id: _charged(one.decoded(decoded), began_us, among=len(windows))
+            for one, decoded in zip(windows, found, strict=True)
+        }
+    return _decoded_apart(context, windows)
+
+
+def _decoded_apart(context: Context, windows: Sequence[ReadWindow]) -> dict[int, DecodedWindow]:
+    """One after the other, as many as there is room for."""
     found = {}
     room = context.settings.decoded_bytes
+    for one in windows:
+        began_us = processor_time.now_us()
+        with suppress(WindowTooLarge), context.measures.working(one.work.slug, "decode"):
+            (decoded,) = decode_windows([one.batches()], limits_of(context.settings))
+            if decoded.good.nbytes <= room:
+                room -= decoded.good.nbytes
+                found[one.work.window.id] = _charged(one.decoded(decoded), began_us)
+    return found
+
+
+def _charged(decoded: DecodedWindow, began_us: int, *, among: int = 1) -> DecodedWindow:
+    return decoded._replace(header=processor_time.charged(decoded.header, began_us, among=among))
+
+
+def _read_windows(context: Context, works: Sequence[Work]) -> list[ReadWindow]:
+    windows = []
     for work, messages in zip(works, _read(context, works), strict=True):
         if isinstance(messages, Exception):
             reason = type(messages).__name__
             log.info("window_not_read", window=work.window.id, customer=work.slug, reason=reason)
             continue
-        began_us = processor_time.now_us()
         due = set(offsets(work.window))
-        with (
-            suppress(NotWhatWasBooked, WindowTooLarge),
-            context.measures.working(work.slug, "decode"),
-        ):
-            made = decode(work, [one for one in messages if one.offset in due], context.settings)
-            if made.events.nbytes <= room:
-                room -= made.events.nbytes
-                found[work.window.id] = made._replace(header=processor_time.charged(made.header, began_us))
-    return found
+        with suppress(NotWhatWasBooked):
+            windows.append(ReadWindow.of(work, [one for one in messages if one.offset in due]))
+    return windows
 
 
 def _read(context: Context, works: Sequence[Work]) -> Sequence[list[Message] | Exception]:

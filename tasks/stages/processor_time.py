@@ -12,6 +12,9 @@ def now_us() -> int:
     return time.process_time_ns() // 1000
 
 
-def charged(header: Header, began_us: int) -> Header:
-    """The header with what was spent since `began_us` added to its processor time."""
-    return msgspec.structs.replace(header, processor_us=header.processor_us + now_us() - began_us)
+def charged(header: Header, began_us: int, *, among: int = 1) -> Header:
+    """The header with what was spent since `began_us` added to its processor time; its share of that when it
+    was spent for so many windows.
+    """
+    spent_us = (now_us() - began_us) // among
+    return msgspec.structs.replace(header, processor_us=header.processor_us + spent_us)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, strategies as st
 
-from tasks.decoders import DecodedBatches, RawBatch
+from tasks.decoders import DecodedBatches, DecodeLimits, RawBatch, decode_windows
 from tasks.decoders.parsed import TOGETHER
 from tasks.errors import WindowTooLarge
 from tests.examples import examples
@@ -97,6 +97,25 @@ def test_batches_of_a_window_become_what_they_are_alone(data: st.DataObject) -> 
         packed = data.draw(st.booleans())
         batches.append(raw(gzip.compress(body) if packed else body, form, "gzip" if packed else ""))
     assert_as_alone(batches)
+
+
+@examples(40)
+@given(data=st.data())
+def test_windows_that_are_decoded_together_become_what_they_are_alone(data: st.DataObject) -> None:
+    some = st.sampled_from([raw(body, form) for form in FORMATS for body in bodies(form)])
+    windows = data.draw(st.lists(st.lists(some, max_size=4), min_size=1, max_size=5))
+    together = decode_windows(windows, DecodeLimits())
+    assert len(together) == len(windows)
+    for window, found in zip(windows, together, strict=True):
+        alone = decode(*window)
+        assert found.counts == alone.counts
+        assert found.events.equals(alone.events)
+        assert [(one.batch, one.row, one.reason, one.data) for one in found.rejects] == [
+            (one.batch, one.row, one.reason, one.data) for one in alone.rejects
+        ]
+        assert {index: error.reason for index, error in found.unfit.items()} == {
+            index: error.reason for index, error in alone.unfit.items()
+        }
 
 
 def test_a_format_that_nobody_knows_is_unfit_between_two_others() -> None:
