@@ -48,6 +48,8 @@ STORAGE_EVERY_S = 60.0
 COMMITTED_S = 2.0
 """Deposits are added up when they are so old: their time is that of a moment before their commit."""
 FIRST_OFFSET_EVERY = 8
+BOOKS_EVERY = 12
+"""A round of the books begins so many looks after the one before, or when that ends: once in a minute."""
 AGAIN_S = 30.0
 STOP_WITHIN_S = 5.0
 SHORT = {"pool_size": 1, "statement_timeout_s": LOOK_S, "lock_timeout_s": 1.0, "sqlite_busy_timeout_s": 1.0}
@@ -75,6 +77,7 @@ class Measurer:
     _looked_s: float = 0.0
     _next_storage_s: float = 0.0
     _unchecked: list[int] = field(default_factory=list)  # of the round of the books, customers to come
+    _next_round_s: float = 0.0  # of the monotonic clock
     _round_began_s: float = 0.0
     _failed: int = 0  # customers of this round whose books took too long
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -134,7 +137,7 @@ class Measurer:
         self._figures, self._whole, self._peers = {}, WholeFigures(), Peers()
         self._loads = Loads(target_s=self.settings.owed_target_s, most=self.settings.metric_customers)
         self._deposits_upto_us, self._next_look_s, self._next_storage_s = 0, 0.0, 0.0
-        self._unchecked, self._next_show_s = [], 0.0
+        self._unchecked, self._next_round_s, self._next_show_s = [], 0.0, 0.0
 
     def _look(self) -> None:
         """At everything that few statements tell of all customers."""
@@ -172,6 +175,9 @@ class Measurer:
     def _check_books(self, until_s: float) -> None:
         """Of as many customers as there is time for, and at least one; then where the round stopped."""
         if not self._unchecked:
+            if (now_s := time.monotonic()) < self._next_round_s:
+                return
+            self._next_round_s = now_s + BOOKS_EVERY * self.settings.measure_every_s
             self._unchecked = sorted(self._figures, reverse=True)
             self._round_began_s, self._failed = time.time(), 0
         while self._unchecked:

@@ -36,9 +36,11 @@ class MeasurerAtWork:
             elected=lambda: self.elected,
         )
 
-    def next(self) -> Scrape:
-        """After one more slice in which everything is due."""
+    def next(self, *, books: bool = True) -> Scrape:
+        """After one more slice in which everything is due; the books if they are to be."""
         self.measurer._next_look_s = self.measurer._next_show_s = 0.0
+        if books:
+            self.measurer._next_round_s = 0.0
         self.measurer.slice(SLICE_S)
         return parsed(self._board.shown().decode())
 
@@ -69,6 +71,8 @@ def test_books_that_differ_are_seen_and_seen_to_be_mended(home: Home, slug: str)
     for cursor, differs in ((7, True), (0, False)):
         with begin(home.engine) as connection:
             connection.execute(text("UPDATE dispatch SET next_offset = :cursor"), {"cursor": cursor})
+        before = shown.next(books=False).total("sluice_books_differences") > 0
+        assert before != differs, "the next round of the books is not due"
         assert (shown.next().total("sluice_books_differences") > 0) == differs
 
 
