@@ -1,5 +1,6 @@
 """Bodies for a stream with too much waiting are left with their agents, and no other stream's are."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -88,7 +89,8 @@ def test_a_stream_that_is_not_confirmed_keeps_its_bodies_with_its_agents_and_sto
 ) -> None:
     stuck, other = home.add(slug), home.add(f"{slug}-other")
     HeldConfirms(raw(slug), monkeypatch)
-    bodies, queue = served.server._shared.bodies, served.parts.reception.queue
+    bodies, pauses = served.server._shared.bodies, served.server._shared.pauses
+    queue = served.parts.reception.queue
     held, queued, answered, done = [0], [0], [0.0], threading.Event()
 
     def ask() -> list[int]:
@@ -105,16 +107,27 @@ def test_a_stream_that_is_not_confirmed_keeps_its_bodies_with_its_agents_and_sto
                 queued.append(queue.held)
         return statuses
 
-    with crowd(served.port, CROWD) as agents, ThreadPoolExecutor(2) as pool:
+    with (
+        crowd(served.port, CROWD) as agents,
+        SlowAgent(served.port) as blocked,
+        ThreadPoolExecutor(3) as pool,
+    ):
         begin(agents, stuck)
+        blocked.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        blocked.sendall(head(stuck, f"Content-Length: {MIB}"))
         asking, begun = pool.submit(ask), time.monotonic()
         sending = pool.submit(send, agents)
+        until(lambda: any(body.paused for body in list(pauses._bodies)), "bodies to be paused")
+        sending_more = pool.submit(blocked.sendall, bytes(MIB))
         try:
             first = agents[-1].recv(4096)
             assert time.monotonic() - begun >= PUBLISH_S - 0.5
             assert first.startswith(b"HTTP/1.1 503 ")
             assert b"\r\nretry-after: " in first.lower()
             sending.result(DEADLINE_S)
+            # One whose sending was stopped can send on, so that it comes to read its answer.
+            sending_more.result(DEADLINE_S)
+            assert answers(blocked, 1) == [503]
             assert [answers(agent, 1) for agent in agents[:-1]] == [[503]] * (CROWD - 1)
             assert time.monotonic() - begun < DEADLINE_S
         finally:
