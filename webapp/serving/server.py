@@ -25,7 +25,7 @@ CUT_S = 1.0
 _TLS_READ_BYTES = 16 * 1024
 """The largest record. asyncio makes a buffer of 256 KiB for each connection, which most never fill."""
 _TLS_AHEAD_BYTES = 64 * 1024, 32 * 1024
-"""So much is read ahead of a connection that is not read now, until so little is left. asyncio would read four
+"""So much is read ahead of a connection that is not read now, until so little is left; asyncio reads four
 times as much.
 """
 
