@@ -143,9 +143,9 @@ class Broker:
         return doorbell_queues.remove(self._settings.broker_url, queue, self._settings.connect_timeout_s)
 
     def ready(self, timeout_s: float) -> bool:
-        """True when the broker has answered a request of ours within `timeout_s`."""
-        running = self._run()
+        """True when the broker has answered a request of ours within `timeout_s`; false once closed."""
         try:
+            running = self._run()
             running.thread.call(running.pool.ping(), timeout_s, "asking the broker")
         except BrokerUnavailable:
             return False

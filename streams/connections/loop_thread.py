@@ -82,7 +82,12 @@ class LoopThread:
 
 
 def _call(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], deadline_s: float, doing: str) -> T:
-    future = asyncio.run_coroutine_threadsafe(work, loop)
+    try:
+        future = asyncio.run_coroutine_threadsafe(work, loop)
+    except RuntimeError:
+        # The loop is closed.
+        work.close()
+        raise BrokerUnavailable(f"{doing}: the Broker is closed") from None
     try:
         return future.result(deadline_s)
     except concurrent.futures.TimeoutError:

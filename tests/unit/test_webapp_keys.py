@@ -266,3 +266,13 @@ def test_one_crowd_waits_for_a_database_that_hangs_and_the_next_does_not(table: 
     while cache.awaited(key()) is None:
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+def test_once_it_is_closed_no_new_key_can_be_judged(table: Table, make: Make) -> None:
+    """As while a worker stops that could not accept a batch yet, and still finds out when it can."""
+    cache = make()
+    cache.close()
+    assert cache.awaited(key()) is None
+    assert not cache.usable()
+    with pytest.raises(ReceiverUnavailable):
+        cache.customer(key())

@@ -176,7 +176,11 @@ class KeyCache:
                 return _Lookup(found, now)
             if len(lookups.pending) >= (1 if self._away else MOST_PENDING):
                 return None
-            lookup = _Lookup(lookups.executor.submit(self._look_up, lookups, digest), now)
+            try:
+                lookup = _Lookup(lookups.executor.submit(self._look_up, lookups, digest), now)
+            except RuntimeError:
+                # It is closed, or has no thread.
+                return None
             lookups.pending[digest] = lookup
             return lookup
 

@@ -45,8 +45,12 @@ class LoopWorker(Worker):  # type: ignore[misc] # the same
         self._parts.broker.live_on(self.loop)
 
     def run(self) -> None:
-        """The worker's life."""
-        self.loop.run_until_complete(self._serve())
+        """The worker's life. SIGINT and SIGQUIT end it anywhere: no more of it runs while all is closed."""
+        life = self.loop.create_task(self._serve())
+        try:
+            self.loop.run_until_complete(life)
+        finally:
+            life.cancel()
 
     def end(self) -> None:
         """Nothing of the loop is used any more."""
@@ -62,26 +66,23 @@ class LoopWorker(Worker):  # type: ignore[misc] # the same
         tls = ssl_context(self.cfg) if self.cfg.is_ssl else None
         server = AgentServer(application, settings, listeners, tls=tls)
         server.start()
-        beat = 0.0
-        while self.alive and self.ppid == os.getppid():
-            now = time.monotonic()
-            if now - beat >= BEAT_S:
-                beat = now
-                self.notify()
-                BEAT.labels(str(self.core)).set_to_current_time()
-            server.sweep()
+        beating = self.loop.create_task(self._beat())
+        try:
+            while self.alive and self.ppid == os.getppid() and server.answered < self.max_requests:
+                began = time.monotonic()
+                server.sweep()
+                await asyncio.sleep(SWEEP_S)
+                LOOP_DELAY_SECONDS.observe(max(0.0, time.monotonic() - began - SWEEP_S))
             if server.answered >= self.max_requests:
                 log.info("a worker ends after %d requests, and another one begins", server.answered)
-                break
-            await asyncio.sleep(SWEEP_S)
-            LOOP_DELAY_SECONDS.observe(max(0.0, time.monotonic() - now - SWEEP_S))
-        beating = asyncio.create_task(self._beat())
-        # gunicorn's master kills at its end.
-        await server.stop(max(self.cfg.graceful_timeout - GOODBYE_S, self.cfg.graceful_timeout / 2))
-        beating.cancel()
-        application.close()
+            # gunicorn's master kills at its end.
+            await server.stop(max(self.cfg.graceful_timeout - GOODBYE_S, self.cfg.graceful_timeout / 2))
+        finally:
+            beating.cancel()
+            application.close()
 
     async def _beat(self) -> None:
         while True:
             self.notify()
+            BEAT.labels(str(self.core)).set_to_current_time()
             await asyncio.sleep(BEAT_S)
