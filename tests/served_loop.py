@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import threading
 
 from tests.receiver import DEADLINE_S
@@ -17,7 +18,8 @@ PATHS = {batches.PATH: batches.FORMATS, traces.PATH: traces.FORMATS}
 class ServedLoop:
     """An application on a loop of its own; `port` is where it listens."""
 
-    def __init__(self, settings: HttpSettings) -> None:
+    def __init__(self, settings: HttpSettings, *, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.app = build(settings)
         self.parts = self.app.extensions["sluice"]
         self._settings = settings
@@ -40,7 +42,7 @@ class ServedLoop:
         application = LoopApplication(
             self.app, self.parts.reception, PATHS, waits=frozenset({"/readyz"}), threads=1
         )
-        server = self.server = AgentServer(application, self._settings, [self._listener])
+        server = self.server = AgentServer(application, self._settings, [self._listener], tls=self._tls)
         server.start()
         while not self.stopping.is_set():
             server.sweep()

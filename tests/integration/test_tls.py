@@ -1,5 +1,6 @@
 """A receiver that terminates TLS itself: gunicorn's `certfile` and `keyfile`."""
 
+import contextlib
 import ssl
 import subprocess
 import time
@@ -11,8 +12,10 @@ import pytest
 
 from tests import receiver as receivers
 from tests.receiver import DEADLINE_S, Home, Receiver, until
+from tests.served_loop import ServedLoop
 from tests.slow import SlowAgent, answers, head
 from webapp.serving.server import HANDSHAKE_S
+from webapp.settings import HttpSettings
 
 BODY = b'{"event": 1}\n'
 LARGE = 3_000_000
@@ -84,7 +87,7 @@ def key(home: Home) -> str:
     return home.add("over-tls")
 
 
-def connected(receiver: Receiver, trusting: ssl.SSLContext) -> ssl.SSLSocket:
+def connected(receiver: Receiver | ServedLoop, trusting: ssl.SSLContext) -> ssl.SSLSocket:
     return trusting.wrap_socket(SlowAgent(receiver.port), server_hostname="127.0.0.1")
 
 
@@ -112,3 +115,28 @@ def test_a_body_that_does_not_come_is_given_up(
         slow.sendall(head(key, f"Content-Length: {LARGE}") + bytes(LARGE // 2))
         assert agent.get("/healthz").status_code == 200
         assert answers(slow, 2) == [408]
+
+
+def test_little_is_read_ahead_of_a_connection_that_is_not_read(
+    home: Home, certificate: Path, trusting: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in home.environment.items():
+        monkeypatch.setenv(name, value)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, certificate.with_name("key.pem"))
+    served = ServedLoop(HttpSettings(key_wait_s=30), tls=tls)
+    try:
+        with connected(served, trusting) as agent:
+            shared = served.server._shared
+            until(lambda: shared._heads, "the connection")
+            [connection] = shared._heads
+            shared.loop.call_soon_threadsafe(connection.transport.pause_reading)
+            until(lambda: not connection.transport.is_reading(), "it to be paused")
+            agent.settimeout(0.5)
+            with contextlib.suppress(TimeoutError):
+                agent.sendall(bytes(LARGE))
+            encrypted = vars(connection.transport)["_ssl_protocol"]
+            until(lambda: encrypted._ssl_reading_paused, "enough to be there")
+            assert encrypted._get_read_buffer_size() < 128 * 1024
+    finally:
+        served.stop()
