@@ -12,6 +12,7 @@ SHOWN = {
     "tasks/measures/processes.py": "when a loop turned last",
     "tasks/dispatcher/loop.py": "when a span began",
     "webapp/receiving/own_traces.py": "when a span began",
+    "webapp/serving/answers.py": "the Date of an answer",
     "webapp/doctor/host.py": "to compare this host's time with the others'",
 }
 WALL_CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "date.today"}
