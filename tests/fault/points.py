@@ -27,7 +27,7 @@ POINTS: tuple[Point, ...] = (
     Point(
         name="publish-before",
         role="receiver",
-        target="streams.broker:Broker.publish",
+        target="streams.broker:Broker.submit",
         when="before",
         says="a batch was read and is not published",
     ),
@@ -41,8 +41,8 @@ POINTS: tuple[Point, ...] = (
     Point(
         name="publish-after",
         role="receiver",
-        target="streams.broker:Broker.publish",
-        when="after",
+        target="webapp.receiving.accept:BatchAcceptor._settled",
+        when="before",
         says="a batch is confirmed and not answered",
     ),
     Point(
