@@ -46,15 +46,16 @@ def ring(
     )
 
 
-def ring_group(app: Celery, windows: Mapping[int, str]) -> None:
+def ring_group(app: Celery, windows: Mapping[int, str], carried: bytes = b"") -> None:
     """Send one doorbell for windows of several customers, whose slugs are given by window; as `ring`.
+    `carried`: as `tasks.carried.pack` packs it.
 
     It goes to the queue of all shared workers: none of the customers has a worker or a queue of its own.
     """
     shown = f"({len(windows)} windows: {', '.join(f'{slug} {window}' for window, slug in windows.items())})"
     signature(
         "decode_process_deposit",
-        args=(list(windows),),
+        args=(list(windows), carried),
         app=app,
         immutable=True,
         queue=app.conf.task_default_queue,

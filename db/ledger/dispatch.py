@@ -1,7 +1,7 @@
 """The dispatcher's writes: what was cut from a customer's raw stream, recorded in one transaction."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -38,14 +38,17 @@ _BATCHES = (
     *("customer_id", "batch_id", "digest", "first_offset", "window_id", "accepted_at", "state"),
     "booked_at",
 )
+# LIMIT makes it one look at the index for each id, whatever PostgreSQL believes of a table that grew since it
+# was analyzed.
 _KNOWN = {
     "postgresql": text(
-        "SELECT batch_id, digest, state FROM batches"
-        " WHERE customer_id = :customer_id AND batch_id = ANY(:ids)"
+        "SELECT b.* FROM unnest(CAST(:customers AS bigint[]), CAST(:ids AS text[])) k (customer_id, batch_id)"
+        " CROSS JOIN LATERAL (SELECT customer_id, batch_id, digest, state FROM batches"
+        " WHERE customer_id = k.customer_id AND batch_id = k.batch_id LIMIT 1) b"
     ),
     "sqlite": text(
-        "SELECT batch_id, digest, state FROM batches WHERE customer_id = :customer_id"
-        " AND batch_id IN (SELECT value FROM json_each(:ids))"
+        "SELECT b.customer_id, b.batch_id, b.digest, b.state FROM json_each(:pairs) k CROSS JOIN batches b"
+        " ON b.customer_id = json_extract(k.value, '$[0]') AND b.batch_id = json_extract(k.value, '$[1]')"
     ),
 }
 # Built once: to build a statement takes longer than to run it.
@@ -139,13 +142,18 @@ def positions(conn: Connection, customer_ids: Sequence[int]) -> dict[int, Positi
     return {row.customer_id: Position(**row._mapping) for row in rows}
 
 
-def known(conn: Connection, customer_id: int, batch_ids: Sequence[str]) -> dict[str, Known]:
-    """Those of the batch ids that are remembered."""
-    if not batch_ids:
-        return {}
-    ids: object = list(batch_ids) if bulk.is_postgresql(conn) else json.dumps(batch_ids)
-    rows = conn.execute(_KNOWN[conn.dialect.name], {"customer_id": customer_id, "ids": ids})
-    return {batch_id: Known(bytes(digest), state == "discarded") for batch_id, digest, state in rows}
+def known(conn: Connection, batch_ids: Mapping[int, Sequence[str]]) -> dict[int, dict[str, Known]]:
+    """Of each customer's batch ids those that are remembered; both by customer id."""
+    found: dict[int, dict[str, Known]] = {of: {} for of in batch_ids}
+    pairs = [(of, batch_id) for of, ids in batch_ids.items() for batch_id in ids]
+    if not pairs:
+        return found
+    given: dict[str, object] = {"pairs": json.dumps(pairs)}
+    if bulk.is_postgresql(conn):
+        given = {"customers": [of for of, _ in pairs], "ids": [batch_id for _, batch_id in pairs]}
+    for customer_id, batch_id, digest, state in conn.execute(_KNOWN[conn.dialect.name], given):
+        found[customer_id][batch_id] = Known(bytes(digest), state == "discarded")
+    return found
 
 
 def record(

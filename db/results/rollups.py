@@ -32,7 +32,7 @@ _STAGE = (
 _MATCH = " AND ".join(f"r.{name} = k.{name}" for name in _KEY)
 _THERE = f"{', '.join(f'r.{name}' for name in _VALUES[:-1])}, CAST(r.histogram AS text) AS histogram"
 # CROSS JOIN keeps SQLite from walking the large table first.
-_READ = text(f"SELECT k.row_number, {_THERE} FROM staged_keys k CROSS JOIN rollups r WHERE {_MATCH}")
+_READ = text(f"SELECT row_number, {_THERE} FROM staged_keys k CROSS JOIN rollups r WHERE {_MATCH}")  # noqa: S608
 _FROM_VALUES = bulk.insert_statement("rollups", _COLUMNS, _MERGE)
 
 
@@ -76,13 +76,11 @@ def _write_postgresql(conn: Connection, rows: _Rows) -> None:
     driver, bounds = bulk.driver(conn), pc.min_max(rows.keys["minute"])
     number = pa.array(np.arange(len(rows), dtype=np.int32))
     keys, parameters = bulk.arrays({"row_number": number, **rows.keys})
-    # LIMIT makes it one look at the index for each key, whatever the server believes of a table that grew since
-    # it was analyzed: a join may compare each key with all rows of its customer. The bounds keep it to the
-    # partitions of their months.
-    read = (
-        f"SELECT k.row_number, r.* FROM {keys} k CROSS JOIN LATERAL (SELECT {_THERE} FROM rollups r"
-        f" WHERE {_MATCH} AND r.minute BETWEEN %(first)s AND %(last)s LIMIT 1) r"
-    )
+    # LIMIT makes it one look at the index for each key, whatever the server believes of a table that grew
+    # since it was analyzed: a join may compare each key with all rows of its customer. The bounds keep it to
+    # the partitions of their months.
+    one = f"{_THERE} FROM rollups r WHERE {_MATCH} AND r.minute BETWEEN %(first)s AND %(last)s LIMIT 1"
+    read = f"SELECT row_number, r.* FROM {keys} k CROSS JOIN LATERAL (SELECT {one}) r"  # noqa: S608
     within = {"first": bounds["min"].as_py(), "last": bounds["max"].as_py()}
     there = driver.execute(read, within | parameters).fetchall()
     given, parameters = bulk.arrays(rows.keys | _merged(rows, there).values())

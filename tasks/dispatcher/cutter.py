@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """A batch that was read from the raw stream and is not recorded yet; its body is not kept."""
+    """A batch that was read from the raw stream and is not recorded yet."""
 
     offset: int
     batch_id: str
@@ -19,6 +19,7 @@ class Pending:
     other_id: str = ""  # by which another release knows the batch, as `streams.other_id`
     discarded: bool = False
     unfit: str = ""  # why the message is no envelope; empty when it is one
+    message: bytes = b""  # as the stream has it, to be carried by a doorbell; empty where it was not kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ import db.ledger.windows
 from db.clock import now_us
 from db.customers.routes import leading_to
 from db.customers.rows import Customer, own_queue
+from tasks.carried import Messages, pack
 from tasks.chains import ring, ring_group
 from tasks.dispatcher.raw_streams.feed import Feed, LastRing
 from tasks.dispatcher.scheduling.queue_depth import Queues
@@ -32,12 +33,15 @@ FIRST_RING_S = 5.0  # windows found in flight at the start are rung after this: 
 
 
 class RungWindow(NamedTuple):
-    """A window that was recorded just now; those of one `group` share a doorbell."""
+    """A window that was recorded just now; those of one `group` share a doorbell, which carries `messages`,
+    all of the window's or none.
+    """
 
     id: int
     customer: Customer
     feed: Feed
     group: int | None
+    messages: Messages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +78,11 @@ class Doorbells:
         for one in windows:
             one.feed.in_flight[one.id] = LastRing(time.monotonic(), group=first)
         try:
-            ring_group(self.app, {one.id: one.customer.slug for one in windows})
+            ring_group(
+                self.app,
+                {one.id: one.customer.slug for one in windows},
+                pack((one.id, one.messages) for one in windows),
+            )
         except (ChannelError, OperationalError) as error:
             log.error("queue_refused", queue=self.app.conf.task_default_queue, detail=_refusal(error))
             return False

@@ -176,12 +176,10 @@ class Dispatcher:
         if not due:
             return []
         with db.engine.look(self.engine) as connection:
-            recordable = [
-                Recordable(
-                    sort(one.feed, one.batches, known(connection, one.feed, one.batches)), [], one.group
-                )
-                for one in due
-            ]
+            seen = known(connection, {one.feed.customer_id: one.batches for one in due})
+        recordable = [
+            Recordable(sort(one.feed, one.batches, seen[one.feed.customer_id]), [], one.group) for one in due
+        ]
         for each, _, _ in recordable:
             if each.quarantined:
                 self._held_back[each.feed.customer_id] = each
@@ -259,7 +257,10 @@ class Dispatcher:
             return None
         feed.in_flight[window_id] = LastRing(time.monotonic())
         self._due_windows.pace.went(feed.customer_id, size, customer.events_per_second)
-        return RungWindow(window_id, customer, feed, recorded.group)
+        messages = {batch.offset: batch.message for batch in each.fresh}
+        return RungWindow(
+            window_id, customer, feed, recorded.group, messages if all(messages.values()) else {}
+        )
 
     def _poll(self) -> None:
         """Learn which windows were deposited since, and which were split."""

@@ -82,11 +82,13 @@ def sort(feed: Feed, batches: Sequence[Pending], known: Mapping[str, Known]) -> 
     )
 
 
-def known(connection: Connection, feed: Feed, batches: Sequence[Pending]) -> dict[str, Known]:
-    """What is remembered of the batches' ids, for `sort`."""
-    ids = [batch.batch_id for batch in batches]
-    ids += [batch.other_id for batch in batches if batch.other_id]
-    return db.ledger.dispatch.known(connection, feed.customer_id, ids)
+def known(connection: Connection, batches: Mapping[int, Sequence[Pending]]) -> dict[int, dict[str, Known]]:
+    """What is remembered of the ids of batches, given by customer id, for `sort`."""
+    ids = {
+        of: [one for batch in theirs for one in (batch.batch_id, batch.other_id) if one]
+        for of, theirs in batches.items()
+    }
+    return db.ledger.dispatch.known(connection, ids)
 
 
 def _first(batch: Pending, seen: Mapping[str, Known]) -> Known | None:

@@ -124,10 +124,10 @@ def deposit(self: "Task[Any, Any]", customer_id: int, window_id: int) -> None:
 
 
 @app.task(name="decode_process_deposit", bind=True, Request=REQUEST)
-def decode_process_deposit(self: "Task[Any, Any]", window_ids: list[int]) -> None:
+def decode_process_deposit(self: "Task[Any, Any]", window_ids: list[int], carried: bytes = b"") -> None:
     """The windows, of several customers, are in the database when this returns, or have their own chains."""
     with _watched(self):
-        tasks.stages.group.run(context(), window_ids, delivery(self.request))
+        tasks.stages.group.run(context(), window_ids, delivery(self.request), carried)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ delivered before is not worked on again: each of its windows is rung alone, so t
 the right one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import structlog
@@ -23,7 +23,8 @@ import db.ledger.windows
 from db.ledger.windows import Work
 from streams import Message, raw
 from streams.errors import BrokerUnavailable
-from streams.reading.read_range import Range
+from streams.reading.read_range import Range, RangeRead
+from tasks.carried import Messages, unpack
 from tasks.chains import ring, ring_deposit
 from tasks.decoders import decode_windows
 from tasks.errors import NotWhatWasBooked, WindowTooLarge
@@ -41,8 +42,8 @@ log = structlog.get_logger("worker")
 READ_S = 3.0  # for all reads of a group: who has no leader, or a slow one, leaves it
 
 
-def run(context: Context, window_ids: Sequence[int], delivery: Delivery) -> None:
-    """The windows are in the database, or rung alone, when this returns.
+def run(context: Context, window_ids: Sequence[int], delivery: Delivery, carried: bytes = b"") -> None:
+    """The windows are in the database, or rung alone, when this returns. `carried`: as `tasks.carried.pack`.
 
     Raises `streams.errors.BrokerUnavailable` or `db.errors.DatabaseUnavailable` when the broker or the
     database is away: what was not deposited is rung again by the dispatcher.
@@ -51,7 +52,7 @@ def run(context: Context, window_ids: Sequence[int], delivery: Delivery) -> None
     fit = [] if delivery.again else [work for work in works if _plain(work)]
     for work in fit:
         context.measures.delivered(work.slug, delivery.kind)
-    decoded = _decoded(context, fit)
+    decoded = _decoded(context, fit, unpack(carried))
     ready = _deposited_together(context, decoded)
     deposited = book_group(context, ready)
     left = _due(context, [work.window.id for work in works if work.window.id not in deposited])
@@ -75,11 +76,13 @@ def _plain(work: Work) -> bool:
     return work.window.rings <= 1 and not suspect(work.window) and not work.routes
 
 
-def _decoded(context: Context, works: Sequence[Work]) -> dict[int, DecodedWindow]:
+def _decoded(
+    context: Context, works: Sequence[Work], carried: Mapping[int, Messages]
+) -> dict[int, DecodedWindow]:
     """By window; without those that can't be read or decoded now, and those for which there is no room:
     together they take what one window may take.
     """
-    windows = _read_windows(context, works)
+    windows = _read_windows(context, works, carried)
     if not windows:
         return {}
     began_us, slugs = processor_time.now_us(), [one.work.slug for one in windows]
@@ -110,9 +113,14 @@ def _charged(decoded: DecodedWindow, began_us: int, *, among: int = 1) -> Decode
     return decoded._replace(header=processor_time.charged(decoded.header, began_us, among=among))
 
 
-def _read_windows(context: Context, works: Sequence[Work]) -> list[ReadWindow]:
+def _read_windows(
+    context: Context, works: Sequence[Work], carried: Mapping[int, Messages]
+) -> list[ReadWindow]:
+    found = {work.window.id: _carried(work, carried) for work in works}
+    found |= _read(context, [work for work in works if not found[work.window.id]])
     windows = []
-    for work, messages in zip(works, _read(context, works), strict=True):
+    for work in works:
+        messages = found[work.window.id]
         if isinstance(messages, Exception):
             reason = type(messages).__name__
             log.info("window_not_read", window=work.window.id, customer=work.slug, reason=reason)
@@ -123,12 +131,24 @@ def _read_windows(context: Context, works: Sequence[Work]) -> list[ReadWindow]:
     return windows
 
 
-def _read(context: Context, works: Sequence[Work]) -> Sequence[list[Message] | Exception]:
+def _carried(work: Work, carried: Mapping[int, Messages]) -> RangeRead:
+    """The window's messages if all came with the doorbell and its row can tell whether it is they."""
+    messages, due = carried.get(work.window.id, {}), offsets(work.window)
+    if work.window.fingerprints is None or messages.keys() != set(due):
+        return []
+    return [Message(offset, memoryview(messages[offset])) for offset in due]
+
+
+def _read(context: Context, works: Sequence[Work]) -> dict[int, RangeRead]:
+    """By window, from the raw streams."""
+    if not works:
+        return {}
     ranges: list[Range] = []
     for work in works:
         due = offsets(work.window)
         ranges.append((raw(work.slug), due[0], due[-1]))
-    return context.broker.read_each(ranges, within_s=READ_S) if ranges else []
+    messages = context.broker.read_each(ranges, within_s=READ_S)
+    return {work.window.id: read for work, read in zip(works, messages, strict=True)}
 
 
 def _deposited_together(context: Context, decoded: dict[int, DecodedWindow]) -> list[ProcessedWindow]:

@@ -63,7 +63,7 @@ def test_an_id_is_remembered_though_its_receivers_clock_is_days_slow(engine: Eng
     def remembered(days: float) -> set[str]:
         prune(engine, DatabaseSettings(), at_us + int(days * DAY_US))
         with read(engine) as conn:
-            return set(dispatch.known(conn, customer.id, ids))
+            return set(dispatch.known(conn, {customer.id: ids})[customer.id])
 
     assert remembered(6.9) == set(ids)
     window = new_window(2, 2, created_at=at_us + 8 * DAY_US)

@@ -27,7 +27,7 @@ def test_a_record_moves_the_cursor_and_remembers_the_batches(engine: Engine, slu
     window_id = record(engine, customer, epoch, 0, 2)
     with read(engine) as conn:
         position = dispatch.position(conn, customer.id)
-        known = dispatch.known(conn, customer.id, ["batch-1", "batch-7"])
+        known = dispatch.known(conn, {customer.id: ["batch-1", "batch-7"]})[customer.id]
         window = windows.get(conn, window_id)
     assert (position.next_offset, position.batches) == (3, 3)
     assert known == {"batch-1": ((1).to_bytes(32, "big"), False)}
@@ -45,7 +45,7 @@ def test_a_repeated_record_is_refused_and_writes_nothing(engine: Engine, slug: s
     with read(engine) as conn:
         assert dispatch.position(conn, customer.id).batches == 3
         assert len(windows.open(conn, customer.id)) == 1
-        assert dispatch.known(conn, customer.id, ["other-0"]) == {}
+        assert dispatch.known(conn, {customer.id: ["other-0"]})[customer.id] == {}
 
 
 def test_a_holder_of_an_older_epoch_is_refused(engine: Engine, slug: str) -> None:
@@ -170,7 +170,7 @@ def test_a_generation_begins_with_what_open_windows_lost_booked_as_expired(engin
     assert (window.state, window.batches, window.skipped) == ("dispatched", 4, list(range(4, 10)))
     assert ledger.differences() == []
     with begin(engine) as conn:
-        assert set(dispatch.known(conn, customer.id, [f"batch-{at}" for at in range(10)])) == {
+        assert set(dispatch.known(conn, {customer.id: [f"batch-{at}" for at in range(10)]})[customer.id]) == {
             f"batch-{at}" for at in range(4)
         }
     with pytest.raises(LostLease), begin(engine) as conn:
@@ -183,5 +183,5 @@ def test_batch_ids_of_one_customer_are_unknown_to_another(engine: Engine, slug: 
     one, other = add_customer(engine, f"{slug}-a"), add_customer(engine, f"{slug}-b")
     record(engine, one, claim(engine, one), 0, 0)
     with read(engine) as conn:
-        assert dispatch.known(conn, other.id, ["batch-0"]) == {}
+        assert dispatch.known(conn, {other.id: ["batch-0"]})[other.id] == {}
     record(engine, other, claim(engine, other), 0, 0)

@@ -81,7 +81,7 @@ def test_a_batch_id_is_remembered_for_seven_days_of_the_streams_time(engine: Eng
     long_after = NOW_US + 100 * DAY_US  # the customer was paused: the clock went on, its stream did not
     assert prune(engine, SETTINGS, long_after, most_rows=1).batches == 1
     with read(engine) as conn:
-        assert dispatch.known(conn, customer.id, [f"batch-{n}" for n in range(4)]).keys() == {
+        assert dispatch.known(conn, {customer.id: [f"batch-{n}" for n in range(4)]})[customer.id].keys() == {
             "batch-1",
             "batch-2",
             "batch-3",
@@ -157,13 +157,13 @@ def test_a_replays_id_is_remembered_while_its_row_may_be_sent_again(engine: Engi
         accepted(engine, customer, epoch, offset, NOW_US + days * DAY_US)
         prune(engine, SETTINGS, NOW_US + 20 * DAY_US)
         with read(engine) as conn:
-            assert dispatch.known(conn, customer.id, list(names.values())).keys() == expected
+            assert dispatch.known(conn, {customer.id: list(names.values())})[customer.id].keys() == expected
     with begin(engine) as conn:
         acts.finish_replay(conn, [under_way], NOW_US + 13 * DAY_US)
     accepted(engine, customer, epoch, 5, NOW_US + 21 * DAY_US)
     prune(engine, SETTINGS, NOW_US + 21 * DAY_US)
     with read(engine) as conn:
-        assert dispatch.known(conn, customer.id, list(names.values())) == {}
+        assert dispatch.known(conn, {customer.id: list(names.values())})[customer.id] == {}
 
 
 def test_quarantined_rows_go_after_their_time_and_the_books_know(engine: Engine, slug: str) -> None:

@@ -15,6 +15,7 @@ import celeryconfig
 from db.customers.rows import get, set_route
 from db.engine import begin
 from deploy.local.rabbitmq import RabbitNode
+from tasks.carried import Messages, unpack
 from tasks.chains import ring, ring_deposit
 from tasks.dispatcher.doorbells import Doorbells, RungWindow
 from tasks.dispatcher.raw_streams.feed import Feed, LastRing
@@ -104,6 +105,7 @@ def test_small_windows_share_a_doorbell_and_have_their_own_when_it_is_refused(
     doorbells = Doorbells(app=app, engine=engine, queues=queues, settings=TaskSettings())
     customers = [add_customer(engine, f"{slug}-{letter}") for letter in "abc"]
     groups = [1, 1, None]
+    messages: list[Messages] = [{4: b"\xff carried"}, {}, {}]
     with Connection(rabbitmq.amqp_url) as connection:
         channel = connection.channel()
         shared = Queue(app.conf.task_default_queue).bind(channel)
@@ -113,7 +115,7 @@ def test_small_windows_share_a_doorbell_and_have_their_own_when_it_is_refused(
 
         def rung() -> list[dict[int, LastRing]]:
             feeds = [cast(Feed, SimpleNamespace(slug=one.slug, in_flight={})) for one in customers]
-            doorbells.ring_new([*map(RungWindow, (1, 2, 3), customers, feeds, groups)], 0)
+            doorbells.ring_new([*map(RungWindow, (1, 2, 3), customers, feeds, groups, messages)], 0)
             return [feed.in_flight for feed in feeds]
 
         in_flight = rung()
@@ -121,7 +123,8 @@ def test_small_windows_share_a_doorbell_and_have_their_own_when_it_is_refused(
         message = shared.get(no_ack=True)
         assert message is not None
         assert message.headers["task"] == "decode_process_deposit"
-        assert message.payload[0] == [[1, 2]]
+        (windows, carried), *_ = message.payload
+        assert (windows, unpack(carried)) == ([1, 2], {1: messages[0]})
         assert [each[window].group for window, each in enumerate(in_flight[:2], 1)] == [1, 1]
         assert [queue.get(no_ack=True) is None for queue in own] == [True, True, False]
 

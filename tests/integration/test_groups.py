@@ -245,7 +245,7 @@ def test_events_beyond_what_a_window_may_take_leave_the_group(
     context: Context, customers: list[Customer]
 ) -> None:
     windows = [posted(context, customer, good()) for customer in customers]
-    one = group._decoded(context, group._due(context, windows[:1]))[windows[0]].events.nbytes
+    one = group._decoded(context, group._due(context, windows[:1]), {})[windows[0]].events.nbytes
     context = replace(context, settings=TaskSettings(decoded_bytes=2 * one + one // 2))
 
     group.run(context, windows, FIRST)

@@ -9,10 +9,12 @@ from typing import NamedTuple
 from streams import Chunk, Subscription, decode_envelope, other_id
 from streams.errors import UnfitMessage
 from streams.messages.fingerprint import fingerprint_of_envelope, fingerprint_of_unfit
+from tasks.carried import MOST_BYTES
 from tasks.dispatcher.cutter import Pending
 
 CREDIT = 16  # chunks that a feed lets the broker send ahead
 MOST_CREDIT = 128  # of small chunks
+KEPT_BYTES = 16 * 1024 * 1024  # of messages that all feeds keep for their doorbells
 
 
 class LastRing(NamedTuple):
@@ -23,6 +25,15 @@ class LastRing(NamedTuple):
     at_s: float
     repeats: int = 0
     group: int | None = None
+
+
+@dataclass(kw_only=True)
+class KeptMessages:
+    """What the feeds of a dispatcher may keep of the messages that wait, together and each."""
+
+    most_bytes: int = KEPT_BYTES
+    most_of_feed: int = MOST_BYTES
+    bytes: int = 0
 
 
 @dataclass(kw_only=True)
@@ -46,6 +57,8 @@ class Feed:
     pending_bytes: int = 0  # of the bodies of `pending`, as sent
     found: Collection[int] = ()  # windows that were in flight when the customer was opened
     in_flight: dict[int, LastRing] = field(default_factory=dict)  # windows recorded and not yet deposited
+    kept: KeptMessages = field(default_factory=KeptMessages)
+    _kept_bytes: int = 0  # of `pending`
     _uncredited: list[Chunk] = field(default_factory=list)
     _ahead_bytes: int = 0
 
@@ -63,13 +76,15 @@ class Feed:
         self._ahead_bytes = ahead_bytes
         for chunk in self.subscription.take():
             self._unpack(chunk)
-            self._uncredited.append(chunk._replace(messages=[]))  # the bodies are not needed here any more
+            self._uncredited.append(chunk._replace(messages=[]))  # what is needed of them is copied
         self._give_back()
 
     def recorded(self, count: int, next_offset: int) -> None:
         """Forget the first `count` batches: the ledger has them now."""
         for _ in range(count):
-            self.pending_bytes -= self.pending.popleft().size
+            batch = self.pending.popleft()
+            self.pending_bytes -= batch.size
+            self._keeps(-len(batch.message))
         self.next_offset = next_offset
         self._give_back()
 
@@ -77,6 +92,7 @@ class Feed:
         self.subscription.close()
         self.pending.clear()
         self.pending_bytes = 0
+        self._keeps(-self._kept_bytes)
         self._uncredited.clear()
 
     def _give_back(self) -> None:
@@ -92,14 +108,26 @@ class Feed:
         for index, message in enumerate(chunk.messages):
             offset = chunk.first_offset + index
             if offset >= self.read_up_to:
-                pending = _pending(offset, message, seen_at, index == last)
+                pending = _pending(offset, self._copied(message), seen_at, index == last)
                 self.pending.append(pending)
                 self.pending_bytes += pending.size
+                self._keeps(len(pending.message))
+
+    def _copied(self, message: memoryview) -> memoryview | bytes:
+        """A copy where there is room to keep one."""
+        kept, size = self.kept, len(message)
+        fits = kept.bytes + size <= kept.most_bytes and self._kept_bytes + size <= kept.most_of_feed
+        return bytes(message) if fits else message
+
+    def _keeps(self, more_bytes: int) -> None:
+        self._kept_bytes += more_bytes
+        self.kept.bytes += more_bytes
 
 
-def _pending(offset: int, message: memoryview, seen_at: float, ends_chunk: bool) -> Pending:
+def _pending(offset: int, message: memoryview | bytes, seen_at: float, ends_chunk: bool) -> Pending:
+    """A message as bytes is kept; a view keeps the whole chunk in memory."""
     try:
-        envelope = decode_envelope(message)
+        envelope = decode_envelope(memoryview(message))
     except UnfitMessage as error:
         return Pending(
             offset=offset,
@@ -123,4 +151,5 @@ def _pending(offset: int, message: memoryview, seen_at: float, ends_chunk: bool)
         fingerprint=fingerprint_of_envelope(envelope),
         other_id=other_id(envelope),
         discarded=envelope.discarded,
+        message=message if isinstance(message, bytes) and not envelope.discarded else b"",
     )

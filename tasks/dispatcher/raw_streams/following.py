@@ -17,7 +17,7 @@ from db.customers.rows import Customer
 from db.ledger.dispatch import Position
 from streams import Broker, Subscription, raw
 from tasks.dispatcher.raw_streams.errands import Errands
-from tasks.dispatcher.raw_streams.feed import CREDIT, Feed
+from tasks.dispatcher.raw_streams.feed import CREDIT, Feed, KeptMessages
 from tasks.dispatcher.raw_streams.reconciling import Reconciler
 
 log = structlog.get_logger("dispatcher")
@@ -54,6 +54,7 @@ class Following:
     feeds: dict[int, Feed] = field(default_factory=dict)
     _of: dict[Subscription, Feed] = field(default_factory=dict)
     _openings: Errands[Opened] = field(default_factory=Errands)
+    _kept: KeptMessages = field(default_factory=KeptMessages)
 
     def open(self, customers: Mapping[int, Customer], epochs: Mapping[int, int]) -> None:
         """Begin to open those of the customers held under these epochs that are not followed yet."""
@@ -167,6 +168,7 @@ class Following:
             subscription=self.broker.follow(raw(customer.slug), position.next_offset, credit=CREDIT),
             most_pending=self.most_pending,
             found=found.open_windows,
+            kept=self._kept,
         )
         self.feeds[customer.id] = self._of[feed.subscription] = feed
         return feed
