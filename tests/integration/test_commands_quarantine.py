@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 import db.customers.rows
 from db.engine import begin, read
-from db.retention.pruning import delete_quarantined
+from db.retention.forgetting import delete_quarantined
 from streams import decode_envelope, raw
 from tests.commands import flask, flask_json
 from tests.integration import ledger_rows

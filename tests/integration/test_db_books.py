@@ -15,7 +15,7 @@ from db.engine import begin, connect, read
 from db.ledger import dispatch, windows
 from db.ledger.windows import Part
 from db.retention.folding import fold
-from db.retention.pruning import delete_windows
+from db.retention.forgetting import delete_windows
 from db.settings import DatabaseSettings
 from tests.integration.ledger_rows import (
     DAILY_BYTES,

@@ -16,7 +16,8 @@ from db.ledger import deposits, dispatch, windows
 from db.quarantine import acts, rows as quarantine
 from db.results import of_customer, prepare, write_events, write_interactions, write_rollups
 from db.retention import partitions
-from db.retention.pruning import delete_results, prune
+from db.retention.forgetting import delete_results
+from db.retention.pruning import prune
 from db.settings import DatabaseSettings
 from tests.integration.ledger_rows import (
     DAILY_BYTES,

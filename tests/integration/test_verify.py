@@ -14,7 +14,7 @@ from db.customers.rows import Customer
 from db.engine import begin, read
 from db.ledger.windows import Part
 from db.retention.folding import fold
-from db.retention.pruning import delete_windows
+from db.retention.forgetting import delete_windows
 from streams import raw
 from streams.errors import BrokerUnavailable
 from tests import envelopes

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 
 import db.accounting.coverage
 import db.ledger.dispatch
-import db.retention.pruning
+import db.retention.forgetting
 from db.accounting.coverage import Booked
 from db.clock import now_us
 from db.customers.rows import Customer
@@ -137,7 +137,7 @@ class _Check:
         self._customer_id = customer.id
         self._proof = proof
         self._quarantined_from = db.accounting.coverage.quarantine_pruned_below(connection, customer.id)
-        self._remembered_from = db.retention.pruning.remembered_from(
+        self._remembered_from = db.retention.forgetting.remembered_from(
             connection, customer.id, now_us(connection), remember_days
         )
 
