@@ -1,5 +1,6 @@
 """Builds the application: every part is made here and handed to those that need it."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from flask import Flask
@@ -29,12 +30,11 @@ from webapp.terminal.building import building
 
 
 def _finder(engine: Engine, limits: Limits) -> Find:
-    def find(digest: bytes) -> Customer | None:
+    def find(digests: Sequence[bytes]) -> dict[bytes, Customer]:
         with read(engine) as connection:
-            customer = key_table.find(connection, digest)
-            if customer is not None:
-                limits.learn(connection, customer)
-            return customer
+            found = key_table.find_all(connection, digests)
+            limits.learn(connection, found.values())
+            return found
 
     return find
 

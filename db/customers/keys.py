@@ -1,10 +1,11 @@
 """Agents' keys: 256 random bits, so a plain SHA-256 of one is enough to keep; the key itself is not kept."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
 
 from db.clock import now_us
 from db.customers.rows import DELETING, Customer, being_deleted, customer
@@ -14,6 +15,15 @@ from db.tables import customer_keys, customers
 MAX_LIVE = 2
 ID_DIGITS = 12
 """Of a key's digest, in hexadecimal digits: they name the key and give nothing of it away."""
+
+# Built once: to build a statement takes longer than to run it.
+_OWNERS = (
+    select(customer_keys.c.digest, *customers.c)
+    .join(customers, customer_keys.c.customer_id == customers.c.id)
+    .where(
+        customer_keys.c.digest.in_(bindparam("digests", expanding=True)), customer_keys.c.revoked_at.is_(None)
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +79,13 @@ def revoke(conn: Connection, customer_id: int, key_id: str) -> int | None:
 
 def find(conn: Connection, key_digest: bytes) -> Customer | None:
     """Whose live key has this digest."""
-    query = (
-        select(*customers.c)
-        .join(customer_keys, customer_keys.c.customer_id == customers.c.id)
-        .where(customer_keys.c.digest == key_digest, customer_keys.c.revoked_at.is_(None))
-    )
-    row = conn.execute(query).one_or_none()
-    return None if row is None else customer(row)
+    return find_all(conn, [key_digest]).get(key_digest)
+
+
+def find_all(conn: Connection, digests: Sequence[bytes]) -> dict[bytes, Customer]:
+    """Whose live keys have these digests, of which there may be some hundreds; without those of nobody."""
+    rows = conn.execute(_OWNERS, {"digests": digests})
+    return {bytes(row.digest): customer(row) for row in rows}
 
 
 def _locked_slug(conn: Connection, customer_id: int) -> str:

@@ -1,8 +1,9 @@
 """What each receiver accepted of a customer on a day: what counts against daily quotas."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, func, select, text
+from sqlalchemy import Connection, bindparam, case, delete, func, select, text
 
 from db.tables import usage
 
@@ -15,6 +16,23 @@ _WRITE = text(
     " ON CONFLICT (customer_id, day, receiver) DO UPDATE SET bytes = excluded.bytes"
     " WHERE excluded.bytes > usage.bytes"
 )
+# Built once: to build a statement takes longer than to run it.
+_WRITTEN = (
+    select(
+        usage.c.customer_id,
+        func.sum(usage.c.bytes).label("total"),
+        func.sum(case((usage.c.receiver == bindparam("receiver"), usage.c.bytes), else_=0)).label("own"),
+    )
+    .where(usage.c.customer_id.in_(bindparam("ids", expanding=True)), usage.c.day == bindparam("day"))
+    .group_by(usage.c.customer_id)
+)
+
+
+class Written(NamedTuple):
+    """Bytes of a customer on a day, as one receiver and as the others wrote them."""
+
+    own: int
+    others: int
 
 
 def write(conn: Connection, receiver: str, day: int, counts: Mapping[int, int]) -> None:
@@ -28,9 +46,17 @@ def write(conn: Connection, receiver: str, day: int, counts: Mapping[int, int]) 
         conn.execute(over)
 
 
-def total(conn: Connection, customer_id: int, day: int, *, but: str = "") -> int:
-    """Bytes that all receivers wrote for the day, leaving out the receiver `but`."""
+def total(conn: Connection, customer_id: int, day: int) -> int:
+    """Bytes that all receivers wrote for the day."""
     query = select(func.coalesce(func.sum(usage.c.bytes), 0)).where(
-        usage.c.customer_id == customer_id, usage.c.day == day, usage.c.receiver != but
+        usage.c.customer_id == customer_id, usage.c.day == day
     )
     return int(conn.execute(query).scalar_one())
+
+
+def written(conn: Connection, customer_ids: Sequence[int], day: int, *, receiver: str) -> dict[int, Written]:
+    """What was written for the day of those of the customers, of which there may be some hundreds, of which
+    anything was.
+    """
+    rows = conn.execute(_WRITTEN, {"ids": customer_ids, "day": day, "receiver": receiver})
+    return {row.customer_id: Written(int(row.own), int(row.total - row.own)) for row in rows}

@@ -222,5 +222,5 @@ def limits_of(engine: Engine, customer: Customer) -> Limits:
     meters = Meters(lanes=1)
     found = Limits(meters, QuotaSync(engine, meters), CustomerCounts(10), receivers=1, later_s=(1, 5))
     with read(engine) as conn:
-        found.learn(conn, customer)
+        found.learn(conn, [customer])
     return found

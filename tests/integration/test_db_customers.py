@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from db import tables
-from db.customers import keys, own_retention, pipeline_versions, rows as customers
+from db.customers import keys, own_retention, pipeline_versions, quota_use, rows as customers
 from db.engine import begin, read
 from db.errors import BadSlug, Refusal, SlugTaken, TooManyKeys
 from db.settings import DatabaseSettings
@@ -102,6 +102,33 @@ def test_a_key_finds_its_customer_and_is_not_stored(engine: Engine, slug: str) -
     assert found is not None
     assert found.id == customer.id
     assert key not in repr(tuple(stored))
+
+
+def test_many_keys_find_their_customers_at_once_but_no_revoked_ones(engine: Engine, slug: str) -> None:
+    made = [add_customer(engine, f"{slug}-{number}") for number in range(4)]
+    with begin(engine) as conn:
+        live = {keys.digest(keys.issue(conn, one.id)): one for one in made for _ in range(2)}
+        revoked = next(iter(live))
+        keys.revoke(conn, made[0].id, revoked.hex()[: keys.ID_DIGITS])
+    with read(engine) as conn:
+        found = keys.find_all(conn, [*live, bytes(32)])
+        assert keys.find_all(conn, []) == {}
+    del live[revoked]
+    assert {one: customer.slug for one, customer in found.items()} == {
+        one: customer.slug for one, customer in live.items()
+    }
+
+
+def test_what_receivers_accepted_is_read_for_many_customers_at_once(engine: Engine, slug: str) -> None:
+    one, two, none = [add_customer(engine, f"{slug}-{number}").id for number in range(3)]
+    with begin(engine) as conn:
+        quota_use.write(conn, "mine", 100, {one: 1, two: 2})
+        quota_use.write(conn, "mine", 101, {one: 4})
+        quota_use.write(conn, "another", 100, {one: 8})
+        quota_use.write(conn, "a-third", 100, {one: 16})
+        written = quota_use.written(conn, [one, two, none], 100, receiver="mine")
+        assert [quota_use.total(conn, one, day) for day in (99, 100, 101)] == [0, 25, 4]
+    assert written == {one: (1, 24), two: (2, 0)}
 
 
 def test_two_keys_live_and_no_third_is_issued(engine: Engine, slug: str) -> None:

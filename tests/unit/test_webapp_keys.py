@@ -1,97 +1,36 @@
 """The key cache: bounds, one look-up at a time, and what a request waits for."""
 
-import secrets
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from db.customers.keys import digest
 from db.customers.rows import Customer
-from db.errors import DatabaseUnavailable
+from tests.unit.key_table import KeyTable, Make, caches, customer, key
 from webapp.errors import ReceiverUnavailable
 from webapp.receiving.keys import KeyCache
 
-Find = Callable[[bytes], Customer | None]
 
-
-def customer(slug: str) -> Customer:
-    return Customer(
-        id=1,
-        slug=slug,
-        state="active",
-        events_per_second=None,
-        bytes_per_second=None,
-        batches_per_second=None,
-        concurrent_requests=None,
-        daily_bytes=None,
-        pipeline_version=1,
-        routes={},
-        retention_days=1,
-        created_at=0,
-        updated_at=0,
-    )
-
-
-def key(slug: str = "acme") -> str:
-    return f"sl_{slug}_{secrets.token_urlsafe(32)}"
-
-
-class Table:
-    """Answers look-ups as the database would: knows some keys, can be away, can be slow."""
-
-    def __init__(self) -> None:
-        self.owners: dict[bytes, Customer] = {}
-        self.asked: list[bytes] = []
-        self.away = False
-        self.gate = threading.Event()
-        self.gate.set()
-
-    def add(self, slug: str = "acme") -> str:
-        new = key(slug)
-        self.owners[digest(new)] = customer(slug)
-        return new
-
-    def find(self, key_digest: bytes) -> Customer | None:
-        self.asked.append(key_digest)
-        self.gate.wait(30)
-        if self.away:
-            raise DatabaseUnavailable("away")
-        return self.owners.get(key_digest)
+@pytest.fixture
+def table() -> KeyTable:
+    return KeyTable()
 
 
 @pytest.fixture
-def table() -> Table:
-    return Table()
+def make(table: KeyTable) -> Iterator[Make]:
+    with caches(table) as cache:
+        yield cache
 
 
-Make = Callable[..., KeyCache]
-
-
-@pytest.fixture
-def make(table: Table) -> Iterator[Make]:
-    made: list[KeyCache] = []
-
-    def cache(**changes: float) -> KeyCache:
-        values = {"fresh_s": 10.0, "wait_s": 5.0, "known": 10, "unknown": 10} | changes
-        made.append(KeyCache(table.find, **values))  # type: ignore[arg-type] # ints and floats mixed
-        return made[-1]
-
-    yield cache
-    table.gate.set()
-    for one in made:
-        one.close()
-
-
-def test_a_key_is_looked_up_once_while_its_answer_is_fresh(table: Table, make: Make) -> None:
+def test_a_key_is_looked_up_once_while_its_answer_is_fresh(table: KeyTable, make: Make) -> None:
     cache, mine = make(), table.add()
     assert [cache.customer(mine) for _ in range(10)] == [customer("acme")] * 10
     assert len(table.asked) == 1
 
 
-def test_crowds_with_one_new_key_cause_one_look_up(table: Table, make: Make) -> None:
+def test_crowds_with_one_new_key_cause_one_look_up(table: KeyTable, make: Make) -> None:
     cache, mine = make(), table.add()
     table.gate.clear()
     with ThreadPoolExecutor(16) as crowd:
@@ -103,7 +42,7 @@ def test_crowds_with_one_new_key_cause_one_look_up(table: Table, make: Make) -> 
     assert len(table.asked) == 1
 
 
-def test_an_unknown_key_is_remembered_as_such(table: Table, make: Make) -> None:
+def test_an_unknown_key_is_remembered_as_such(table: KeyTable, make: Make) -> None:
     cache, nobodys = make(), key()
     assert [cache.customer(nobodys) for _ in range(5)] == [None] * 5
     assert len(table.asked) == 1
@@ -113,12 +52,12 @@ def test_an_unknown_key_is_remembered_as_such(table: Table, make: Make) -> None:
     "text",
     ["", "x", "sl_acme", "sl_acme_short", "sl_ACME_" + "a" * 43, "sl_acme_" + "a" * 43 + "=", "\u00e9"],
 )
-def test_what_is_no_key_by_its_form_is_never_looked_up(table: Table, make: Make, text: str) -> None:
+def test_what_is_no_key_by_its_form_is_never_looked_up(table: KeyTable, make: Make, text: str) -> None:
     assert make().customer(text) is None
     assert table.asked == []
 
 
-def test_a_flood_of_invented_keys_drives_no_known_key_out(table: Table, make: Make) -> None:
+def test_a_flood_of_invented_keys_drives_no_known_key_out(table: KeyTable, make: Make) -> None:
     cache, mine = make(known=2, unknown=3), table.add()
     cache.customer(mine)
     for _ in range(50):
@@ -129,7 +68,7 @@ def test_a_flood_of_invented_keys_drives_no_known_key_out(table: Table, make: Ma
     assert len(cache._unknown) <= 3
 
 
-def test_known_keys_are_bounded_and_the_least_recently_refreshed_goes(table: Table, make: Make) -> None:
+def test_known_keys_are_bounded_and_the_least_recently_refreshed_goes(table: KeyTable, make: Make) -> None:
     cache, mine = make(known=2), [table.add(f"c{number}") for number in range(3)]
     for one in mine:
         cache.customer(one)
@@ -140,7 +79,7 @@ def test_known_keys_are_bounded_and_the_least_recently_refreshed_goes(table: Tab
     assert len(table.asked) == before + 1
 
 
-def test_a_known_key_outlasts_the_database(table: Table, make: Make) -> None:
+def test_a_known_key_outlasts_the_database(table: KeyTable, make: Make) -> None:
     cache, mine = make(fresh_s=0.05), table.add()
     cache.customer(mine)
     table.away = True
@@ -149,7 +88,7 @@ def test_a_known_key_outlasts_the_database(table: Table, make: Make) -> None:
         assert cache.customer(mine) == customer("acme")
 
 
-def test_a_revoked_key_stops_working_when_its_answer_is_no_longer_fresh(table: Table, make: Make) -> None:
+def test_a_revoked_key_stops_working_when_its_answer_is_no_longer_fresh(table: KeyTable, make: Make) -> None:
     cache, mine = make(fresh_s=0.05), table.add()
     assert cache.customer(mine)
     table.owners.clear()
@@ -159,7 +98,7 @@ def test_a_revoked_key_stops_working_when_its_answer_is_no_longer_fresh(table: T
     assert cache.customer(mine) is None
 
 
-def test_a_new_key_cannot_be_judged_while_the_database_is_away(table: Table, make: Make) -> None:
+def test_a_new_key_cannot_be_judged_while_the_database_is_away(table: KeyTable, make: Make) -> None:
     cache, mine = make(), table.add()
     table.away = True
     with pytest.raises(ReceiverUnavailable):
@@ -177,7 +116,7 @@ def test_a_new_key_cannot_be_judged_while_the_database_is_away(table: Table, mak
 
 
 def test_a_refused_key_is_not_refused_again_from_memory_while_the_database_is_away(
-    table: Table, make: Make
+    table: KeyTable, make: Make
 ) -> None:
     cache, mine = make(fresh_s=0.02), key()
     assert cache.customer(mine) is None
@@ -187,7 +126,7 @@ def test_a_refused_key_is_not_refused_again_from_memory_while_the_database_is_aw
         cache.customer(mine)
 
 
-def test_a_hanging_database_holds_up_no_known_key_and_only_one_crowd(table: Table, make: Make) -> None:
+def test_a_hanging_database_holds_up_no_known_key_and_only_one_crowd(table: KeyTable, make: Make) -> None:
     cache, mine = make(fresh_s=0.05, wait_s=0.2), table.add()
     cache.customer(mine)
     table.gate.clear()
@@ -206,14 +145,14 @@ def test_a_hanging_database_holds_up_no_known_key_and_only_one_crowd(table: Tabl
     assert time.monotonic() - begun < 5
 
 
-def test_a_crowd_with_new_keys_is_served_as_soon_as_they_are_looked_up(table: Table, make: Make) -> None:
+def test_a_crowd_with_new_keys_is_served_as_soon_as_they_are_looked_up(table: KeyTable, make: Make) -> None:
     cache, keys = make(known=200), [table.add(f"c{number}") for number in range(100)]
     with ThreadPoolExecutor(64) as crowd:
         assert all(crowd.map(cache.customer, keys))
 
 
-def test_a_failing_look_up_is_no_refusal(table: Table, make: Make) -> None:
-    def broken(_digest: bytes) -> Customer | None:
+def test_a_failing_look_up_is_no_refusal(table: KeyTable, make: Make) -> None:
+    def broken(_digests: Sequence[bytes]) -> dict[bytes, Customer]:
         raise RuntimeError("bug")
 
     cache = KeyCache(broken, fresh_s=1, wait_s=1, known=1, unknown=1)
@@ -222,7 +161,7 @@ def test_a_failing_look_up_is_no_refusal(table: Table, make: Make) -> None:
     cache.close()
 
 
-def test_a_loop_is_told_what_to_wait_for_and_waits_for_nothing_else(table: Table, make: Make) -> None:
+def test_a_loop_is_told_what_to_wait_for_and_waits_for_nothing_else(table: KeyTable, make: Make) -> None:
     cache, new = make(), table.add()
     table.gate.clear()
     lookup = cache.awaited(new)
@@ -236,7 +175,7 @@ def test_a_loop_is_told_what_to_wait_for_and_waits_for_nothing_else(table: Table
     assert table.asked == [digest(new)]
 
 
-def test_who_has_waited_is_answered_at_once_by_what_is_known(table: Table, make: Make) -> None:
+def test_who_has_waited_is_answered_at_once_by_what_is_known(table: KeyTable, make: Make) -> None:
     cache, known, unknown = make(fresh_s=0.01, wait_s=60), table.add(), key()
     assert cache.customer(known) is not None
     assert cache.customer(unknown) is None
@@ -253,7 +192,7 @@ def test_who_has_waited_is_answered_at_once_by_what_is_known(table: Table, make:
     assert cache.awaited(key()) is not None
 
 
-def test_one_crowd_waits_for_a_database_that_hangs_and_the_next_does_not(table: Table, make: Make) -> None:
+def test_one_crowd_waits_for_a_database_that_hangs_and_the_next_does_not(table: KeyTable, make: Make) -> None:
     cache, mine = make(wait_s=0.05), key()
     table.gate.clear()
     assert cache.awaited(mine) is not None
@@ -268,7 +207,7 @@ def test_one_crowd_waits_for_a_database_that_hangs_and_the_next_does_not(table: 
         time.sleep(0.01)
 
 
-def test_once_it_is_closed_no_new_key_can_be_judged(table: Table, make: Make) -> None:
+def test_once_it_is_closed_no_new_key_can_be_judged(table: KeyTable, make: Make) -> None:
     """As while a worker stops that could not accept a batch yet, and still finds out when it can."""
     cache = make()
     cache.close()

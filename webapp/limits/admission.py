@@ -14,6 +14,8 @@ from webapp.metrics import CustomerCounts
 from webapp.problems import Problem, ProblemType
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from db.customers.rows import Customer, Limit
 
 MIDNIGHT_SPREAD_S = 60
@@ -110,10 +112,12 @@ class Limits:
         if accepted is not None and admission.customer.daily_bytes is not None:
             self._usage.changed(admission.customer.id)
 
-    def learn(self, connection: Connection, customer: "Customer") -> None:
-        """The customer was looked up: learn what other receivers accepted, and show its limits as metrics."""
-        used = None if customer.daily_bytes is None else self._usage.learn(connection, customer)
-        self._counts.show(customer, used)
+    def learn(self, connection: Connection, customers: "Collection[Customer]") -> None:
+        """They were looked up: learn what other receivers accepted, and show their limits as metrics."""
+        with_quota = [customer.id for customer in customers if customer.daily_bytes is not None]
+        used = self._usage.learn(connection, with_quota)
+        for customer in customers:
+            self._counts.show(customer, used.get(customer.id))
 
     def close(self) -> None:
         """Write what counts against quotas."""

@@ -1,13 +1,13 @@
 """Tells the database what counts against daily quotas, and learns what other receivers told it."""
 
 import threading
+from collections.abc import Sequence
 
 import structlog
 from sqlalchemy import Connection, Engine
 
-import db.customers.quota_use
 from db.clock import now_us, today
-from db.customers.rows import Customer
+from db.customers import quota_use
 from db.engine import begin
 from db.errors import DatabaseMisconfigured, DatabaseUnavailable
 from webapp.limits.meters import Meters
@@ -17,6 +17,7 @@ log = structlog.get_logger(__name__)
 EVERY_S = 2.0
 """A receiver that is killed as a whole forgets what it accepted within so many seconds."""
 DAY_S = 86_400
+NOTHING_WRITTEN = quota_use.Written(0, 0)
 
 
 class QuotaSync:
@@ -47,17 +48,21 @@ class QuotaSync:
                 self._thread = threading.Thread(target=self._run, name="usage", daemon=True)
                 self._thread.start()
 
-    def learn(self, connection: Connection, customer: Customer) -> int:
-        """Read what all receivers wrote for today, and return what counts against the quota now."""
-        day, receiver = self.today(), self._meters.receiver
-        total = db.customers.quota_use.total(connection, customer.id, day)
-        others = db.customers.quota_use.total(connection, customer.id, day, but=receiver)
-        with self._meters.open(customer.id) as meter:
-            meter.begin_day(day)
-            if meter.day == day:
-                meter.others = max(meter.others, others)
-                meter.used = max(meter.used, total - others)
-            return meter.others + meter.used
+    def learn(self, connection: Connection, customer_ids: Sequence[int]) -> dict[int, int]:
+        """Read what all receivers wrote for today, and return what counts against each one's quota now."""
+        if not customer_ids:
+            return {}
+        day, used = self.today(), dict[int, int]()
+        written = quota_use.written(connection, customer_ids, day, receiver=self._meters.receiver)
+        for customer_id in customer_ids:
+            of_day = written.get(customer_id, NOTHING_WRITTEN)
+            with self._meters.open(customer_id) as meter:
+                meter.begin_day(day)
+                if meter.day == day:
+                    meter.others = max(meter.others, of_day.others)
+                    meter.used = max(meter.used, of_day.own)
+                used[customer_id] = meter.others + meter.used
+        return used
 
     def close(self) -> None:
         """Stop, and write what has not been written; waits for the database as its settings say."""
@@ -82,7 +87,7 @@ class QuotaSync:
                     counts[customer_id] = meter.used
         try:
             with begin(self._engine) as connection:
-                db.customers.quota_use.write(connection, self._meters.receiver, day, counts)
+                quota_use.write(connection, self._meters.receiver, day, counts)
         except (DatabaseUnavailable, DatabaseMisconfigured) as error:
             log.warning("usage_not_written", customers=len(changed), error=type(error).__name__)
             with self._lock:

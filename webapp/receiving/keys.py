@@ -1,16 +1,16 @@
 """Whose key is this: a bounded cache in front of the database, which is asked once at a time for one key.
 
 A request waits for the database only when its key is new to this worker or was not used for a while; keys
-in use are looked up again ahead of time, in the background. While the database is away the last answer
-stands.
+in use are looked up again ahead of time, in the background, many of them by one query. While the database is
+away the last answer stands.
 """
 
 import hmac
 import re
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError as NotYet
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, TimeoutError as NotYet
 from dataclasses import dataclass
 
 import structlog
@@ -19,18 +19,24 @@ from db.customers.keys import digest as digest_of
 from db.customers.rows import Customer
 from db.errors import DatabaseMisconfigured, DatabaseUnavailable
 from webapp.errors import ReceiverUnavailable
+from webapp.receiving.key_lookups import MOST_AT_ONCE, Lookup, LookupThread
 
 log = structlog.get_logger(__name__)
 
 KEY_FORM = re.compile(r"sl_[a-z0-9-]{1,40}_[A-Za-z0-9_-]{43}")
-REFRESH_AHEAD = 0.7
-"""Share of its freshness after which a key in use is looked up in the background."""
+REFRESH_AHEAD = 0.4
+"""Share of its freshness after which a key in use is looked up in the background, together with others."""
+GATHER = 0.4
+"""Share of its freshness for which it waits for the others at most."""
 MOST_PENDING = 256
-"""Look-ups waiting for the database, per thread; more are refused rather than queued."""
+"""Look-ups of new keys that wait for the database; more are refused rather than queued."""
+MOST_REFRESHED = 2 * MOST_AT_ONCE
+"""The same of known keys: as many as are looked up, and as many that wait for it."""
 NOBODYS_DIGEST = bytes(32)
 """No text is known that has this SHA-256."""
 
-Find = Callable[[bytes], Customer | None]
+Find = Callable[[Sequence[bytes]], Mapping[bytes, Customer]]
+_AWAY = (DatabaseUnavailable, DatabaseMisconfigured)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +46,9 @@ class _Entry:
     asked_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Lookup:
-    found: Future[Customer | None]
-    begun_at: float
-
-
-class _LookupThread:
-    """One thread that looks keys up, and what waits for it."""
-
-    def __init__(self, name: str) -> None:
-        self.executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
-        self.pending: dict[bytes, _Lookup] = {}
-
-
 class KeyCache:
-    """Thread-safe. `find` takes a key's SHA-256 and may block; it raises db.errors.DatabaseUnavailable.
+    """Thread-safe. `find` takes SHA-256s of keys, MOST_AT_ONCE at most, and gives the customers of those that
+    are somebody's. It may block, and raises db.errors.DatabaseUnavailable.
 
     `fresh_s`: after so many seconds an answer is asked for again. `wait_s`: so long does a request wait for
     it. `known`, `unknown`: bounds of what is remembered.
@@ -69,11 +62,13 @@ class KeyCache:
         # The dict key is part of a SHA-256; the rest is compared in constant time.
         self._unknown: dict[bytes, _Entry] = {}
         self._known: dict[bytes, _Entry] = {}
+        self._lock = threading.Lock()
         # Keys that were good before have a thread of their own: a flood of invented keys cannot delay their
         # refresh.
-        self._known_lookups = _LookupThread("known-keys")
-        self._new_lookups = _LookupThread("new-keys")
-        self._lock = threading.Lock()
+        self._known_lookups = LookupThread(
+            "known-keys", self._lock, self._look_up, most=MOST_REFRESHED, gather_s=fresh_s * GATHER
+        )
+        self._new_lookups = LookupThread("new-keys", self._lock, self._look_up, most=MOST_PENDING)
         self._away = False
 
     def awaited(self, key: str) -> "Future[Customer | None] | None":
@@ -88,7 +83,7 @@ class KeyCache:
         if entry is not None:
             if self._away or now - entry.asked_at < self._fresh_s:
                 return None
-            return _found(self._ask(self._known_lookups, digest))
+            return _found(self._ask(self._known_lookups, digest, urgent=True))
         entry = self._remembered(self._unknown, digest)
         if self._away or (entry is not None and now - entry.asked_at < self._fresh_s):
             return None
@@ -125,18 +120,18 @@ class KeyCache:
     def close(self) -> None:
         """Stop the threads; a look-up under way is not waited for."""
         for lookups in (self._known_lookups, self._new_lookups):
-            lookups.executor.shutdown(wait=False, cancel_futures=True)
+            lookups.close()
 
     def _of_known(self, entry: _Entry, now: float, wait_s: float) -> Customer | None:
         age = now - entry.asked_at
         if age < self._fresh_s * REFRESH_AHEAD:
             return entry.customer
-        lookup = self._ask(self._known_lookups, entry.digest)
+        lookup = self._ask(self._known_lookups, entry.digest, urgent=age >= self._fresh_s)
         if age < self._fresh_s or lookup is None or self._away:
             return entry.customer
         try:
             return lookup.found.result(wait_s)
-        except (NotYet, DatabaseUnavailable, DatabaseMisconfigured):
+        except (NotYet, CancelledError, *_AWAY):
             return entry.customer
 
     def _of_new(self, digest: bytes, wait_s: float, *, nobodys: bool = False) -> Customer | None:
@@ -155,53 +150,50 @@ class KeyCache:
                 # It is looked up again since a moment ago, and was not waited for.
                 return None
             raise ReceiverUnavailable("the key's look-up takes too long") from None
-        except (DatabaseUnavailable, DatabaseMisconfigured):
+        except (CancelledError, *_AWAY):
             raise ReceiverUnavailable("the key could not be looked up") from None
 
     def _remembered(self, entries: dict[bytes, _Entry], digest: bytes) -> _Entry | None:
         entry = entries.get(digest[:8])
         return entry if entry is not None and hmac.compare_digest(entry.digest, digest) else None
 
-    def _ask(self, lookups: _LookupThread, digest: bytes) -> _Lookup | None:
-        """The look-up of this key that is under way, or a new one; None when no more may be started."""
+    def _ask(self, lookups: LookupThread, digest: bytes, *, urgent: bool = False) -> Lookup | None:
+        """The look-up of this key that is under way, or a new one; None when no more may be started.
+        `urgent`: it waits for no others.
+        """
         with self._lock:
-            lookup = lookups.pending.get(digest)
-            if lookup is not None:
-                return lookup
-            now = time.monotonic()
             answered = self._remembered(self._known, digest) if lookups is self._new_lookups else None
             if answered is not None:  # since the caller looked
                 found: Future[Customer | None] = Future()
                 found.set_result(answered.customer)
-                return _Lookup(found, now)
-            if len(lookups.pending) >= (1 if self._away else MOST_PENDING):
-                return None
-            try:
-                lookup = _Lookup(lookups.executor.submit(self._look_up, lookups, digest), now)
-            except RuntimeError:
-                # It is closed, or has no thread.
-                return None
-            lookups.pending[digest] = lookup
-            return lookup
+                return Lookup(found, time.monotonic())
+            return lookups.ask(digest, urgent=urgent or self._away, one_at_a_time=self._away)
 
-    def _look_up(self, lookups: _LookupThread, digest: bytes) -> Customer | None:
+    def _look_up(self, lookups: LookupThread, digests: Sequence[bytes]) -> None:
         asked_at = time.monotonic()
         try:
-            customer = self._find(digest)
+            found = self._find(digests)
         except Exception as error:
-            self._failed(lookups, digest, error)
-            raise
+            if len(digests) > 1 and not isinstance(error, _AWAY):
+                # It may be about one customer, and the others are answered all the same.
+                for digest in digests:
+                    self._look_up(lookups, [digest])
+                return
+            self._failed(lookups, digests, error)
+            return
         with self._lock:
-            self._remember(_Entry(digest, customer, asked_at))
-            lookups.pending.pop(digest, None)
+            for digest in digests:
+                self._remember(_Entry(digest, found.get(digest), asked_at))
+            promised = lookups.end(digests)
             returned, self._away = self._away, False
         if returned:
             log.info("database_returned")
-        return customer
+        for digest, future in zip(digests, promised, strict=True):
+            future.set_result(found.get(digest))
 
-    def _failed(self, lookups: _LookupThread, digest: bytes, error: Exception) -> None:
+    def _failed(self, lookups: LookupThread, digests: Sequence[bytes], error: Exception) -> None:
         with self._lock:
-            lookups.pending.pop(digest, None)
+            promised = lookups.end(digests)
             went, self._away = not self._away, True
         if isinstance(error, DatabaseMisconfigured):
             if went:
@@ -210,6 +202,8 @@ class KeyCache:
             log.error("key_lookup_failed", error=type(error).__name__)
         elif went:
             log.warning("database_went_away", known_keys=len(self._known))
+        for future in promised:
+            future.set_exception(error)
 
     def _remember(self, entry: _Entry) -> None:
         place = entry.digest[:8]
@@ -222,5 +216,5 @@ class KeyCache:
             del entries[next(iter(entries))]
 
 
-def _found(lookup: _Lookup | None) -> Future[Customer | None] | None:
+def _found(lookup: Lookup | None) -> Future[Customer | None] | None:
     return None if lookup is None else lookup.found
