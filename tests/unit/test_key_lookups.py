@@ -16,7 +16,7 @@ DEADLINE_S = 30
 class AskedTogether:
     """A thread of look-ups that answers all with None, and what it was asked."""
 
-    def __init__(self, gather_s: float = 600, most: int = 10_000) -> None:
+    def __init__(self, gather_s: float = 60, most: int = 10_000) -> None:
         self.lock = threading.Lock()
         self.queries: queue.Queue[list[bytes]] = queue.Queue()
         self.thread = LookupThread("gathering", self.lock, self._look_up, most=most, gather_s=gather_s)
