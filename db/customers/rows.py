@@ -1,11 +1,13 @@
 """Customers: rows that an operator makes and every process reads."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Row, Select, Update, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Select, Text, Update, cast, insert, select, update
 
 from db.clock import now_us
 from db.errors import BadSlug, Refusal, SlugTaken
@@ -73,6 +75,16 @@ class Customer:
     def shown_state(self) -> str:
         """The state, or that the breaker is open: for people."""
         return self.state if self.breaker_reason is None or self.state == DELETING else "breaker open"
+
+
+# JSON as text, so that rows can be compared.
+_COLUMNS = dict(customers.c) | {"routes": cast(customers.c.routes, Text)}
+_SERVED = (
+    select(*(_COLUMNS[name] for name in Customer.__slots__))
+    .where(customers.c.state != DELETING, customers.c.breaker_reason.is_(None))
+    .order_by(customers.c.slug)
+)
+_served: WeakKeyDictionary[Engine, dict[tuple[Any, ...], Customer]] = WeakKeyDictionary()
 
 
 def being_deleted(slug: str) -> str:
@@ -148,8 +160,19 @@ def present(conn: Connection) -> list[Customer]:
 def served(conn: Connection) -> list[Customer]:
     """Those present whose breaker is closed. A dispatcher gives the others up; whoever takes such a customer
     when its breaker is closed finds the windows that are owed, and rings them.
+
+    Asked every second: a row that is as it was the last time makes no new Customer.
     """
-    return [one for one in present(conn) if one.breaker_reason is None]
+    before = _served.get(conn.engine, {})
+    rows = {row: before.get(row) for row in map(tuple, conn.execute(_SERVED))}
+    after = {row: known or _customer(row) for row, known in rows.items()}
+    _served[conn.engine] = after
+    return list(after.values())
+
+
+def _customer(row: tuple[Any, ...]) -> Customer:
+    values = dict(zip(Customer.__slots__, row, strict=True))
+    return Customer(**values | {"routes": json.loads(values["routes"])})
 
 
 def set_state(conn: Connection, customer_id: int, state: CustomerState) -> None:

@@ -60,6 +60,21 @@ def test_state_limits_routes_and_retention_change_one_customer(engine: Engine, s
     assert (untouched.state, untouched.routes) == ("active", {})
 
 
+def test_who_is_served_is_as_the_database_has_it_and_made_anew_only_when_it_changed(
+    engine: Engine, slug: str
+) -> None:
+    changed, same = (add_customer(engine, f"{slug}-{name}") for name in "ab")
+    served = []
+    for _ in range(2):
+        with begin(engine) as conn:
+            served.append(customers.served(conn))
+            assert served[-1] == [customers.by_id(conn, one.id) for one in (changed, same)]
+            customers.set_limits(conn, changed.id, {"bytes_per_second": 7})
+            customers.set_route(conn, changed.id, "decode", f"{slug}-decode")
+    assert served[1][1] is served[0][1]
+    assert served[1][0] != served[0][0]
+
+
 def test_batch_ids_are_kept_as_agents_are_told_whatever_was_set_before(engine: Engine, slug: str) -> None:
     customer = add_customer(engine, slug)
     with begin(engine) as conn:
