@@ -6,6 +6,8 @@ storage) when a profile says so.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, NamedTuple, Self
 
 import msgspec
@@ -77,11 +79,17 @@ class Handover(NamedTuple):
     tables: Mapping[str, pa.Table]
 
 
-class ProcessedWindow(NamedTuple):
+@dataclass(frozen=True)
+class ProcessedWindow:
     """What processing leaves of a window: tables of `tasks.processors.schemas` by name."""
 
     header: Header
     tables: Mapping[str, pa.Table]
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Bytes of the tables."""
+        return sum(table.nbytes for table in self.tables.values())
 
 
 class DecodedWindow(NamedTuple):

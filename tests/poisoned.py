@@ -85,7 +85,10 @@ if __name__ == "__main__":
         *(tasks.stages.group, "decode_windows", "decode"),
         lambda windows, _: _bodies([batch for window in windows for batch in window]),
     )
-    _wrap(tasks.stages.process, "apply", "process", lambda events, _: _services([events.columns]))
+    _wrap(
+        *(tasks.stages.process, "process_windows", "process"),
+        lambda windows, _: _services([events.columns for events in windows]),
+    )
     _wrap(
         *(tasks.stages.deposit_transaction, "_close", "deposit"),
         lambda _, written, *rest: _services([each.rollups for _, _, each in written]),

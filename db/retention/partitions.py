@@ -194,11 +194,10 @@ def _take_early(conn: Connection, partition: Partition) -> None:
 
 
 def _months(name: str, tables: Iterable[pa.Table]) -> set[date]:
-    columns = (
-        pc.floor_temporal(table[name].cast(pa.timestamp("us")), unit="month").cast(pa.date32())
-        for table in tables
-    )
-    return set(chain.from_iterable(pc.unique(column).to_pylist() for column in columns))
+    chunks = chain.from_iterable(table[name].chunks for table in tables)
+    times = pa.chunked_array(chunks, pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us"))
+    months = pc.floor_temporal(times, unit="month").cast(pa.date32())
+    return set(pc.unique(months).to_pylist())
 
 
 def _today(engine: Engine) -> date:

@@ -64,15 +64,22 @@ class LateAttributes:
 
     @classmethod
     def concat(cls, parts: Sequence["LateAttributes"]) -> Self:
-        """The attributes of all these parts, one after the other."""
-        sources = [source for part in parts for source in part.sources]
-        if all(part.rows is None for part in parts):
-            return cls(sources)
-        firsts = np.cumsum([0, *(part.ends()[-1] for part in parts)])[:-1]
-        rows = [
-            first + (np.arange(len(part)) if part.rows is None else part.rows)
-            for first, part in zip(firsts, parts, strict=True)
-        ]
+        """The attributes of all these parts, one after the other; no event may be in two of them.
+
+        Parts of the same sources, such as slices of a table, share them still.
+        """
+        if len(parts) == 1:
+            return cls(parts[0].sources, parts[0].rows)
+        sources: list[AttributeSource] = []
+        firsts: dict[int, int] = {}  # by the id of the parts' sources: where these begin
+        rows = [np.zeros(0, np.int64)]
+        events = 0
+        for part in parts:
+            if id(part.sources) not in firsts:
+                firsts[id(part.sources)] = events
+                sources += part.sources
+                events += int(part.ends()[-1])
+            rows.append(firsts[id(part.sources)] + (np.arange(len(part)) if part.rows is None else part.rows))
         return cls(sources, np.concatenate(rows))
 
     def __len__(self) -> int:

@@ -1,5 +1,6 @@
 """A table of events whose attributes wait until somebody reads them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -26,6 +27,14 @@ class EventTable:
     def none(cls) -> Self:
         """No event."""
         return cls.of(NO_EVENTS)
+
+    @classmethod
+    def concat(cls, tables: Sequence["EventTable"]) -> Self:
+        """The events of one table or more, one after the other; no event may be in two of them."""
+        return cls(
+            pa.concat_tables([table.columns for table in tables]),
+            LateAttributes.concat([table.attributes for table in tables]),
+        )
 
     def __len__(self) -> int:
         return len(self.columns)

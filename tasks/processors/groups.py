@@ -23,19 +23,13 @@ class Groups:
     count: int
 
     @classmethod
-    def of(cls, keys: pa.Array) -> tuple[Self, pa.Array]:
-        """The groups of rows with equal keys, and the key of each group. No key is null."""
-        encoded = keys.dictionary_encode()
-        return cls(encoded.indices.to_numpy(), len(encoded.dictionary)), encoded.dictionary
-
-    @classmethod
-    def sorted(cls, keys: pa.Array) -> tuple[Self, pa.Array]:
-        """The same, numbered in the order of their keys."""
-        groups, distinct = cls.of(keys)
-        order = pc.sort_indices(distinct)
+    def of(cls, parts: Sequence[tuple[Integers, int]]) -> Self:
+        """The groups of rows with equal keys, in the order of their keys, which are given as to `packed`."""
+        encoded = pa.array(packed(parts)).dictionary_encode()
+        order = np.argsort(encoded.dictionary.to_numpy())
         rank = np.empty(len(order), dtype=np.int32)
-        rank[order.to_numpy()] = np.arange(len(order), dtype=np.int32)
-        return cls(rank[groups.codes], groups.count), distinct.take(order)
+        rank[order] = np.arange(len(order), dtype=np.int32)
+        return cls(rank[encoded.indices.to_numpy()], len(order))
 
     def least(self, numbers: Integers) -> Integers:
         """Of each group the smallest number."""

@@ -1,7 +1,7 @@
 """Partial results made one, whatever the windows were and in whatever order they come.
 
 Every field merges by min, max or sum, which are commutative and associative. What one event gives is a
-partial result like any other, so compose and rollup are merges too.
+partial result like any other, so compose and rollup are merges too: of several windows at once, each alone.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.processors.groups import Groups, Integers, packed
+from tasks.processors.groups import Groups, Integers
 from tasks.processors.names import Names
 from tasks.processors.schemas import INTERACTIONS, NO_INTERACTIONS, NO_ROLLUPS, ROLLUPS, TIMESTAMP
+from tasks.processors.windows import Windows
 
 MINUTE_US = 60_000_000
 ROOT = ("root_started_at", "root_event_id", "root_service", "root_operation")  # in the order that decides
@@ -27,8 +28,9 @@ def merge_interactions(tables: Sequence[pa.Table]) -> pa.Table:
     """
     table = _joined(tables, NO_INTERACTIONS)
     rooted = np.flatnonzero(table["root_event_id"].chunk(0).is_valid().to_numpy(zero_copy_only=False))
-    return reduce_interactions(
-        trace_id=table["trace_id"].chunk(0),
+    (merged,) = reduce_interactions(
+        Windows.of([len(table)]),
+        trace_id=Names.of(table["trace_id"]),
         started=_integers(table["started_at"]),
         ended=_integers(table["ended_at"]),
         events=_integers(table["events"]),
@@ -37,11 +39,13 @@ def merge_interactions(tables: Sequence[pa.Table]) -> pa.Table:
         rooted=rooted,
         roots=table.select(ROOT).take(pa.array(rooted)),
     )
+    return merged
 
 
 def reduce_interactions(
+    windows: Windows,
     *,
-    trace_id: pa.FixedSizeBinaryArray,
+    trace_id: Names,
     started: Integers,
     ended: Integers,
     events: Integers,
@@ -49,16 +53,17 @@ def reduce_interactions(
     user_id: pa.StringArray,
     rooted: Integers,
     roots: pa.Table,
-) -> pa.Table:
-    """The table of INTERACTIONS that rows, given by column, make; times in µs since 1970.
+) -> list[pa.Table]:
+    """Of each window the table of INTERACTIONS that its rows, given by column, make.
 
-    `roots` has the columns of ROOT for the rows at `rooted`, which know a root.
+    Times in µs since 1970. `roots` has the columns of ROOT for the rows at `rooted`, which know a root.
     """
-    if not len(trace_id):
-        return NO_INTERACTIONS
-    groups, traces = Groups.sorted(trace_id)
+    if not len(started):
+        return [NO_INTERACTIONS] * windows.count
+    groups = Groups.of([(windows.of_row, windows.count), trace_id.ranked()])
+    rows = groups.any_row()
     merged = {
-        "trace_id": traces,
+        "trace_id": trace_id.take(rows),
         **groups.smallest(roots, rooted, ROOT),
         "user_id": groups.largest(user_id),
         "started_at": pa.array(groups.least(started)).cast(TIMESTAMP),
@@ -66,13 +71,14 @@ def reduce_interactions(
         "events": groups.sums(events),
         "errors": groups.sums(errors),
     }
-    return pa.table(merged, schema=INTERACTIONS)
+    return windows.take(rows).parts(pa.table(merged, schema=INTERACTIONS))
 
 
 def merge_rollups(tables: Sequence[pa.Table]) -> pa.Table:
     """One table of ROLLUPS with one row a minute × service × operation × status × bucket, in this order."""
     table = _joined(tables, NO_ROLLUPS)
-    return reduce_rollups(
+    (merged,) = reduce_rollups(
+        Windows.of([len(table)]),
         minute_us=_integers(table["minute"]),
         service=Names.of(table["service"]),
         operation=Names.of(table["operation"]),
@@ -83,9 +89,11 @@ def merge_rollups(tables: Sequence[pa.Table]) -> pa.Table:
         least=_integers(table["duration_min"]),
         most=_integers(table["duration_max"]),
     )
+    return merged
 
 
 def reduce_rollups(
+    windows: Windows,
     *,
     minute_us: Integers,
     service: Names,
@@ -96,14 +104,18 @@ def reduce_rollups(
     sums: Integers,
     least: Integers,
     most: Integers,
-) -> pa.Table:
-    """The table of ROLLUPS that rows, given by column, make; durations in µs, minutes in µs since 1970."""
+) -> list[pa.Table]:
+    """Of each window the table of ROLLUPS that its rows, given by column, make.
+
+    Durations in µs, minutes in µs since 1970.
+    """
     if not len(minute_us):
-        return NO_ROLLUPS
+        return [NO_ROLLUPS] * windows.count
     minute = (minute_us - minute_us.min()) // MINUTE_US
     status = np.where(failed, 0, 1)  # in the order of their names
-    key = packed(
+    groups = Groups.of(
         [
+            (windows.of_row, windows.count),
             (minute, int(minute.max()) + 1),
             service.ranked(),
             operation.ranked(),
@@ -111,21 +123,19 @@ def reduce_rollups(
             (bucket.astype(np.int64), 2**15),
         ]
     )
-    groups, keys = Groups.of(pa.array(key))
-    order = np.argsort(keys.to_numpy())
-    rows = groups.any_row()[order]
+    rows = groups.any_row()
     merged = {
         "minute": pa.array(minute_us[rows]).cast(TIMESTAMP),
         "service": service.take(rows),
         "operation": operation.take(rows),
         "status": pa.array(["error", "ok"]).take(pa.array(status[rows])),
         "bucket": bucket[rows],
-        "count": groups.sums(count)[order],
-        "duration_sum": groups.sums(sums)[order],
-        "duration_min": groups.least(least)[order],
-        "duration_max": groups.most(most)[order],
+        "count": groups.sums(count),
+        "duration_sum": groups.sums(sums),
+        "duration_min": groups.least(least),
+        "duration_max": groups.most(most),
     }
-    return pa.table(merged, schema=ROLLUPS)
+    return windows.take(rows).parts(pa.table(merged, schema=ROLLUPS))
 
 
 def _joined(tables: Sequence[pa.Table], empty: pa.Table) -> pa.Table:

@@ -1,5 +1,6 @@
-"""A customer's pipeline run over the events of one window."""
+"""A pipeline run over the events of a window, or of several at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -45,23 +46,35 @@ class Processed:
 
 def process(events: EventTable, pipeline: Pipeline) -> Processed:
     """The outcome of valid events; an output that the pipeline lacks is an empty table."""
-    rows = Rows.of(events)
-    dropped: dict[str, int] = {}
-    outputs: dict[type[Output], pa.Table] = {}
+    (outcome,) = process_windows([events], pipeline)
+    return outcome
+
+
+def process_windows(windows: Sequence[EventTable], pipeline: Pipeline) -> list[Processed]:
+    """What `process` makes of each window, of one or more: a small one costs less together with others.
+
+    No event may be in two of them.
+    """
+    rows = Rows.of(windows)
+    dropped: dict[str, list[int]] = {}
+    outputs: dict[type[Output], list[pa.Table]] = {}
     for step in pipeline.steps:
         if isinstance(step, Output):
             outputs[type(step)] = _output(rows, step)
             continue
-        before, rows = len(rows), _changed(rows, step)
+        before, rows = rows.windows, _changed(rows, step)
         if isinstance(step, Drop | Sample):
-            dropped[step.rule] = before - len(rows)
-    return Processed(
-        interactions=outputs.get(Compose, NO_INTERACTIONS),
-        rollups=outputs.get(Rollup, NO_ROLLUPS),
-        events=outputs.get(Keep, NO_EVENTS),
-        kept=len(rows),
-        dropped=dropped,
-    )
+            dropped[step.rule] = (before.sizes() - rows.windows.sizes()).tolist()
+    return [
+        Processed(
+            interactions=outputs[Compose][window] if Compose in outputs else NO_INTERACTIONS,
+            rollups=outputs[Rollup][window] if Rollup in outputs else NO_ROLLUPS,
+            events=outputs[Keep][window] if Keep in outputs else NO_EVENTS,
+            kept=kept,
+            dropped={rule: events[window] for rule, events in dropped.items()},
+        )
+        for window, kept in enumerate(rows.windows.sizes().tolist())
+    ]
 
 
 def _changed(rows: Rows, step: AnyStep) -> Rows:
@@ -82,7 +95,7 @@ def _changed(rows: Rows, step: AnyStep) -> Rows:
             return rows
 
 
-def _output(rows: Rows, step: Output) -> pa.Table:
+def _output(rows: Rows, step: Output) -> list[pa.Table]:
     match step:
         case Compose():
             return compose(rows)

@@ -1,5 +1,6 @@
 """The events between two steps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from tasks.events import COLUMNS, EVENTS, EventTable
 from tasks.processors.attributes import Attributes
 from tasks.processors.names import Names, in_one
+from tasks.processors.windows import Windows
 
 PLAIN = tuple(name for name in COLUMNS.names if name not in ("service", "operation"))
 
@@ -19,16 +21,19 @@ PLAIN = tuple(name for name in COLUMNS.names if name not in ("service", "operati
 class Rows:
     """Events as columns in one piece, names by word, and attributes that wait until they are read."""
 
+    windows: Windows
     plain: pa.Table
     service: Names
     operation: Names
     attributes: Attributes
 
     @classmethod
-    def of(cls, events: EventTable) -> Self:
-        """Events, their columns in as many chunks as they like."""
+    def of(cls, windows: Sequence[EventTable]) -> Self:
+        """The events of one window or more, their columns in as many chunks as they like."""
+        events = EventTable.concat(windows)
         columns = events.columns
         return cls(
+            windows=Windows.of([len(window) for window in windows]),
             plain=pa.table({name: in_one(columns[name]) for name in PLAIN}),
             service=Names.of(columns["service"]),
             operation=Names.of(columns["operation"]),
@@ -44,6 +49,7 @@ class Rows:
             return self
         return replace(
             self,
+            windows=self.windows.only(mask),
             plain=self.plain.filter(pa.array(mask)),
             service=self.service.only(mask),
             operation=self.operation.only(mask),

@@ -131,7 +131,7 @@ def _count(
         context.measures.deposited(
             slug,
             [one.header for one in fresh],
-            sum(table.nbytes for one in fresh for table in one.tables.values()),
+            sum(one.nbytes for one in fresh),
             [(at_us - owed[one.header.window_id].first_accepted_at) / 1e6 for one in fresh],
         )
 

@@ -11,8 +11,10 @@ delivered before is not worked on again: each of its windows is rung alone, so t
 the right one.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 from amqp.exceptions import ChannelError
@@ -155,20 +157,39 @@ def _deposited_together(context: Context, decoded: dict[int, DecodedWindow]) -> 
     """The results that one transaction can take: those of which nothing goes to quarantine, in so many bytes
     as one window may hand over.
     """
-    taken: list[ProcessedWindow] = []
-    room = context.settings.handover_bytes
+    by_pipeline: defaultdict[str, list[DecodedWindow]] = defaultdict(list)
     for handed in decoded.values():
         header = handed.header
-        if header.unfit or header.rejects or header.spoilt:
-            continue
-        began_us = processor_time.now_us()
-        with context.measures.working(header.customer, "process"):
-            header, tables = results(handed)
-        size = sum(table.nbytes for table in tables.values())
-        if size <= room:
-            room -= size
-            taken.append(ProcessedWindow(processor_time.charged(header, began_us), tables))
+        if not (header.unfit or header.rejects or header.spoilt):
+            by_pipeline[header.pipeline].append(handed)
+    taken: list[ProcessedWindow] = []
+    room = context.settings.handover_bytes
+    for same in by_pipeline.values():
+        for processed in _processed(context, same):
+            if processed.nbytes <= room:
+                room -= processed.nbytes
+                taken.append(processed)
     return taken
+
+
+def _processed(context: Context, windows: Sequence[DecodedWindow]) -> list[ProcessedWindow]:
+    """Of windows with the same pipeline; what can't be done together is done one after the other."""
+    try:
+        return _processed_together(context, windows)
+    except Exception as error:
+        if len(windows) == 1:
+            raise
+        log.info("processed_apart", windows=len(windows), reason=type(error).__name__)
+        return [processed for one in windows for processed in _processed_together(context, [one])]
+
+
+def _processed_together(context: Context, windows: Sequence[DecodedWindow]) -> list[ProcessedWindow]:
+    began_us, slugs = processor_time.now_us(), [one.header.customer for one in windows]
+    with context.measures.working_together(slugs, "process"):
+        found = results(windows)
+    return [
+        replace(one, header=processor_time.charged(one.header, began_us, among=len(windows))) for one in found
+    ]
 
 
 def _alone(context: Context, work: Work, decoded: DecodedWindow | None) -> None:

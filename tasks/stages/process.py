@@ -1,5 +1,6 @@
 """Stage two: a window's events in, its results in the customer's processed stream."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 
@@ -13,7 +14,7 @@ from pipelines import Pipeline, parse
 from streams import encode_result, processed
 from streams.errors import StreamMissing
 from tasks.handover import DecodedWindow, Header, ProcessedWindow, pack, peek
-from tasks.processors import Processed, process as apply
+from tasks.processors import Processed, process_windows
 from tasks.stages import processor_time
 from tasks.stages.context import Context
 from tasks.stages.decode import TOO_LARGE, refuse
@@ -88,14 +89,20 @@ def _work(context: Context, header: Header) -> Work | None:
 def process(handed: DecodedWindow) -> bytes:
     """As `results`, packed."""
     began_us = processor_time.now_us()
-    header, tables = results(handed)
-    return pack(processor_time.charged(header, began_us), tables)
+    (left,) = results([handed])
+    return pack(processor_time.charged(left.header, began_us), left.tables)
 
 
-def results(handed: DecodedWindow) -> ProcessedWindow:
-    """Apply the pipeline that is pinned in the window to its events; returns the results."""
-    pipeline: Pipeline = _pipeline(handed.header.pipeline)
-    outcome: Processed = apply(handed.events, pipeline)
+def results(windows: Sequence[DecodedWindow]) -> list[ProcessedWindow]:
+    """Apply the pipeline that is pinned in the windows, the same in all, to their events; returns the results
+    of each.
+    """
+    pipeline: Pipeline = _pipeline(windows[0].header.pipeline)
+    outcomes = process_windows([handed.events for handed in windows], pipeline)
+    return [_processed(handed, outcome) for handed, outcome in zip(windows, outcomes, strict=True)]
+
+
+def _processed(handed: DecodedWindow, outcome: Processed) -> ProcessedWindow:
     header = msgspec.structs.replace(handed.header, kept=outcome.kept, dropped=outcome.dropped, pipeline="")
     tables = {"interactions": outcome.interactions, "rollups": outcome.rollups, "events": outcome.events}
     return ProcessedWindow(header, tables)

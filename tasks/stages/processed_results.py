@@ -44,6 +44,11 @@ class OwedResult:
     tables: dict[str, pa.Table]
     quarantined: Sequence[NewQuarantine]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tables."""
+        return sum(table.nbytes for table in self.tables.values())
+
 
 def window_of(message: Message) -> int | None:
     """The window whose results these are; None for what none of our workers wrote."""

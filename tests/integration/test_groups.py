@@ -23,7 +23,7 @@ from db.ledger.breaker import trip
 from deploy.local.rabbitmq import RabbitNode
 from pipelines import DEFAULT
 from streams import Broker, StreamSettings, processed, raw
-from tasks.handover import ProcessedWindow
+from tasks.handover import DecodedWindow, ProcessedWindow
 from tasks.settings import TaskSettings
 from tasks.stages import group
 from tasks.stages.context import Context
@@ -62,11 +62,11 @@ def customers(context: Context, slug: str) -> Iterator[list[Customer]]:
         context.broker.remove_doorbells(f"customer-{customer.slug}")
 
 
-def posted(context: Context, customer: Customer, body: bytes) -> int:
+def posted(context: Context, customer: Customer, body: bytes, *, pipeline_version: int = 2) -> int:
     """A window of this batch alone; the customer's first."""
     message = envelope(customer.slug, "batch-0", body, accepted_at_us=NOW_US)
     context.broker.publish(raw(customer.slug), message, deadline_s=20)
-    window = new_window(0, 0, pipeline_version=2)
+    window = new_window(0, 0, pipeline_version=pipeline_version)
     return record(context.engine, customer, claim(context.engine, customer), 0, 0, window=window)
 
 
@@ -170,6 +170,38 @@ def test_what_is_not_plain_leaves_the_group_and_the_others_go_on(
     assert rung(context, missing) == ["decode_process"]
     tasks.stages.deposit.run(context, rejecting.id, windows[0], FIRST)
     assert state(context.engine, windows[0]) == ("deposited", 2)
+
+
+def test_each_window_is_processed_by_the_pipeline_that_is_pinned_in_it(
+    context: Context, customers: list[Customer]
+) -> None:
+    other, *same = customers
+    with db.engine.begin(context.engine) as connection:
+        version = pipeline_versions.put(connection, other.id, '{"steps": [{"step": "rollup"}]}')
+    windows = [posted(context, other, good(), pipeline_version=version)]
+    windows += [posted(context, customer, good()) for customer in same]
+
+    group.run(context, windows, FIRST)
+
+    assert [state(context.engine, each) for each in windows] == [("deposited", EVENTS)] * 3
+    left = [stored(context.engine, customer) for customer in customers]
+    assert [bool(rows["interactions"]) for rows in left] == [False, True, True]
+    assert all(rows["rollups"] for rows in left)
+
+
+def test_windows_that_cannot_be_processed_together_are_processed_one_after_the_other(
+    context: Context, customers: list[Customer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = [posted(context, customer, good()) for customer in customers]
+
+    def scanty(decoded: list[DecodedWindow]) -> list[ProcessedWindow]:
+        if len(decoded) > 1:
+            raise MemoryError
+        return tasks.stages.process.results(decoded)
+
+    monkeypatch.setattr(group, "results", scanty)
+    group.run(context, windows, FIRST)
+    assert [state(context.engine, each) for each in windows] == [("deposited", EVENTS)] * 3
 
 
 def test_a_window_with_bad_ends_leaves_the_group(context: Context, customers: list[Customer]) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipelines import DEFAULT, parse
 from tasks.events import EVENTS, EventTable, LateAttributes, MapAttributes
 from tasks.handover import DecodedWindow, peek
-from tasks.processors import process
+from tasks.processors import process, process_windows
 from tests.examples import examples
 from tests.unit.decode_samples import table
 from tests.unit.test_handover import HEADER
@@ -42,8 +42,12 @@ def parts(draw: st.DrawFn) -> tuple[LateAttributes, list[Pairs]]:
         chosen = [pairs or [] for pairs in given_rows[first:]]
         if draw(st.booleans()):
             part, chosen = part.select(np.array(rows, np.int64)), [chosen[row] for row in rows]
-        late.append(part)
         expected += chosen
+        cut = draw(st.none() | st.integers(0, len(part)))
+        if cut is None:
+            late.append(part)
+        else:  # two parts that share their sources
+            late += [part.select(np.arange(cut)), part.select(np.arange(cut, len(part)))]
     joined = LateAttributes.concat(late)
     mask = np.array([draw(st.booleans()) for _ in expected], np.bool_)
     return joined.filter(mask), [pairs for pairs, kept in zip(expected, mask, strict=True) if kept]
@@ -90,6 +94,7 @@ class WatchedAttributes:
 
     source: MapAttributes
     taken: list[int] = field(default_factory=list)
+    times: int = 0  # that some were taken
     read: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -101,6 +106,7 @@ class WatchedAttributes:
 
     def take(self, rows: NDArray[np.int64]) -> pa.MapArray:
         self.taken += rows.tolist()
+        self.times += 1
         return self.source.take(rows)
 
     def values_of(self, key: str, among: NDArray[np.bool_]) -> tuple[NDArray[np.int64], pa.StringArray]:
@@ -130,6 +136,14 @@ def test_the_default_pipeline_takes_the_maps_of_kept_events_only() -> None:
     processed = process(events, parse(DEFAULT))
     assert 0 < len(source.taken) == len(processed.events) < 400
     assert source.read == []
+
+
+def test_windows_of_one_table_are_asked_for_the_maps_of_kept_events_at_once() -> None:
+    events, source = watched(table(400))
+    windows = [events.slice(first, 100) for first in range(0, 400, 100)]
+    together = process_windows(windows, parse(DEFAULT))
+    assert source.times == 1
+    assert 0 < len(source.taken) == sum(len(one.events) for one in together) < 400
 
 
 def test_a_condition_on_an_attribute_reads_its_key_where_the_rest_of_the_condition_holds() -> None:

@@ -9,7 +9,15 @@ from hypothesis import given, settings, strategies as st
 
 from pipelines import DEFAULT, parse
 from tasks.events import EVENTS, EventTable
-from tasks.processors import INTERACTIONS, ROLLUPS, Processed, merge_interactions, merge_rollups, process
+from tasks.processors import (
+    INTERACTIONS,
+    ROLLUPS,
+    Processed,
+    merge_interactions,
+    merge_rollups,
+    process,
+    process_windows,
+)
 from tests.unit.process_by_hand import (
     EVENT,
     Event,
@@ -88,6 +96,40 @@ def test_parts_merge_to_the_whole_in_any_order_and_any_grouping(
 
     assert sum(part.kept for part in parts) == whole.kept
     assert sorted(map(repr, listed(whole.events))) == sorted(repr(r) for p in parts for r in listed(p.events))
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(st.lists(EVENT, max_size=8), st.booleans()), min_size=1, max_size=5), CUTS, ANY)
+def test_windows_together_leave_what_each_of_them_leaves_alone(
+    windows: list[tuple[list[Event], bool]], cuts: list[int], definition: dict[str, Any]
+) -> None:
+    """Some are slices of one table, as what was decoded together is; the others have tables of their own."""
+    whole = EventTable.of(chunked([event for events, _ in windows for event in events], cuts))
+    tables, first = [], 0
+    for events, sliced in windows:
+        own = EventTable.of(events_table(events))
+        tables.append(whole.slice(first, len(events)) if sliced else own)
+        first += len(events)
+
+    together = process_windows(tables, parse(json.dumps(definition)))
+
+    alone = [run(events_table(events), definition) for events, _ in windows]
+    assert together == alone
+    for one in together:
+        for table, schema in ((one.interactions, INTERACTIONS), (one.rollups, ROLLUPS), (one.events, EVENTS)):
+            assert table.schema == schema
+            table.validate(full=True)
+
+
+def test_windows_without_events_leave_empty_tables() -> None:
+    nothing = Processed(
+        interactions=INTERACTIONS.empty_table(),
+        rollups=ROLLUPS.empty_table(),
+        events=EVENTS.empty_table(),
+        kept=0,
+        dropped={"health-checks": 0},
+    )
+    assert process_windows([EventTable.none()] * 2, parse(DEFAULT)) == [nothing] * 2
 
 
 @given(definitions())

@@ -4,11 +4,12 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.processors.merge import ROOT, reduce_interactions
+from tasks.processors.names import Names
 from tasks.processors.rows import Rows
 
 
-def compose(rows: Rows) -> pa.Table:
-    """A table of INTERACTIONS sorted by trace id; its `events` add up to the number of rows.
+def compose(rows: Rows) -> list[pa.Table]:
+    """Of each window a table of INTERACTIONS sorted by trace id; its `events` add up to the number of rows.
 
     An interaction's root is its event without a parent.
     """
@@ -22,7 +23,8 @@ def compose(rows: Rows) -> pa.Table:
         "root_operation": rows.operation.take(rooted),
     }
     return reduce_interactions(
-        trace_id=rows.whole("trace_id"),
+        rows.windows,
+        trace_id=Names.of(rows.plain["trace_id"]),
         started=started,
         ended=started + rows.integers("duration_us"),
         events=np.ones(len(rows), dtype=np.int64),

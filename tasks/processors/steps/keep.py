@@ -7,11 +7,12 @@ from tasks.processors.rows import Rows
 from tasks.processors.steps.sample import chosen
 
 
-def keep(rows: Rows, step: Keep) -> pa.Table:
-    """A table of EVENTS: those that failed, took longer than the step says, or are of a chosen trace."""
+def keep(rows: Rows, step: Keep) -> list[pa.Table]:
+    """Of each window a table of EVENTS: those that failed, took too long, or are of a chosen trace."""
     mask = chosen(rows, step.percent)
     if step.errors:
         mask |= rows.failed()
     if step.slower_than_us is not None:
         mask |= rows.integers("duration_us") > step.slower_than_us
-    return rows.only(mask).events()
+    kept = rows.only(mask)
+    return kept.windows.parts(kept.events())
