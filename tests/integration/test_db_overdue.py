@@ -194,7 +194,7 @@ def test_where_a_look_fails_everybody_may_have_something(postgresql_url: str, sl
     assert {kind: ids for kind, ids in overdue.items() if ids} == {"rollups": everyone}
 
 
-def test_a_round_without_work_asks_as_often_for_many_customers_as_for_few(engine: Engine, slug: str) -> None:
+def test_a_round_without_work_asks_no_more_for_many_customers_than_for_few(engine: Engine, slug: str) -> None:
     counts = []
     for more in (2, 20):
         for number in range(more):
@@ -206,7 +206,8 @@ def test_a_round_without_work_asks_as_often_for_many_customers_as_for_few(engine
         assert prune(engine, SETTINGS, now_us(engine)).failed == 0
         event.remove(engine, "before_cursor_execute", noted)
         counts.append(len(statements))
-    assert counts[0] == counts[1] < 40
+    assert counts[1] < counts[0] + 5  # a process asks for the database's time now and then
+    assert counts[0] < 40
 
 
 def _note(statements: list[str], _conn: object, _cursor: object, statement: str, *_: object) -> None:
