@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-MOST_BYTES = 1024 * 1024
+MOST_BYTES = 2 * 1024 * 1024
 """Of messages in one doorbell; it stays in memory on its way, in dispatcher, broker and worker."""
 
 Messages = Mapping[int, bytes]
