@@ -56,7 +56,7 @@ class TaskSettings(Settings):
         32, gt=0, le=1_000, description="maximum windows in flight for one customer"
     )
     group_windows: int = Field(
-        32,
+        128,
         ge=1,
         le=200,
         description="maximum small windows of several customers that share one doorbell and one deposit; "

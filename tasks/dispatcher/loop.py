@@ -39,6 +39,7 @@ log = structlog.get_logger("dispatcher")
 # Of all customers at once; what is wrong with one customer's stream or queue is told apart where it is met.
 AWAY = (db.errors.DatabaseUnavailable, streams.errors.BrokerUnavailable, OperationalError, AMQPError, OSError)
 ROUND_S = 0.02  # the shortest round: what comes within it is taken together
+LONG_ROUND_S = 0.1  # a round that had much to do waits as long as it worked, for no longer than this in all
 LOOK_S = 0.05  # how often the windows in flight of a customer with more to send are looked at
 POLL_S = 0.02  # how often it is seen whether a linger has ended, or what is waited for has come
 IDLE_S = 0.25  # the longest wait of a round
@@ -129,7 +130,8 @@ class Dispatcher:
         due = self._sorted(list(self._due_windows.due(self._ready())))
         self._dispatch(self._fetched() + due)
         self.measures.turned(ticked_s + time.monotonic() - resumed, len(self.leases.held))
-        time.sleep(max(0.0, ROUND_S - (time.monotonic() - started)))
+        ended = time.monotonic()
+        time.sleep(max(0.0, min(max(ROUND_S, 2 * (ended - resumed)), LONG_ROUND_S) - (ended - started)))
 
     def _told(self, waits_for: str = "") -> None:
         if self.turns is not None:
@@ -257,10 +259,7 @@ class Dispatcher:
             return None
         feed.in_flight[window_id] = LastRing(time.monotonic())
         self._due_windows.pace.went(feed.customer_id, size, customer.events_per_second)
-        messages = {batch.offset: batch.message for batch in each.fresh}
-        return RungWindow(
-            window_id, customer, feed, recorded.group, messages if all(messages.values()) else {}
-        )
+        return RungWindow(window_id, customer, feed, recorded.group, each.messages)
 
     def _poll(self) -> None:
         """Learn which windows were deposited since, and which were split."""

@@ -14,6 +14,7 @@ from db.ledger.dispatch import Known, NewBatch, NewQuarantine, NewWindow
 from streams import Broker, Envelope, decode_envelope, raw
 from streams.errors import UnfitMessage
 from streams.messages.fingerprint import fingerprint
+from tasks.carried import Messages
 from tasks.dispatcher.cutter import Pending
 from tasks.dispatcher.raw_streams.feed import Feed
 
@@ -37,6 +38,12 @@ class SortedBatches:
     def expired(self) -> int:
         """Batches below the first one that retention removed before they were read."""
         return self.batches[0].offset - self.feed.next_offset
+
+    @property
+    def messages(self) -> Messages:
+        """Those of the fresh batches, for a doorbell; none where one of them was not kept."""
+        messages = {batch.offset: batch.message for batch in self.fresh}
+        return messages if all(messages.values()) else {}
 
 
 class Recordable(NamedTuple):
