@@ -37,15 +37,16 @@ def test_the_linger_grows(age_s: float, waits: int, in_flight: int, lingers: flo
 
 def test_lingers_of_several_busy_customers_end_together() -> None:
     windows = DueWindows(settings=TaskSettings(linger_ms=100, linger_max_ms=1_000))
-    windows.learn({of: a_customer(of) for of in (1, 2)}, {SHARED: 1})
-    feeds = {of: feed(of) for of in (1, 2)}
+    of_all = range(1, 9)
+    windows.learn({of: a_customer(of) for of in of_all}, {SHARED: 1})
+    feeds = {of: feed(of) for of in of_all}
     began_s = round(time.monotonic() + 100, 1)  # not due for a while
 
     def ends_s() -> list[float]:
-        for one, after_s in zip(feeds.values(), (0.0, 0.04), strict=True):
-            one.pending = deque(replace(batch, seen_at_s=began_s + after_s) for batch in one.pending)
+        for of, one in feeds.items():
+            one.pending = deque(replace(batch, seen_at_s=began_s + of / 200) for batch in one.pending)
         return list(windows.lingers_end_s(feeds.values()))
 
-    assert ends_s() == pytest.approx([began_s + 0.1, began_s + 0.14])
+    assert ends_s() == pytest.approx([began_s + of / 200 + 0.1 for of in of_all])
     assert not list(windows.due(feeds)), "nothing is due, and it is known who is busy now"
-    assert ends_s() == pytest.approx([began_s + 0.2] * 2)
+    assert ends_s() == pytest.approx([began_s + 0.8] * 8)

@@ -21,7 +21,8 @@ _BUSY_PER_S = 100.0
 _BUSY_LINGERS = 3.0
 # Batches that come within less than this are no rate yet.
 _RATE_S = 0.1
-# Lingers of several busy customers end together, at multiples of this, so that their windows share groups.
+# Lingers of so many busy customers end together, at multiples of this, so that their windows share groups.
+_TOGETHER = 8
 _TOGETHER_S = 0.1
 
 
@@ -144,7 +145,7 @@ class DueWindows:
         contenders = self._contenders.get(feed.customer_id, 1)
         grown = self.settings.linger_ms * (contenders + len(feed.in_flight) + _busy_lingers(feed))
         linger_s = min(grown, max(self.settings.linger_ms, self.settings.linger_max_ms)) / 1000
-        if contenders == 1 or linger_s < 2 * _TOGETHER_S or not feed.pending:
+        if contenders < _TOGETHER or linger_s < 2 * _TOGETHER_S or not feed.pending:
             return linger_s
         began_s = feed.pending[0].seen_at_s
         return round((began_s + linger_s) / _TOGETHER_S) * _TOGETHER_S - began_s
