@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -36,17 +37,18 @@ def test_the_linger_grows(age_s: float, waits: int, in_flight: int, lingers: flo
 
 
 def test_lingers_of_several_busy_customers_end_together() -> None:
-    windows = DueWindows(settings=TaskSettings(linger_ms=100, linger_max_ms=1_000))
+    windows = DueWindows(settings=TaskSettings(linger_ms=1_000, linger_max_ms=8_000))
     of_all = range(1, 9)
     windows.learn({of: a_customer(of) for of in of_all}, {SHARED: 1})
     feeds = {of: feed(of) for of in of_all}
-    began_s = round(time.monotonic() + 100, 1)  # not due for a while
+    began_s = round(time.monotonic()) + 100.0  # not due for a while
 
-    def ends_s() -> list[float]:
+    def waits_s() -> list[float]:
         for of, one in feeds.items():
             one.pending = deque(replace(batch, seen_at_s=began_s + of / 200) for batch in one.pending)
-        return list(windows.lingers_end_s(feeds.values()))
+        return [end_s - began_s for end_s in windows.lingers_end_s(feeds.values())]
 
-    assert ends_s() == pytest.approx([began_s + of / 200 + 0.1 for of in of_all])
+    alone = waits_s()
+    assert [after - before for before, after in pairwise(alone)] == pytest.approx([1 / 200] * 7, abs=1e-6)
     assert not list(windows.due(feeds)), "nothing is due, and it is known who is busy now"
-    assert ends_s() == pytest.approx([began_s + 0.8] * 8)
+    assert waits_s() == pytest.approx([8.0] * 8, abs=1e-6)
