@@ -9,7 +9,7 @@ from environment.secret_files import from_file
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _HEADERS = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
-_KEY = re.compile(r"bearer +(?P<key>sl_(?P<slug>[a-z0-9-]{1,40})_[A-Za-z0-9_-]{43})", re.IGNORECASE)
+_KEY = re.compile(r"(?:bearer +)?(?P<key>sl_(?P<slug>[a-z0-9-]{1,40})_[A-Za-z0-9_-]{43})", re.IGNORECASE)
 SPOKEN = "http/protobuf"
 
 

@@ -196,7 +196,9 @@ def test_spans_wait_up_to_a_bound_and_the_others_are_counted(monkeypatch: pytest
 def test_the_collectors_own_customer_and_nobody_else_is_left_out() -> None:
     key = f"sl_{OWN}_{'k' * 43}"
     assert claimed_customer(f"Bearer {key}") == OWN
+    assert claimed_customer(key) == OWN
     assert claimed_customer("Basic abc") is None
+    assert claimed_customer(f"Basic {key}") is None
     headers = {"OTEL_EXPORTER_OTLP_HEADERS": f"x-a=b,authorization=Bearer%20{key}"}
     endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
     with patch.dict(os.environ, headers | endpoint):

@@ -198,9 +198,22 @@ def test_a_chunked_body_without_end_is_refused_at_the_limit(
     assert home.envelopes(slug) == []
 
 
+@pytest.mark.parametrize("authorization", ["Bearer {key}", "bearer  {key}", "{key}"])
+def test_a_key_is_known_in_each_of_its_forms(
+    receiver: Receiver, home: Home, key: str, slug: str, authorization: str
+) -> None:
+    headers = {"content-type": "application/json", "authorization": authorization.format(key=key)}
+    answer = receiver.client.post(f"{receiver.url}/v1/batches", content=BODY, headers=headers)
+    assert answer.status_code == 202
+    assert len(home.envelopes(slug)) == 1
+
+
 @pytest.mark.parametrize(
     "authorization",
-    [None, "", "Bearer", "Basic abc", "Bearer sl_x", "Bearer {key}x", "Bearer sl_{slug}_{random}"],
+    [
+        *(None, "", "Bearer", "Basic abc", "Basic {key}", "Bearer sl_x", "Bearer {key}x"),
+        *("Bearer sl_{slug}_{random}", "sl_{slug}_{random}", "{key}x", "{key} x", "Bearer,{key}"),
+    ],
 )
 def test_a_wrong_key_tells_nothing_of_the_customer(
     receiver: Receiver, home: Home, key: str, slug: str, authorization: str | None

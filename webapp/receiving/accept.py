@@ -16,7 +16,7 @@ from webapp.receiving.body import Environ, announced_length, incomplete, too_lar
 from webapp.receiving.digests import body_digest, verify
 from webapp.receiving.given_batch_id import given_batch_id
 from webapp.receiving.heads import TAKEN, Admitted, Kept, MediaType, Taken, coding, media_type
-from webapp.receiving.keys import KeyCache
+from webapp.receiving.keys import KeyCache, given_key
 from webapp.receiving.publish_queue import QUEUE_PART, STREAM_PART, PublishQueue
 from webapp.receiving.unconfirmed_log import UnconfirmedLog
 from webapp.settings import HttpSettings
@@ -63,8 +63,7 @@ class BatchAcceptor:
         """
         if admitted is not None and time.perf_counter() - admitted.begun < SLOW_BODY_S:
             return None
-        scheme, _, key = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        return self._keys.awaited(key.strip(" ")) if scheme.lower() == "bearer" else None
+        return self._keys.awaited(given_key(environ.get("HTTP_AUTHORIZATION", "")))
 
     def admit(self, environ: Environ, formats: Mapping[str, MediaType]) -> Admitted:
         """Look at the request's head, and nothing of its body.
@@ -262,11 +261,11 @@ class BatchAcceptor:
         return self.later(problems.OVERLOADED, "too many bytes wait for the broker's confirm", retry_after_s)
 
     def _authenticate(self, environ: Environ) -> Customer:
-        scheme, _, key = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if not key or scheme.lower() != "bearer":
+        key = given_key(environ.get("HTTP_AUTHORIZATION", ""))
+        if not key:
             raise _unauthenticated("Authorization is missing or is not `Bearer <key>`")
         try:
-            customer = self._keys.customer(key.strip(" "), waited=TAKEN in environ)
+            customer = self._keys.customer(key, waited=TAKEN in environ)
         except ReceiverUnavailable as error:
             raise self.later(
                 problems.UNAVAILABLE, "the key could not be looked up", error.retry_after_s

@@ -216,5 +216,16 @@ class KeyCache:
             del entries[next(iter(entries))]
 
 
+def given_key(authorization: str) -> str:
+    """The key in an Authorization header: `Bearer <key>`, or the key alone; "" when there is none.
+
+    Alone, because no way to write the blank in OTEL_EXPORTER_OTLP_HEADERS is understood by all SDKs.
+    """
+    scheme, blank, key = authorization.partition(" ")
+    if not blank:
+        return authorization
+    return key.strip(" ") if scheme.lower() == "bearer" else ""
+
+
 def _found(lookup: Lookup | None) -> Future[Customer | None] | None:
     return None if lookup is None else lookup.found
