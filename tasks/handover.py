@@ -71,7 +71,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Handover(NamedTuple):
-    """A header and the tables it speaks of, by name: `events` (`tasks.events.EVENTS`) after decoding,
+    """A header and the tables it speaks of, by name: `events` (`tasks.events.WHOLE`) after decoding,
     `interactions`, `rollups` and `events` (`tasks.processors.schemas`) after processing.
     """
 
@@ -99,8 +99,8 @@ class DecodedWindow(NamedTuple):
     events: EventTable
 
     def packed(self) -> bytes:
-        """The same as bytes, with the map of every event."""
-        return pack(self.header, {"events": self.events.table()})
+        """The same as bytes, with the map of every event, and its details."""
+        return pack(self.header, {"events": self.events.whole()})
 
     @classmethod
     def of(cls, header: Header, tables: Mapping[str, bytes]) -> Self:

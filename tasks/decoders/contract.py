@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from operator import attrgetter
 from typing import NamedTuple, Self
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from tasks.decoders.reasons import RejectReason, UnfitReason
 from tasks.errors import WindowTooLarge
-from tasks.events import EventTable, LateAttributes
+from tasks.events import Detailed, EventTable, LateAttributes
 
 MIB = 1024 * 1024
 
@@ -69,19 +70,27 @@ class Read:
 
     `table` has the columns of `tasks.events.EVENTS` (any of them may hold nulls and impossible values);
     `rows` says where in the batch each of its rows was, None = in order and all of them there; `lent` how
-    many of each row's attributes are not its own but its resource's, None = none of any.
+    many of each row's attributes are not its own but its resource's, None = none of any; `detailed` who makes
+    the details of each row, None = no row has any.
     """
 
     table: pa.Table
     rejects: Sequence[BadRow] = ()
     rows: NDArray[np.int64] | None = None
     lent: NDArray[np.int64] | None = None
+    detailed: Sequence[Detailed | None] | None = None
 
     @classmethod
-    def of(cls, table: pa.Table, bad: Sequence[BadRow], lent: NDArray[np.int64] | None = None) -> Self:
+    def of(
+        cls,
+        table: pa.Table,
+        bad: Sequence[BadRow],
+        lent: NDArray[np.int64] | None = None,
+        detailed: Sequence[Detailed | None] | None = None,
+    ) -> Self:
         """`table` without its `bad` rows."""
         if not bad:
-            return cls(table=table, lent=lent)
+            return cls(table=table, lent=lent, detailed=detailed)
         good = np.ones(table.num_rows, np.bool_)
         good[[row.row for row in bad]] = False
         return cls(
@@ -89,6 +98,7 @@ class Read:
             rejects=bad,
             rows=good.nonzero()[0],
             lent=None if lent is None else lent[good],
+            detailed=detailed and list(compress(detailed, good)),
         )
 
     def moved(self, places: Sequence[int], bad: Sequence[BadRow]) -> Self:

@@ -1,6 +1,7 @@
 """Formats whose bodies are parsed one by one, but made columns of together."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import compress
 from typing import Final, TypeVar
 
 import msgspec
@@ -85,4 +86,5 @@ def _without_spoilt(made: Read, batch_of: Rows) -> tuple[Read, Rows, set[int]]:
     left = batch_of if made.rows is None else batch_of[made.rows]
     good = ~np.isin(left, list(spoilt))
     lent = None if made.lent is None else made.lent[good]
-    return Read(table=made.table.filter(pa.array(good)), lent=lent), left[good], spoilt
+    detailed = made.detailed and list(compress(made.detailed, good))
+    return Read(table=made.table.filter(pa.array(good)), lent=lent, detailed=detailed), left[good], spoilt

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tasks.decoders.attributes import compact
 from tasks.decoders.contract import Allowance, BadRow, DecodeLimits, Read, UnfitBatch, WindowBody, WindowRead
-from tasks.events import ATTRIBUTES, COLUMNS, NO_EVENTS, LateAttributes, MapAttributes
+from tasks.events import ATTRIBUTES, COLUMNS, NO_EVENTS, Detailed, LateAttributes, MapAttributes
 
 Rows = NDArray[np.int64]
 One = TypeVar("One")
@@ -78,12 +78,14 @@ def nothing(rejects: Mapping[int, Sequence[BadRow]], unfit: Mapping[int, UnfitBa
     )
 
 
-def split_off(table: pa.Table) -> tuple[pa.Table, LateAttributes]:
-    """A table of EVENTS as its other columns, and its attributes less what is null."""
+def split_off(
+    table: pa.Table, detailed: Sequence[Detailed | None] | None = None
+) -> tuple[pa.Table, LateAttributes]:
+    """A table of EVENTS as its other columns and its attributes less nulls; `detailed` as in `Read`."""
     maps = table[ATTRIBUTES].combine_chunks()
     if maps.null_count or maps.items.null_count:
         maps = compact(maps)
-    return table.select(COLUMNS.names), LateAttributes((MapAttributes(maps),))
+    return table.select(COLUMNS.names), LateAttributes((MapAttributes(maps, detailed),))
 
 
 def in_halves(
@@ -130,7 +132,10 @@ def _window(reads: Sequence[Read], batch_of: Rows) -> WindowRead:
     lent = None
     if any(one.lent is not None for one in reads):
         lent = _joined(_none(one.table.num_rows) if one.lent is None else one.lent for one in reads)
-    table, attributes = split_off(pa.concat_tables([NO_EVENTS, *(one.table for one in reads)]))
+    detailed: list[Detailed | None] | None = None
+    if any(one.detailed is not None for one in reads):
+        detailed = [each for one in reads for each in one.detailed or [None] * one.table.num_rows]
+    table, attributes = split_off(pa.concat_tables([NO_EVENTS, *(one.table for one in reads)]), detailed)
     return WindowRead(table=table, attributes=attributes, batch_of=batch_of, lent=lent)
 
 

@@ -1,4 +1,4 @@
-"""The attributes of many events, made into maps for those rows only that somebody takes.
+"""The attributes of many events, and their details, made for those rows only that somebody takes.
 
 Most events are counted and not kept, so most attributes are never read. What has to be known of all of them
 (how many an event has, how long they are) is asked of whoever holds them, without maps.
@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.events.details import Detailed, SpanDetails
 from tasks.events.schema import ATTRIBUTES, EVENTS
 
 Mask = NDArray[np.bool_]
 Integers = NDArray[np.int64]
+Details = Sequence[SpanDetails | None]
 
 
 class AttributeSource(Protocol):
@@ -49,18 +51,26 @@ class AttributeSource(Protocol):
     def with_nul(self) -> Mask | None:
         """Which events have U+0000 in a key or a value (as text); None for no event."""
 
+    def details(self, rows: Integers) -> Details:
+        """The details of these events, in this order; any may come twice."""
+
+    def exceptional(self) -> Mask | None:
+        """Which events have a span event that tells of an exception; None for no event."""
+
 
 @dataclass(frozen=True, slots=True)
 class LateAttributes:
-    """The attributes of the events of a table: those at `rows` of the sources, one source after the other."""
+    """The attributes and the details of the events of a table: those at `rows` of the sources, one source
+    after the other.
+    """
 
     sources: Sequence[AttributeSource]
     rows: Integers | None = None  # of all sources together, each at most once; None = all, in order
 
     @classmethod
-    def of(cls, column: pa.ChunkedArray) -> Self:
-        """The attributes of a column of EVENTS. A null map is an empty one."""
-        return cls((MapAttributes(_in_one(column)),))
+    def of(cls, column: pa.ChunkedArray, details: Details | None = None) -> Self:
+        """The attributes of a column of EVENTS, and the details of its rows. A null map is an empty one."""
+        return cls((MapAttributes(_in_one(column), details),))
 
     @classmethod
     def concat(cls, parts: Sequence["LateAttributes"]) -> Self:
@@ -150,6 +160,26 @@ class LateAttributes:
         """Which events have U+0000 in a key or a value (as text); None for no event."""
         return self._marked(lambda source: source.with_nul())
 
+    def details(self, rows: Integers) -> Details:
+        """The details of these events, in this order; any may come twice."""
+        if self.rows is not None:
+            rows = self.rows[rows]
+        if len(self.sources) == 1:
+            return self.sources[0].details(rows)
+        ends = self.ends()
+        source_of = np.searchsorted(ends, rows, side="right") - 1
+        found: list[SpanDetails | None] = [None] * len(rows)
+        for number in np.unique(source_of).tolist():
+            places = np.flatnonzero(source_of == number)
+            made = self.sources[number].details(rows[places] - ends[number])
+            for place, one in zip(places.tolist(), made, strict=True):
+                found[place] = one
+        return found
+
+    def exceptional(self) -> Mask | None:
+        """Which events have a span event that tells of an exception; None for no event."""
+        return self._marked(lambda source: source.exceptional())
+
     def _marked(self, find: Callable[[AttributeSource], Mask | None]) -> Mask | None:
         masks = [find(source) for source in self.sources]
         if all(mask is None for mask in masks):
@@ -164,9 +194,13 @@ class LateAttributes:
 
 @dataclass(frozen=True, slots=True)
 class MapAttributes:
-    """Attributes that came as maps: an array of EVENTS' type, in which a null map is an empty one."""
+    """Attributes that came as maps: an array of EVENTS' type, in which a null map is an empty one.
+
+    `detailed` has who makes the details of each event, None in it for an event without.
+    """
 
     array: pa.MapArray
+    detailed: Sequence[Detailed | None] | None = None  # None = no event has any
 
     def __len__(self) -> int:
         return len(self.array)
@@ -210,6 +244,19 @@ class MapAttributes:
             return None
         found = [pc.match_substring(texts, "\0").to_numpy(zero_copy_only=False) for texts in entries]
         return self._rows_of(found[0] | found[1])
+
+    def details(self, rows: Integers) -> Details:
+        """As `AttributeSource.details`."""
+        if self.detailed is None:
+            return [None] * len(rows)
+        makers = [self.detailed[row] for row in rows.tolist()]
+        return [None if maker is None else maker.details() for maker in makers]
+
+    def exceptional(self) -> Mask | None:
+        """As `AttributeSource.exceptional`."""
+        if self.detailed is None:
+            return None
+        return np.array([one is not None and one.exceptional for one in self.detailed], np.bool_)
 
     def _entries(self) -> tuple[Integers, pa.StringArray, pa.StringArray]:
         """Offsets from 0, and the keys and values between the first and the last of them."""

@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
+from tasks.events.details import WHOLE, detail_columns, details_of
 from tasks.events.late_attributes import LateAttributes, Mask
 from tasks.events.schema import ATTRIBUTES, COLUMNS, EVENTS, NO_EVENTS
 
@@ -20,8 +21,8 @@ class EventTable:
 
     @classmethod
     def of(cls, table: pa.Table) -> Self:
-        """The events of a table of EVENTS."""
-        return cls(table.select(COLUMNS.names), LateAttributes.of(table[ATTRIBUTES]))
+        """The events of a table of EVENTS, which may have columns of DETAILS, too."""
+        return cls(table.select(COLUMNS.names), LateAttributes.of(table[ATTRIBUTES], details_of(table)))
 
     @classmethod
     def none(cls) -> Self:
@@ -56,6 +57,11 @@ class EventTable:
             return self
         rows = np.arange(first, first + count)
         return type(self)(self.columns.slice(first, count), self.attributes.select(rows))
+
+    def whole(self) -> pa.Table:
+        """As `table`, with the columns of DETAILS."""
+        table, details = self.table(), detail_columns(self.attributes.details(np.arange(len(self))))
+        return pa.table([*table.columns, *details.columns], schema=WHOLE)
 
     def table(self) -> pa.Table:
         """All of it as a table of EVENTS: this makes every map."""

@@ -1,6 +1,6 @@
 """Attributes of many events as two flat arrays, keys and values, and the changes that wait for them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.events import LateAttributes
+from tasks.events import LateAttributes, SpanDetails
 
 Mask = NDArray[np.bool_]
+Details = Sequence[SpanDetails | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,9 @@ class Change(Protocol):
         before it.
         """
 
+    def details(self, details: Details) -> Details:
+        """The details after the change, of events that it concerns; it makes new ones of what it changes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
@@ -96,6 +100,13 @@ class Attributes:
             entries = change.entries(entries, where)
         return entries
 
+    def details(self) -> Details:
+        """The details after all changes."""
+        details = self.late.details(np.arange(len(self.late)))
+        for change, where in self.changes:
+            details = _changed(details, change, where)
+        return details
+
     def values_of(self, key: str, among: Mask) -> Found:
         """The values of this key after all changes, of the events that the mask marks, in any order."""
         return self._values(len(self.changes), key, among)
@@ -105,6 +116,16 @@ class Attributes:
             return self.late.values_of(key, among)
         change, where = self.changes[changes - 1]
         return change.values(key, where, among, lambda before: self._values(changes - 1, before, among))
+
+
+def _changed(details: Details, change: Change, where: Mask) -> Details:
+    rows = [row for row in np.flatnonzero(where).tolist() if details[row] is not None]
+    if not rows:
+        return details
+    changed = list(details)
+    for row, one in zip(rows, change.details([details[row] for row in rows]), strict=True):
+        changed[row] = one
+    return changed
 
 
 def with_key(entries: Entries, test: Callable[[pa.Array], pa.BooleanArray]) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ from pipelines.steps import (
     Rollup,
     Sample,
 )
-from tasks.events import NO_EVENTS, EventTable
+from tasks.events import NO_WHOLE, EventTable
 from tasks.processors.rows import Rows
 from tasks.processors.schemas import NO_INTERACTIONS, NO_ROLLUPS
 from tasks.processors.steps.compose import compose
@@ -35,7 +35,7 @@ from tasks.processors.steps.sample import sample
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processed:
-    """What a window leaves: tables of INTERACTIONS, ROLLUPS and EVENTS; events in = kept + dropped."""
+    """What a window leaves: tables of INTERACTIONS, ROLLUPS and WHOLE; events in = kept + dropped."""
 
     interactions: pa.Table
     rollups: pa.Table
@@ -69,7 +69,7 @@ def process_windows(windows: Sequence[EventTable], pipeline: Pipeline) -> list[P
         Processed(
             interactions=outputs[Compose][window] if Compose in outputs else NO_INTERACTIONS,
             rollups=outputs[Rollup][window] if Rollup in outputs else NO_ROLLUPS,
-            events=outputs[Keep][window] if Keep in outputs else NO_EVENTS,
+            events=outputs[Keep][window] if Keep in outputs else NO_WHOLE,
             kept=kept,
             dropped={rule: events[window] for rule, events in dropped.items()},
         )

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.events import COLUMNS, EVENTS, EventTable
+from tasks.events import COLUMNS, EVENTS, WHOLE, EventTable, detail_columns
 from tasks.processors.attributes import Attributes
 from tasks.processors.names import Names, in_one
 from tasks.processors.windows import Windows
@@ -70,13 +70,12 @@ class Rows:
         return np.asarray(pc.equal(self.whole("status"), "error").to_numpy(zero_copy_only=False))
 
     def events(self) -> pa.Table:
-        """The rows as a table of EVENTS."""
+        """The rows as a table of WHOLE."""
         changed = {
             "service": self.service.column(),
             "operation": self.operation.column(),
             "attributes": self.attributes.read().maps(EVENTS.field("attributes").type),
         }
-        return pa.table(
-            [changed.get(name, self.plain[name] if name in PLAIN else None) for name in EVENTS.names],
-            schema=EVENTS,
-        )
+        columns = [changed.get(name, self.plain[name] if name in PLAIN else None) for name in EVENTS.names]
+        details = detail_columns(self.attributes.details())
+        return pa.table([*columns, *details.columns], schema=WHOLE)

@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 from numpy.typing import NDArray
 
 from pipelines import DEFAULT, parse
-from tasks.events import EVENTS, EventTable, LateAttributes, MapAttributes
+from tasks.events import EVENTS, EventTable, LateAttributes, MapAttributes, SpanDetails
 from tasks.handover import DecodedWindow, peek
 from tasks.processors import process, process_windows
 from tests.examples import examples
@@ -122,6 +122,12 @@ class WatchedAttributes:
 
     def with_nul(self) -> NDArray[np.bool_] | None:
         return self.source.with_nul()
+
+    def details(self, rows: NDArray[np.int64]) -> Sequence[SpanDetails | None]:
+        return self.source.details(rows)
+
+    def exceptional(self) -> NDArray[np.bool_] | None:
+        return self.source.exceptional()
 
 
 def watched(events: pa.Table, *, maps: Sequence[Pairs] | None = None) -> tuple[EventTable, WatchedAttributes]:

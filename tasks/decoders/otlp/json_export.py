@@ -14,13 +14,14 @@ from tasks.decoders.contract import DecodeLimits, Read, UnfitBatch
 from tasks.decoders.ids import Mask, hex_ids
 from tasks.decoders.json_pieces import Torn
 from tasks.decoders.ndjson import DETAIL, Unreadable, bound_strings, bound_values, reason_of
-from tasks.decoders.otlp.json_messages import ExportRequest, Number, Span, Status
+from tasks.decoders.otlp.json_messages import ExportRequest, Span, Status
 from tasks.decoders.otlp.json_slots import slots
 from tasks.decoders.otlp.json_values import whole, words
 from tasks.decoders.otlp.slots import Unread, bound_events, read_apart
 from tasks.decoders.otlp.spans import Spans, table
 from tasks.decoders.reasons import RejectReason, UnfitReason
 from tasks.decoders.rows import picked
+from tasks.events.otlp_values import Number
 
 KINDS: Final = {
     spelling: number

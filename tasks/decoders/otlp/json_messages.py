@@ -2,11 +2,7 @@
 
 import msgspec
 
-Number = int | float | str  # 64-bit numbers: proto3's JSON takes them as numbers and as text
-
-
-class Camel(msgspec.Struct, rename="camel"):
-    """Named in lowerCamelCase."""
+from tasks.events.otlp_values import Camel, Number
 
 
 class Status(Camel):
@@ -59,34 +55,3 @@ class ExportRequest(Camel):
     """OTLP's ExportTraceServiceRequest."""
 
     resource_spans: list[Group] | None = None
-
-
-class AnyValue(Camel):
-    """OTLP's AnyValue: one of its fields, or none."""
-
-    string_value: str | None = None
-    bool_value: bool | None = None
-    int_value: Number | None = None
-    double_value: Number | None = None  # "NaN", "Infinity"
-    array_value: "ArrayValue | None" = None
-    kvlist_value: "KeyValueList | None" = None
-    bytes_value: str | None = None  # base64
-
-
-class ArrayValue(Camel):
-    """OTLP's ArrayValue."""
-
-    values: list[AnyValue] | None = None
-
-
-class KeyValue(Camel):
-    """OTLP's KeyValue."""
-
-    key: str | None = None
-    value: AnyValue | None = None
-
-
-class KeyValueList(Camel):
-    """OTLP's KeyValueList."""
-
-    values: list[KeyValue] | None = None

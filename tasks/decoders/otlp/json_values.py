@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from tasks.decoders.attributes import as_text
 from tasks.decoders.ndjson import Unreadable
-from tasks.decoders.otlp.json_messages import AnyValue, KeyValue, Number
 from tasks.decoders.otlp.spans import NOT_FINITE, Words
+from tasks.events.otlp_values import AnyValue, KeyValue, Number
 
 NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.ASCII)
 LEAST, MOST = -(2**63), 2**63 - 1

@@ -46,7 +46,7 @@ from tasks.decoders.times import MICROSECONDS
 from tasks.decoders.validate import ATTRIBUTES
 from tasks.decoders.window_reads import by_batch, merged
 from tasks.errors import WindowTooLarge
-from tasks.events import COLUMNS, LateAttributes
+from tasks.events import COLUMNS, LateAttributes, SpanDetails
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -195,4 +195,12 @@ class ScannedAttributes:
 
     def with_nul(self) -> Mask | None:
         """None: a body with U+0000 is read alone."""
+        return None
+
+    def details(self, rows: Rows) -> list[SpanDetails | None]:
+        """As `AttributeSource.details`."""
+        return [None] * len(rows)
+
+    def exceptional(self) -> Mask | None:
+        """As `AttributeSource.exceptional`."""
         return None

@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace as replaced
 
 from pipelines.steps import Enrich
-from tasks.processors.attributes import Entries, Found, Mask
+from tasks.events import AnyValue, KeyValue, SpanDetails
+from tasks.processors.attributes import Details, Entries, Found, Mask
 from tasks.processors.rows import Rows
 from tasks.processors.steps.conditions import matching
 
@@ -48,6 +50,18 @@ class Enrichment:
             np.concatenate([owner[left], given]),
             pa.concat_arrays([values.take(pa.array(left)), new]),
         )
+
+    def details(self, details: Details) -> Details:
+        """As `Change.details`: of the attributes that are a span's own, and typed."""
+        return [one and self._enriched(one) for one in details]
+
+    def _enriched(self, one: SpanDetails) -> SpanDetails:
+        if one.span is None:
+            return one
+        given = self.step.attributes
+        pairs = [pair for pair in one.span.attributes if pair.key not in given]
+        pairs += [KeyValue(key, AnyValue(string_value=value)) for key, value in given.items()]
+        return replaced(one, span=replaced(one.span, attributes=pairs))
 
 
 def _appended(entries: Entries, keys: pa.Array, values: pa.Array, where: Mask) -> Entries:

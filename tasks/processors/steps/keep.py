@@ -8,7 +8,7 @@ from tasks.processors.steps.sample import chosen
 
 
 def keep(rows: Rows, step: Keep) -> list[pa.Table]:
-    """Of each window a table of EVENTS: those that failed, took too long, or are of a chosen trace."""
+    """Of each window a table of WHOLE: those that failed, took too long, or are of a chosen trace."""
     mask = chosen(rows, step.percent)
     if step.errors:
         mask |= rows.failed()

@@ -1,18 +1,23 @@
 """redact: secrets that slipped into attributes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import compress
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.steps import Redact
+from tasks.events import AnyValue, ArrayValue, KeyValue, KeyValueList
 from tasks.processors.answers import matching as words_matching
-from tasks.processors.attributes import Entries, Found, Mask, with_key
+from tasks.processors.attributes import Details, Entries, Found, Mask, with_key
+from tasks.processors.details import found, value_text, with_pairs
 from tasks.processors.rows import Rows
 
 REDACTED = "[redacted]"
+SAID = AnyValue(string_value=REDACTED)
 
 
 def redact(rows: Rows, step: Redact) -> Rows:
@@ -43,6 +48,17 @@ class Redaction:
             mask[:] = True
         return owner, _hidden(values, mask)
 
+    def details(self, details: Details) -> Details:
+        """As `Change.details`: at any depth, a pair whose key is secret, and a value that is."""
+        pairs, values = found(details)
+        keys = pa.array([pair.key or "" for pair in pairs], pa.string()).dictionary_encode()
+        named = words_matching(keys.dictionary, self.step.keys).to_numpy(zero_copy_only=False)[keys.indices]
+        secret = self._secret(pa.array([value_text(value) for value in values], pa.string()))
+        if not named.any() and not secret.any():
+            return details
+        hidden = {*map(id, compress(pairs, named)), *map(id, compress(values, secret))}
+        return with_pairs(details, partial(_hidden_pairs, hidden))
+
     def _secret(self, values: pa.StringArray) -> Mask:
         secret = pc.match_substring_regex(values, pattern=self.step.values)
         return np.array(pc.fill_null(secret, False).to_numpy(zero_copy_only=False))
@@ -50,3 +66,24 @@ class Redaction:
 
 def _hidden(values: pa.StringArray, mask: Mask) -> pa.StringArray:
     return pc.if_else(pa.array(mask), REDACTED, values)
+
+
+def _hidden_pairs(hidden: Set[int], pairs: Sequence[KeyValue]) -> list[KeyValue]:
+    """The pairs less what is hidden: ids of pairs and of values, at any depth."""
+    return [
+        KeyValue(pair.key, SAID if id(pair) in hidden else _hidden_value(hidden, pair.value))
+        for pair in pairs
+    ]
+
+
+def _hidden_value(hidden: Set[int], value: AnyValue | None) -> AnyValue | None:
+    if value is None:
+        return None
+    if id(value) in hidden:
+        return SAID
+    if value.array_value is not None:
+        values = [_hidden_value(hidden, one) or AnyValue() for one in value.array_value.values or ()]
+        return AnyValue(array_value=ArrayValue(values))
+    if value.kvlist_value is not None:
+        return AnyValue(kvlist_value=KeyValueList(_hidden_pairs(hidden, value.kvlist_value.values or ())))
+    return value

@@ -1,6 +1,6 @@
 """rename: other names for services, operations and attribute keys."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.steps import Rename
-from tasks.processors.attributes import Entries, Found, Mask
+from tasks.events import KeyValue
+from tasks.processors.attributes import Details, Entries, Found, Mask
+from tasks.processors.details import with_pairs
 from tasks.processors.names import Names
 from tasks.processors.rows import Rows
 
@@ -49,6 +51,14 @@ class Renaming:
             np.concatenate([np.empty(0, dtype=np.int64), *(owner for owner, _ in found)]),
             pa.concat_arrays([pa.array([], pa.string()), *(values for _, values in found)]),
         )
+
+    def details(self, details: Details) -> Details:
+        """As `Change.details`: the keys of all attributes, and not those within their values."""
+        return with_pairs(details, self._renamed_pairs)
+
+    def _renamed_pairs(self, pairs: Sequence[KeyValue]) -> list[KeyValue]:
+        new = self.step.attributes
+        return [KeyValue(new.get(pair.key or "", pair.key), pair.value) for pair in pairs]
 
 
 def _reworded(names: Names, new: Mapping[str, str]) -> Names:
