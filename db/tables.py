@@ -247,6 +247,13 @@ events = Table(
     Column("status_message", Text),
     word("user_id", nullable=True),
     Column("attributes", JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+    # JSON as `tasks.events.details` writes it, to the letter: JSONB writes numbers anew.
+    Column("trace_state", Text),
+    Column("flags", BigInteger),
+    *(
+        Column(name, JSON(none_as_null=True))
+        for name in ("resource", "scope", "span", "span_events", "links")
+    ),
     Index(None, "customer_id", "trace_id"),
     postgresql_partition_by="RANGE (started_at)",
 )

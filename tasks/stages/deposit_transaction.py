@@ -18,6 +18,7 @@ from db.clock import now_us
 from db.ledger.costs import CustomerCost
 from db.ledger.deposits import DepositedWindow, DepositState, Owed
 from tasks.errors import Tripped
+from tasks.events import WHOLE
 from tasks.handover import Header, ProcessedWindow
 from tasks.processors import merge_interactions, merge_rollups
 from tasks.stages import processor_time
@@ -202,7 +203,15 @@ def _close(
 
 
 def _placed(window_id: int, events: pa.Table) -> pa.Table:
-    """The window's events with the key of their rows: window_id (int64) and position (int32)."""
+    """The window's events with the key of their rows: window_id (int64) and position (int32).
+
+    Details that the results lack, as those of an earlier release do, are null; other columns are left out.
+    """
+    there = set(events.column_names)
+    columns = [
+        events[field.name] if field.name in there else pa.nulls(len(events), field.type) for field in WHOLE
+    ]
+    events = pa.table(columns, schema=WHOLE)
     window_ids = pa.repeat(pa.scalar(window_id, pa.int64()), len(events))
     positions = pa.arange(0, len(events)).cast(pa.int32())
     return events.append_column("window_id", window_ids).append_column("position", positions)

@@ -50,6 +50,9 @@ EVENTS = pa.schema(
         "status_message": pa.string(),
         "user_id": pa.string(),
         "attributes": pa.map_(pa.string(), pa.string()),
+        "trace_state": pa.string(),
+        "flags": pa.int64(),
+        **dict.fromkeys(("resource", "scope", "span", "span_events", "links"), pa.string()),
         "window_id": pa.int64(),
         "position": pa.int32(),
     }
@@ -192,5 +195,6 @@ def an_event(**changes: Any) -> Row:
         "status_message": None,
         "user_id": None,
         "attributes": [],
+        **dict.fromkeys(("trace_state", "flags", "resource", "scope", "span", "span_events", "links")),
     }
     return row | changes

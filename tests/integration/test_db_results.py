@@ -1,10 +1,12 @@
 """Results merge to the same rows in whatever order and pieces they come, on both databases."""
 
+import json
 import random
 
 import pytest
 from sqlalchemy import Engine, select
 
+import db.results.events
 from db import tables
 from db.engine import begin, read
 from db.results import of_customer, write_events, write_interactions, write_rollups
@@ -100,7 +102,20 @@ def test_nul_characters_become_replacement_characters(engine: Engine, slug: str)
     assert tuple(stored) == ({"k\ufffd": "v\ufffd"}, "m\ufffd")
 
 
-def test_events_come_back_as_they_were(engine: Engine, slug: str) -> None:
+JSON_COLUMNS = ("resource", "scope", "span", "span_events", "links")
+
+
+def details(number: int) -> Row:
+    """As columns hold them: JSON as text."""
+    said = json.dumps({"name": WORDS[number], "double": [1e300, -0.0, "NaN"], "empty": {}})
+    return {"trace_state": "a=1", "flags": 2**32 - 1, **dict.fromkeys(JSON_COLUMNS, f"[{said}]")}
+
+
+@pytest.mark.parametrize("most_as_arrays", [0, db.results.events.MOST_AS_ARRAYS])
+def test_events_come_back_as_they_were(
+    engine: Engine, slug: str, most_as_arrays: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db.results.events, "MOST_AS_ARRAYS", most_as_arrays)
     customer = add_customer(engine, slug)
     rows = [
         an_event(
@@ -112,6 +127,7 @@ def test_events_come_back_as_they_were(engine: Engine, slug: str) -> None:
             attributes=[(word, other) for other in WORDS[:1]] + [("control", "\x01\t\x1f"), ("null", None)],
             window_id=number // 4,
             position=number % 4,
+            **(details(number) if number % 3 == 1 else {}),
         )
         for number, word in enumerate(WORDS)
     ]
@@ -125,7 +141,18 @@ def test_events_come_back_as_they_were(engine: Engine, slug: str) -> None:
     assert len(stored) == len(rows)
     for row, found in zip(rows, stored, strict=True):
         expected = row | {"started_at": when(row["started_at"]), "attributes": dict(row["attributes"])}
+        expected |= {name: json.loads(row[name]) for name in JSON_COLUMNS if row[name] is not None}
         assert dict(found) == expected | {"customer_id": customer.id}
+        assert repr(found["links"]) == repr(expected["links"]), "numbers stay as they were written"
+
+
+def test_columns_of_details_that_a_table_lacks_or_no_event_has_are_null(engine: Engine, slug: str) -> None:
+    customer = add_customer(engine, slug)
+    lacking = events_table([an_event(window_id=1, position=0)]).drop_columns(["links", "flags"])
+    with begin(engine) as conn:
+        write_events(conn, of_customer(customer.id, lacking))
+        nothing = (tables.events.c[name].is_(None) for name in ("trace_state", "flags", *JSON_COLUMNS))
+        assert conn.execute(select(tables.events.c.position).where(*nothing)).all() == [(0,)]
 
 
 def test_empty_tables_write_nothing(engine: Engine, slug: str) -> None:

@@ -1,0 +1,100 @@
+"""What spans say besides their fields, on the way from the raw stream to the rows of `events`."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from sqlalchemy import Engine, select
+
+import db.engine
+import tasks.stages.decode
+import tasks.stages.deposit
+import tasks.stages.process
+from db import tables
+from db.customers import pipeline_versions
+from db.customers.rows import Customer
+from deploy.local.rabbitmq import RabbitNode
+from streams import Broker, StreamSettings, encode_result, processed, raw
+from tasks.celery import app
+from tasks.events import DETAILS, EVENTS
+from tasks.handover import DecodedWindow, pack
+from tasks.settings import TaskSettings
+from tasks.stages.context import Context
+from tasks.stages.deliveries import Delivery
+from tests.envelopes import envelope
+from tests.integration.ledger_rows import NOW_US, add_customer, claim, new_window, record
+from tests.integration.test_whole import event, ndjson
+
+KEEP_ALL = '{"steps": [{"step": "keep", "percent": 100}]}'
+FIRST = Delivery("first")
+SMALL = {"max_bytes": 50_000_000, "max_age_s": 3600, "segment_bytes": 5_000_000}
+Publish = Callable[[DecodedWindow], bool]
+
+
+@pytest.fixture
+def context(engine: Engine, rabbitmq: RabbitNode) -> Iterator[Context]:
+    broker = Broker(StreamSettings(url=rabbitmq.stream_url, broker_url=rabbitmq.amqp_url))
+    yield Context(engine=engine, broker=broker, settings=TaskSettings(), app=app)
+    broker.close()
+
+
+def posted(context: Context, slug: str, *bodies: bytes, form: str = "ndjson") -> tuple[Customer, list[int]]:
+    """A customer, which keeps all events, and a window for each of the batches."""
+    customer = add_customer(context.engine, slug)
+    with db.engine.begin(context.engine) as connection:
+        version = pipeline_versions.put(connection, customer.id, KEEP_ALL)
+    for stream in (raw(slug), processed(slug)):
+        context.broker.declare(stream, **SMALL)
+    messages = [
+        envelope(slug, f"batch-{number}", body, accepted_at_us=NOW_US, form=form)
+        for number, body in enumerate(bodies)
+    ]
+    context.broker.publish_all(raw(slug), messages, deadline_s=20)
+    epoch = claim(context.engine, customer)
+    cut = [new_window(number, number, pipeline_version=version) for number in range(len(bodies))]
+    return customer, [
+        record(context.engine, customer, epoch, one.first_offset, one.last_offset, window=one) for one in cut
+    ]
+
+
+def results_with(context: Context, change: Callable[[pa.Table], pa.Table]) -> Publish:
+    """As `tasks.stages.process.publish`, with another release's columns of events."""
+
+    def publish(handed: DecodedWindow) -> bool:
+        (left,) = tasks.stages.process.results([handed])
+        packed = pack(left.header, {**left.tables, "events": change(left.tables["events"])})
+        message = encode_result(left.header.window_id, left.header.customer, packed)
+        context.broker.publish(processed(left.header.customer), message, deadline_s=20)
+        return True
+
+    return publish
+
+
+def stored(context: Context, customer: Customer) -> list[dict[str, Any]]:
+    """The customer's events, the first one first."""
+    mine = select(*tables.events.c).where(tables.events.c.customer_id == customer.id)
+    with db.engine.read(context.engine) as connection:
+        rows = connection.execute(mine.order_by(tables.events.c.window_id, tables.events.c.position))
+        return [dict(row) for row in rows.mappings()]
+
+
+def test_one_deposit_takes_results_of_releases_with_fewer_and_with_more_columns(
+    context: Context, slug: str
+) -> None:
+    traces = [f"{number:032x}" for number in range(1, 4)]
+    bodies = [ndjson(event(trace, started_at=NOW_US)) for trace in traces]
+    customer, windows = posted(context, slug, *bodies)
+    ours = partial(tasks.stages.process.publish, context)
+    earlier = results_with(context, lambda events: events.select(EVENTS.names))
+    later = results_with(context, lambda events: events.append_column("later", pa.nulls(len(events))))
+    ways: tuple[Publish, ...] = (ours, earlier, later)
+    for window_id, publish in zip(windows, ways, strict=True):
+        assert tasks.stages.decode.run(context, window_id, publish, FIRST)
+
+    tasks.stages.deposit.run(context, customer.id, windows[-1], FIRST)
+
+    rows = stored(context, customer)
+    assert [row["window_id"] for row in rows] == windows
+    assert all(row[name] is None for row in rows for name in DETAILS.names)
