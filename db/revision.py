@@ -2,7 +2,7 @@
 
 A revision's name begins with its number. A plain one (`0011`) adds what processes of earlier releases need
 not know: they go on, and start again, beside it. One that they must not work on says from which revision on a
-release may: `0015_from_0012`. Later revisions say the same or more, since they contain it.
+release may: `0014_from_0012`. Later revisions say the same or more, since they contain it.
 """
 
 import re
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from db.errors import DatabaseMisconfigured
 
-HEAD = "0013"
+HEAD = "0014"
 """The newest revision that this release knows; a test compares it with `migrations/versions`."""
 NAME = re.compile(r"(?P<number>\d{4})(?:_from_(?P<least>\d{4}))?")
 _UPGRADE = "run `alembic upgrade head`"

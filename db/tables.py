@@ -11,6 +11,8 @@ from db.customers.tables import (
     customers as customers,
     left_queues as left_queues,
     pipelines as pipelines,
+    public_key_use as public_key_use,
+    public_keys as public_keys,
     usage as usage,
 )
 from db.schema import (

@@ -12,7 +12,9 @@ import db.customers.routes
 import db.customers.rows
 import db.ledger.costs
 from db.clock import now_us, today
-from db.customers import pipeline_versions, quota_use
+from db.customers import pipeline_versions, public_key_use, public_keys, quota_use
+from db.customers.public_key_use import KeyUse
+from db.customers.public_keys import KeyRules
 from db.customers.rows import Customer
 from db.engine import begin, read
 from db.ledger.costs import CustomerCost
@@ -94,6 +96,9 @@ def fill(home: Home, slug: str, secret: str) -> Filled:
         db.ledger.costs.add(conn, {customer.id: CustomerCost(windows=1, batches=1, events=2)}, now_us(conn))
         db.customers.notes.add(conn, customer, "resume", who=secret, why=secret)
         quota_use.write(conn, "probe", today(conn), {customer.id: 1})
+        public_keys.issue(conn, customer.id, KeyRules(apps=("app",)))
+        [public_key] = public_keys.live(conn, customer.id)
+        public_key_use.write(conn, "probe", today(conn), {public_key.id: KeyUse(1, 1, 1)})
         drop = {"step": "drop", "rule": secret, "where": {"service": ["x"]}}
         steps = {"steps": [drop, {"step": "compose"}, {"step": "rollup"}]}
         pipeline_versions.put(conn, customer.id, json.dumps(steps))

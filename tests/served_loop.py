@@ -40,7 +40,12 @@ class ServedLoop:
 
     async def _serve(self) -> None:
         application = LoopApplication(
-            self.app, self.parts.reception, PATHS, waits=frozenset({"/readyz"}), threads=1
+            self.app,
+            self.parts.reception,
+            PATHS,
+            waits=frozenset({"/readyz"}),
+            threads=1,
+            cors_origin=self._settings.cors_origin,
         )
         server = self.server = AgentServer(application, self._settings, [self._listener], tls=self._tls)
         server.start()

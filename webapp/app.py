@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from flask import Flask
 from sqlalchemy import Engine
 
 from db.clock import now_us
-from db.customers import keys as key_table
+from db.customers import keys as key_table, public_keys as public_key_table
+from db.customers.public_keys import PublicKey
 from db.customers.rows import Customer
 from db.engine import connect, read, watch
 from db.settings import DatabaseSettings
@@ -15,13 +17,18 @@ from environment import starting
 from streams import Broker, StreamSettings
 from tracing import Tracer
 from webapp import commands, logs
+from webapp.limits.address_counts import AddressCounts
 from webapp.limits.admission import Limits
+from webapp.limits.key_meters import KeyMeters
+from webapp.limits.key_use_sync import KeyUseSync
 from webapp.limits.meters import Meters
+from webapp.limits.public_keys import PublicKeyLimits
 from webapp.limits.quota_sync import QuotaSync
 from webapp.metrics import DATABASE_WAIT_SECONDS, RECONNECTS, CustomerCounts
 from webapp.receiving import batches, cors, error_handlers, own_traces, traces
 from webapp.receiving.accept import BatchAcceptor
-from webapp.receiving.keys import Find, KeyCache
+from webapp.receiving.authentication import Authenticator
+from webapp.receiving.keys import PUBLIC_FORM, SECRET_FORM, Find, KeyCache
 from webapp.serving import health
 from webapp.serving.parts import Parts
 from webapp.serving.shutdown_flag import ShutdownFlag
@@ -29,11 +36,22 @@ from webapp.settings import CommandSettings, HttpSettings, http_settings
 from webapp.terminal.building import building
 
 
-def _finder(engine: Engine, limits: Limits) -> Find:
+def _finder(engine: Engine, limits: Limits) -> Find[Customer]:
     def find(digests: Sequence[bytes]) -> dict[bytes, Customer]:
         with read(engine) as connection:
             found = key_table.find_all(connection, digests)
             limits.learn(connection, found.values())
+            return found
+
+    return find
+
+
+def _public_finder(engine: Engine, limits: Limits, public_limits: PublicKeyLimits) -> Find[PublicKey]:
+    def find(digests: Sequence[bytes]) -> dict[bytes, PublicKey]:
+        with read(engine) as connection:
+            found = public_key_table.find_all(connection, digests)
+            limits.learn(connection, {key.customer.id: key.customer for key in found.values()}.values())
+            public_limits.learn(connection, found.values())
             return found
 
     return find
@@ -61,23 +79,32 @@ def _built(settings: HttpSettings, shutdown: ShutdownFlag) -> Flask:
         receivers=settings.receivers,
         later_s=(settings.retry_after_min_s, settings.retry_after_max_s),
     )
-    keys = KeyCache(
-        _finder(engine, limits),
-        fresh_s=settings.key_fresh_s,
-        wait_s=settings.key_wait_s,
-        known=settings.keys_known,
-        unknown=settings.keys_unknown,
-    )
+    key_meters, addresses = KeyMeters(), AddressCounts()
+    public_limits = PublicKeyLimits(key_meters, addresses, KeyUseSync(engine, key_meters), counts)
+    bounds: dict[str, Any] = {
+        "fresh_s": settings.key_fresh_s,
+        "wait_s": settings.key_wait_s,
+        "known": settings.keys_known,
+        "unknown": settings.keys_unknown,
+    }
+    keys = KeyCache(_finder(engine, limits), form=SECRET_FORM, **bounds)
+    public_keys = KeyCache(_public_finder(engine, limits, public_limits), form=PUBLIC_FORM, **bounds)
+    ledgers_now = partial(now_us, engine)
+    senders = Authenticator(keys, public_keys, public_limits, ledgers_now, proxies=settings.proxies)
     broker = Broker(StreamSettings(), reconnected=lambda: RECONNECTS.labels("streams").inc())
-    reception = BatchAcceptor(settings, keys, limits, broker, counts, partial(now_us, engine))
+    reception = BatchAcceptor(settings, senders, limits, public_limits, broker, counts, ledgers_now)
     parts = Parts(
         settings=settings,
         engine=engine,
         broker=broker,
         keys=keys,
+        public_keys=public_keys,
         meters=meters,
+        key_meters=key_meters,
+        addresses=addresses,
         counts=counts,
         limits=limits,
+        public_limits=public_limits,
         reception=reception,
         shutdown=shutdown,
         tracer=Tracer("receiver"),

@@ -15,6 +15,8 @@ from environment.settings import LogSettings, run_folder
 from environment.starting import check_apart, stopping
 from operators import Listener, Memory, share
 from supervision import Supervised
+from webapp.limits.address_counts import AddressCounts
+from webapp.limits.key_meters import KeyMeters
 from webapp.limits.meters import Meters
 from webapp.serving.cores import free_core, step_back
 from webapp.serving.file_descriptors import make_room
@@ -36,8 +38,10 @@ with stopping():
 _shutdown = ShutdownFlag()
 # During a reload there are twice as many workers.
 _meters = Meters(lanes=2 * _settings.workers + 2)
-# Room for every series that there can be, at some 300 bytes each: 16 a customer with a name, and the rest.
-_memory = Memory(lanes=2 * _settings.workers + 2, lane_bytes=(1000 + 16 * _settings.metric_customers) * 512)
+_key_meters = KeyMeters()
+_addresses = AddressCounts()
+# Room for every series that there can be, at some 300 bytes each: 24 a customer with a name, and the rest.
+_memory = Memory(lanes=2 * _settings.workers + 2, lane_bytes=(1000 + 24 * _settings.metric_customers) * 512)
 _supervised = Supervised()
 _watch = WorkerWatch(_supervised)
 # gunicorn would say that it is ready before there is a worker.
@@ -125,6 +129,8 @@ def post_worker_init(worker: "Worker") -> None:
     parts = _parts(worker)
     parts.shutdown.follow(_shutdown)
     parts.meters.follow(_meters)
+    parts.key_meters.follow(_key_meters)
+    parts.addresses.follow(_addresses)
     if worker.lane is not None:
         parts.counts.go_on(worker.lane)
     parts.tracer.start()

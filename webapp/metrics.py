@@ -29,6 +29,11 @@ HELD = Counter(
 )
 REFUSALS = Counter("sluice_http_refusals", "Requests refused, by the slug of their problem", ["problem"])
 LIMITED = Counter("sluice_http_limited", "Batches refused by a limit", ["customer", "limit"])
+PUBLIC_KEY_REFUSED = Counter(
+    "sluice_http_public_key_refused",
+    "Requests refused by a rule of their public key, by the slug of the problem",
+    ["customer", "problem"],
+)
 LIMIT = Gauge(
     "sluice_http_limit",
     "Customers' limits as this receiver knows them; 0 for none",
@@ -137,6 +142,11 @@ class CustomerCounts:
         """Count one batch that a limit refused."""
         counts = self._named.get(slug) or self._unnamed(slug)
         LIMITED.labels(counts.label, limit).inc()
+
+    def public_key_refused(self, slug: str, problem: str) -> None:
+        """Count one request that a rule of its public key refused."""
+        counts = self._named.get(slug) or self._unnamed(slug)
+        PUBLIC_KEY_REFUSED.labels(counts.label, problem).inc()
 
     def show(self, customer: "Customer", used_bytes: int | None) -> None:
         """Show the limits of a customer that has a name, and what of its quota is used."""

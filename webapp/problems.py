@@ -4,34 +4,16 @@ import json
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Literal
 
 import structlog
+
+from webapp import public_key_problems
+from webapp.problem_type import ProblemType as ProblemType
 
 log = structlog.get_logger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
-
-Retry = Literal["never", "later"]
-"""never: these bytes will be refused again. later: send them again under the same batch id."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProblemType:
-    """One kind of refusal. `slug` is stable: agents may branch on it."""
-
-    slug: str
-    status: int
-    title: str
-    remedy: str
-    retry: Retry = "never"
-
-    @property
-    def uri(self) -> str:
-        """The problem's `type`: a path that this receiver answers with the remedy."""
-        return f"/problems/{self.slug}"
 
 
 class Problem(Exception):
@@ -271,6 +253,7 @@ PROBLEMS: Mapping[str, ProblemType] = {
         UNAVAILABLE,
         OVERLOADED,
         INTERNAL,
+        *public_key_problems.KINDS,
     )
 }
 

@@ -80,6 +80,12 @@ class HttpSettings(Settings):
         le=1000,
         description="number of receivers that share the customers; each admits its share of the rate limits",
     )
+    proxies: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="number of proxies in front that add an address to X-Forwarded-For",
+    )
     cors_origin: str = Field(
         "*",
         pattern=r"^[!-~]*$",

@@ -30,6 +30,8 @@ from db.tables import (
     interactions,
     left_queues,
     pipelines,
+    public_key_use,
+    public_keys,
     quarantine,
     quarantine_days,
     quarantine_notes,
@@ -41,7 +43,7 @@ from db.tables import (
 # Windows before the pipelines that they name, quarantine before its notes.
 SLICED = (
     *(windows, batches, events, rollups, interactions, quarantine, quarantine_notes, quarantine_days),
-    *(usage, costs, generations, left_queues, pipelines, customer_keys),
+    *(usage, costs, generations, left_queues, pipelines, customer_keys, public_key_use, public_keys),
 )
 """The tables whose rows go in slices, in this order."""
 _LAST = (dispatch, deposits, folded)

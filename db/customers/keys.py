@@ -41,7 +41,7 @@ def digest(key: str) -> bytes:
 
 def issue(conn: Connection, customer_id: int) -> str:
     """A new key `sl_<slug>_<43 random characters>`, shown this once. Raises TooManyKeys when two are live."""
-    slug = _locked_slug(conn, customer_id)
+    slug = locked_slug(conn, customer_id)
     if len(_live(conn, customer_id)) >= MAX_LIVE:
         raise TooManyKeys(f"customer {slug} has {MAX_LIVE} live keys; rotate to replace the older")
     return _issue(conn, customer_id, slug)
@@ -49,7 +49,7 @@ def issue(conn: Connection, customer_id: int) -> str:
 
 def rotate(conn: Connection, customer_id: int) -> str:
     """A new key; of two live ones the older is revoked, so that agents move over key by key."""
-    slug = _locked_slug(conn, customer_id)
+    slug = locked_slug(conn, customer_id)
     live = _live(conn, customer_id)
     for key_id in live[: len(live) - (MAX_LIVE - 1)] if len(live) >= MAX_LIVE else []:
         conn.execute(
@@ -67,7 +67,7 @@ def live(conn: Connection, customer_id: int) -> list[LiveKey]:
 
 def revoke(conn: Connection, customer_id: int, key_id: str) -> int | None:
     """End the live key of this id; returns how many are left, None when there is no such key."""
-    _locked_slug(conn, customer_id)
+    locked_slug(conn, customer_id)
     query = select(customer_keys.c.id, customer_keys.c.digest).where(*_live_of(customer_id))
     found = {bytes(row.digest).hex()[:ID_DIGITS]: row.id for row in conn.execute(query)}
     if key_id not in found:
@@ -88,7 +88,8 @@ def find_all(conn: Connection, digests: Sequence[bytes]) -> dict[bytes, Customer
     return {bytes(row.digest): customer(row) for row in rows}
 
 
-def _locked_slug(conn: Connection, customer_id: int) -> str:
+def locked_slug(conn: Connection, customer_id: int) -> str:
+    """Of the customer, whose row stays locked: to issue or end a key. Raises Refusal."""
     # The lock makes two operators who issue at once count each other's keys.
     query = select(customers.c.slug, customers.c.state).where(customers.c.id == customer_id)
     found = conn.execute(query.with_for_update()).one_or_none()

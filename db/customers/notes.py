@@ -10,7 +10,9 @@ from db.clock import now_us
 from db.customers.rows import Customer
 from db.tables import customer_notes
 
-CustomerAct = Literal["pause", "resume", "drop", "block", "retention", "revoke-key", "delete"]
+CustomerAct = Literal[
+    "pause", "resume", "drop", "block", "retention", "revoke-key", "revoke-public-key", "delete"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,3 +78,33 @@ usage = Table(
     number("bytes"),
     **CLUSTERED,
 )
+
+# What stands in pages and apps is no secret, and can be shown again.
+public_keys = Table(
+    "public_keys",
+    metadata,
+    id_column(),
+    customer(checked=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    word("key"),
+    Column("origins", JSON, nullable=False),
+    Column("apps", JSON, nullable=False),
+    *(Column(name, BigInteger) for name in ("bytes_a_day", "batches_a_day", "requests_a_minute")),
+    Column("expires_at", BigInteger),
+    number("created_at"),
+    Column("revoked_at", BigInteger),
+    Index(None, "customer_id"),
+    **NEVER_REUSED,
+)
+
+public_key_use = Table(
+    "public_key_use",
+    metadata,
+    number("key_id", key=True),
+    number("day", key=True),
+    word("receiver", key=True),
+    customer(),
+    *map(number, ("bytes", "batches", "refused")),
+    Index(None, "customer_id"),
+    **CLUSTERED,
+)

@@ -167,6 +167,8 @@ def test_a_pipeline_is_checked_before_it_is_set(home: Home, slug: str, tmp_path:
         *(["customers", name] for name in ("keys", "history", "retention")),
         ["customers", "drop", "--by", "me", "--why", "so"],
         ["customers", "revoke-key", "{slug}", "0123456789ab"],
+        ["customers", "revoke-public-key", "{slug}", "pk_x"],
+        *(["customers", name] for name in ("public-keys", "add-public-key")),
         ["customers", "route", "{slug}", "decode", "x"],
         *(["pipeline", "show"], ["books", "--customer"], ["lag", "--customer"], ["verify"]),
         ["receipt", "{slug}", "one"],

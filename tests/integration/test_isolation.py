@@ -105,6 +105,12 @@ ABOUT_A_CUSTOMER = {
         Attempt(words="{me} {key}", code=Exit.NOT_FOUND),
         change("{me} {own_key} --yes"),
     ],
+    "customers public-keys": [Attempt(words="{me}"), Attempt(words="{me} --json")],
+    "customers add-public-key": [
+        Attempt(words="{me}", code=Exit.REFUSED),
+        change("{me} --origin https://shop.example"),
+    ],
+    "customers revoke-public-key": [Attempt(words="{me} pk_{other}_x", code=Exit.NOT_FOUND)],
     "customers rotate-key": [change("{me}"), change("{me}"), change("{me} --key-file {folder}/key")],
     "customers route": [
         Attempt(words="{me} decode customer-{other}", code=Exit.REFUSED),

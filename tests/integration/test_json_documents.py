@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from kombu import Connection
 
+from db.customers import public_keys
 from db.customers.keys import ID_DIGITS, digest
+from db.engine import read
 from streams import processed
 from tests.commands import flask
 from tests.filled import Filled, fill
@@ -39,6 +41,9 @@ EVERY = (
     ("customers rotate-key {me}", None),
     ("customers keys {me}", None),
     ("customers revoke-key {me} {own_key} --yes", None),
+    ("customers add-public-key {me} --origin https://shop.example --days 1", None),
+    ("customers public-keys {me}", None),
+    ("customers revoke-public-key {me} {public_key}", None),
     ("customers show {me}", None),
     ("customers history {me}", None),
     ("customers list", None),
@@ -75,8 +80,11 @@ def printed(home: Home, filled: Filled, tmp_path_factory: pytest.TempPathFactory
     home.broker.declare(processed(f"{slug}-broken"), max_bytes=99 * MIB, max_age_s=9, segment_bytes=MIB)
     with Connection(home.environment["BROKER_URL"]) as connection:
         connection.channel().queue_declare(f"{slug}-left", durable=True, auto_delete=False)
+    with read(home.engine) as conn:
+        [public_key] = public_keys.live(conn, filled.customer.id)
     words = {
         "me": slug,
+        "public_key": public_key.key,
         "new": f"{slug}-new",
         "one": f"{slug}-one",
         "broken": f"{slug}-broken",

@@ -95,6 +95,24 @@ def test_a_page_may_read_when_to_come_again_after_too_many_at_once(port: int, ke
     assert post(port, key, BODY).status_code == 202
 
 
+def test_a_secret_key_in_a_url_reaches_neither_the_receiver_nor_a_log(port: int, key: str) -> None:
+    answer = post(port, None, BODY, path=f"/v1/batches?key={key}")
+    assert (answer.status_code, answer.json()["type"]) == (401, "/problems/key-in-url")
+    assert answer.headers.get_list("access-control-allow-origin") == ["*"]
+    refused = head(None, "Content-Length: 99999999", path=f"/v1/batches?key={key}")
+    with SlowAgent(port) as agent:
+        agent.sendall(refused)
+        assert b" 401 " in agent.recv(65536).partition(b"\r\n")[0]
+
+
+def test_each_address_has_its_share_of_a_public_key(alone: int) -> None:
+    key = "pk_behind-nginx_" + "a" * 43
+    with crowd(alone, 40) as agents:
+        for agent in agents:
+            agent.sendall(head(None, "Content-Length: 13", path=f"/v1/batches?key={key}"))
+        assert any(_refused(agent) for agent in reversed(agents))
+
+
 def test_metrics_are_not_asked_of_the_receiver(port: int, alone: int) -> None:
     for each in (port, alone):
         answer = httpx.get(f"http://127.0.0.1:{each}/metrics", timeout=60, trust_env=False)

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from db.customers.keys import digest
 from db.customers.rows import Customer
 from db.errors import DatabaseUnavailable
-from webapp.receiving.keys import KeyCache
+from webapp.receiving.keys import SECRET_FORM, KeyCache
 
-Make = Callable[..., KeyCache]
+Make = Callable[..., KeyCache[Customer]]
 
 
 def customer(slug: str) -> Customer:
@@ -67,11 +67,11 @@ class KeyTable:
 @contextmanager
 def caches(table: KeyTable) -> Iterator[Make]:
     """Makes caches, and closes them at the end."""
-    made: list[KeyCache] = []
+    made: list[KeyCache[Customer]] = []
 
-    def cache(**changes: float) -> KeyCache:
+    def cache(**changes: float) -> KeyCache[Customer]:
         values = {"fresh_s": 10.0, "wait_s": 5.0, "known": 10, "unknown": 10} | changes
-        made.append(KeyCache(table.find, **values))  # type: ignore[arg-type] # ints and floats mixed
+        made.append(KeyCache(table.find, form=SECRET_FORM, **values))  # type: ignore[arg-type] # ints and floats mixed
         return made[-1]
 
     yield cache

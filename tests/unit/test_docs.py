@@ -18,7 +18,7 @@ import db.tables
 from environment.names import NAMES, PREFIX
 from environment.secret_files import SECRETS
 from environment.sources import is_secret, variable_of
-from webapp import problems
+from webapp import problems, public_key_problems
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS_WITH_SETTINGS = ("environment", "streams", "db", "tasks", "webapp")
@@ -126,9 +126,8 @@ def test_every_setting_with_a_password_may_lie_in_a_file_that_the_page_names() -
 
 
 def test_every_problem_type_is_documented() -> None:
-    kinds = {
-        value.slug: value for value in vars(problems).values() if isinstance(value, problems.ProblemType)
-    }
+    values = [*vars(problems).values(), *vars(public_key_problems).values()]
+    kinds = {value.slug: value for value in values if isinstance(value, problems.ProblemType)}
     page = (ROOT / "docs" / "http-api.md").read_text()
     rows = {
         slug: (int(status), title, remedy)

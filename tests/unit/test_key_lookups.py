@@ -8,6 +8,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 
+from db.customers.rows import Customer
 from webapp.receiving.key_lookups import MOST_AT_ONCE, Lookup, LookupThread
 
 DEADLINE_S = 30
@@ -19,16 +20,20 @@ class AskedTogether:
     def __init__(self, gather_s: float = 60, most: int = 10_000) -> None:
         self.lock = threading.Lock()
         self.queries: queue.Queue[list[bytes]] = queue.Queue()
-        self.thread = LookupThread("gathering", self.lock, self._look_up, most=most, gather_s=gather_s)
+        self.thread = LookupThread[Customer](
+            "gathering", self.lock, self._look_up, most=most, gather_s=gather_s
+        )
 
-    def ask(self, digest: bytes, *, urgent: bool = False, one_at_a_time: bool = False) -> Lookup | None:
+    def ask(
+        self, digest: bytes, *, urgent: bool = False, one_at_a_time: bool = False
+    ) -> Lookup[Customer] | None:
         with self.lock:
             return self.thread.ask(digest, urgent=urgent, one_at_a_time=one_at_a_time)
 
     def query(self) -> list[bytes]:
         return self.queries.get(timeout=DEADLINE_S)
 
-    def _look_up(self, lookups: LookupThread, digests: Sequence[bytes]) -> None:
+    def _look_up(self, lookups: LookupThread[Customer], digests: Sequence[bytes]) -> None:
         self.queries.put(list(digests))
         with self.lock:
             promised = lookups.end(digests)

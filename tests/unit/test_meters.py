@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from webapp.limits import meters
+from webapp.limits import locked_memory
 from webapp.limits.meters import GROUPS, WAYS, Meters
 
 
@@ -44,7 +44,7 @@ def add(those: Meters, customer_id: int, times: int) -> None:
 
 def test_processes_that_count_at_once_lose_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
     # A busy machine may stop who holds the lock for longer than others wait for it in earnest.
-    monkeypatch.setattr(meters, "LOCK_WAIT_S", 60.0)
+    monkeypatch.setattr(locked_memory, "LOCK_WAIT_S", 60.0)
     shared = Meters(lanes=4)
     pids = [in_a_fork(lambda: add(follower(shared), 7, 3_000)) for _ in range(3)]
     assert [status(pid) for pid in pids] == [0, 0, 0]

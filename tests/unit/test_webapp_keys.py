@@ -10,7 +10,7 @@ from db.customers.keys import digest
 from db.customers.rows import Customer
 from tests.unit.key_table import KeyTable, Make, caches, customer, key
 from webapp.errors import ReceiverUnavailable
-from webapp.receiving.keys import KeyCache
+from webapp.receiving.keys import SECRET_FORM, KeyCache
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def make(table: KeyTable) -> Iterator[Make]:
 
 def test_a_key_is_looked_up_once_while_its_answer_is_fresh(table: KeyTable, make: Make) -> None:
     cache, mine = make(), table.add()
-    assert [cache.customer(mine) for _ in range(10)] == [customer("acme")] * 10
+    assert [cache.owner(mine) for _ in range(10)] == [customer("acme")] * 10
     assert len(table.asked) == 1
 
 
@@ -34,7 +34,7 @@ def test_crowds_with_one_new_key_cause_one_look_up(table: KeyTable, make: Make) 
     cache, mine = make(), table.add()
     table.gate.clear()
     with ThreadPoolExecutor(16) as crowd:
-        found = [crowd.submit(cache.customer, mine) for _ in range(16)]
+        found = [crowd.submit(cache.owner, mine) for _ in range(16)]
         while not table.asked:
             time.sleep(0.01)
         table.gate.set()
@@ -44,7 +44,7 @@ def test_crowds_with_one_new_key_cause_one_look_up(table: KeyTable, make: Make) 
 
 def test_an_unknown_key_is_remembered_as_such(table: KeyTable, make: Make) -> None:
     cache, nobodys = make(), key()
-    assert [cache.customer(nobodys) for _ in range(5)] == [None] * 5
+    assert [cache.owner(nobodys) for _ in range(5)] == [None] * 5
     assert len(table.asked) == 1
 
 
@@ -53,17 +53,17 @@ def test_an_unknown_key_is_remembered_as_such(table: KeyTable, make: Make) -> No
     ["", "x", "sl_acme", "sl_acme_short", "sl_ACME_" + "a" * 43, "sl_acme_" + "a" * 43 + "=", "\u00e9"],
 )
 def test_what_is_no_key_by_its_form_is_never_looked_up(table: KeyTable, make: Make, text: str) -> None:
-    assert make().customer(text) is None
+    assert make().owner(text) is None
     assert table.asked == []
 
 
 def test_a_flood_of_invented_keys_drives_no_known_key_out(table: KeyTable, make: Make) -> None:
     cache, mine = make(known=2, unknown=3), table.add()
-    cache.customer(mine)
+    cache.owner(mine)
     for _ in range(50):
-        assert cache.customer(key()) is None
+        assert cache.owner(key()) is None
     before = len(table.asked)
-    assert cache.customer(mine) == customer("acme")
+    assert cache.owner(mine) == customer("acme")
     assert len(table.asked) == before
     assert len(cache._unknown) <= 3
 
@@ -71,43 +71,43 @@ def test_a_flood_of_invented_keys_drives_no_known_key_out(table: KeyTable, make:
 def test_known_keys_are_bounded_and_the_least_recently_refreshed_goes(table: KeyTable, make: Make) -> None:
     cache, mine = make(known=2), [table.add(f"c{number}") for number in range(3)]
     for one in mine:
-        cache.customer(one)
+        cache.owner(one)
     before = len(table.asked)
-    cache.customer(mine[2])
+    cache.owner(mine[2])
     assert len(table.asked) == before
-    cache.customer(mine[0])
+    cache.owner(mine[0])
     assert len(table.asked) == before + 1
 
 
 def test_a_known_key_outlasts_the_database(table: KeyTable, make: Make) -> None:
     cache, mine = make(fresh_s=0.05), table.add()
-    cache.customer(mine)
+    cache.owner(mine)
     table.away = True
     end = time.monotonic() + 0.5
     while time.monotonic() < end:
-        assert cache.customer(mine) == customer("acme")
+        assert cache.owner(mine) == customer("acme")
 
 
 def test_a_revoked_key_stops_working_when_its_answer_is_no_longer_fresh(table: KeyTable, make: Make) -> None:
     cache, mine = make(fresh_s=0.05), table.add()
-    assert cache.customer(mine)
+    assert cache.owner(mine)
     table.owners.clear()
     end = time.monotonic() + 30
-    while cache.customer(mine) is not None:
+    while cache.owner(mine) is not None:
         assert time.monotonic() < end
-    assert cache.customer(mine) is None
+    assert cache.owner(mine) is None
 
 
 def test_a_new_key_cannot_be_judged_while_the_database_is_away(table: KeyTable, make: Make) -> None:
     cache, mine = make(), table.add()
     table.away = True
     with pytest.raises(ReceiverUnavailable):
-        cache.customer(mine)
+        cache.owner(mine)
     table.away = False
     end = time.monotonic() + 30
     while time.monotonic() < end:
         try:
-            assert cache.customer(mine) == customer("acme")
+            assert cache.owner(mine) == customer("acme")
         except ReceiverUnavailable:
             time.sleep(0.01)
         else:
@@ -119,45 +119,45 @@ def test_a_refused_key_is_not_refused_again_from_memory_while_the_database_is_aw
     table: KeyTable, make: Make
 ) -> None:
     cache, mine = make(fresh_s=0.02), key()
-    assert cache.customer(mine) is None
+    assert cache.owner(mine) is None
     table.away = True
     time.sleep(0.05)
     with pytest.raises(ReceiverUnavailable):
-        cache.customer(mine)
+        cache.owner(mine)
 
 
 def test_a_hanging_database_holds_up_no_known_key_and_only_one_crowd(table: KeyTable, make: Make) -> None:
     cache, mine = make(fresh_s=0.05, wait_s=0.2), table.add()
-    cache.customer(mine)
+    cache.owner(mine)
     table.gate.clear()
     with ThreadPoolExecutor(8) as crowd:
         begun = time.monotonic()
-        strangers = [crowd.submit(cache.customer, key()) for _ in range(8)]
+        strangers = [crowd.submit(cache.owner, key()) for _ in range(8)]
         for stranger in strangers:
             with pytest.raises(ReceiverUnavailable):
                 stranger.result()
-        assert cache.customer(mine) == customer("acme")
+        assert cache.owner(mine) == customer("acme")
         assert time.monotonic() - begun < 5
     begun = time.monotonic()
     for _ in range(50):
         with pytest.raises(ReceiverUnavailable):
-            cache.customer(key())
+            cache.owner(key())
     assert time.monotonic() - begun < 5
 
 
 def test_a_crowd_with_new_keys_is_served_as_soon_as_they_are_looked_up(table: KeyTable, make: Make) -> None:
     cache, keys = make(known=200), [table.add(f"c{number}") for number in range(100)]
     with ThreadPoolExecutor(64) as crowd:
-        assert all(crowd.map(cache.customer, keys))
+        assert all(crowd.map(cache.owner, keys))
 
 
 def test_a_failing_look_up_is_no_refusal(table: KeyTable, make: Make) -> None:
     def broken(_digests: Sequence[bytes]) -> dict[bytes, Customer]:
         raise RuntimeError("bug")
 
-    cache = KeyCache(broken, fresh_s=1, wait_s=1, known=1, unknown=1)
+    cache = KeyCache(broken, form=SECRET_FORM, fresh_s=1, wait_s=1, known=1, unknown=1)
     with pytest.raises(RuntimeError):
-        cache.customer(key())
+        cache.owner(key())
     cache.close()
 
 
@@ -170,23 +170,23 @@ def test_a_loop_is_told_what_to_wait_for_and_waits_for_nothing_else(table: KeyTa
     table.gate.set()
     assert lookup.result(30) is not None
     assert cache.awaited(new) is None
-    assert cache.customer(new, waited=True) is not None
+    assert cache.owner(new, waited=True) is not None
     assert cache.awaited("no key") is None
     assert table.asked == [digest(new)]
 
 
 def test_who_has_waited_is_answered_at_once_by_what_is_known(table: KeyTable, make: Make) -> None:
     cache, known, unknown = make(fresh_s=0.01, wait_s=60), table.add(), key()
-    assert cache.customer(known) is not None
-    assert cache.customer(unknown) is None
+    assert cache.owner(known) is not None
+    assert cache.owner(unknown) is None
     table.gate.clear()
     time.sleep(0.02)
     assert cache.awaited(known) is not None
     begun = time.monotonic()
-    assert cache.customer(known, waited=True) is not None
-    assert cache.customer(unknown, waited=True) is None
+    assert cache.owner(known, waited=True) is not None
+    assert cache.owner(unknown, waited=True) is None
     with pytest.raises(ReceiverUnavailable):
-        cache.customer(key(), waited=True)
+        cache.owner(key(), waited=True)
     assert time.monotonic() - begun < 30
     # None of these was waited for, so the next one is.
     assert cache.awaited(key()) is not None
@@ -198,7 +198,7 @@ def test_one_crowd_waits_for_a_database_that_hangs_and_the_next_does_not(table: 
     assert cache.awaited(mine) is not None
     time.sleep(0.05)
     with pytest.raises(ReceiverUnavailable):
-        cache.customer(mine, waited=True)
+        cache.owner(mine, waited=True)
     assert cache.awaited(key()) is None
     table.gate.set()
     until = time.monotonic() + 30
@@ -214,4 +214,4 @@ def test_once_it_is_closed_no_new_key_can_be_judged(table: KeyTable, make: Make)
     assert cache.awaited(key()) is None
     assert not cache.usable()
     with pytest.raises(ReceiverUnavailable):
-        cache.customer(key())
+        cache.owner(key())

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine
 
 import db.accounting.books
 import db.customers.pipeline_versions
+import db.customers.public_key_use
 import db.customers.rows
 import db.ledger.generations
 import db.quarantine.budget
@@ -47,6 +48,7 @@ class Books:
     past: Sequence[Generation] = ()  # each time that the stream was found cut or replaced
     results: ResultCounts | None = None  # None: not asked for
     quarantine_days: Spent = field(default_factory=Spent)  # of all days that are remembered
+    public_key_refused: int = 0  # requests with a public key, of the days that are remembered
     composes: bool = True  # whether every pipeline version composes and rolls up all that it keeps
 
     @property
@@ -125,6 +127,7 @@ def books(
         ledgers = db.accounting.books.ledgers(connection)
         past = db.ledger.generations.everyones(connection)
         spent = db.quarantine.budget.everyones(connection)
+        refused = db.customers.public_key_use.refused(connection)
     with ThreadPoolExecutor(OFFSETS_AT_ONCE) as pool:
         ends = list(pool.map(lambda one: stream_ends(broker, one.slug, deadline_s=deadline_s), customers))
     # After everything was read: of one that is present now, nothing was gone then.
@@ -137,6 +140,7 @@ def books(
             ends=found,
             past=past.get(customer.id, ()),
             quarantine_days=spent.get(customer.id, Spent()),
+            public_key_refused=refused.get(customer.id, 0),
         )
         for customer, found in zip(customers, ends, strict=True)
         if customer.id in present
@@ -158,6 +162,7 @@ def books_with_results(
             ledger = db.accounting.books.ledger(connection, customer.id)
             past = db.ledger.generations.history(connection, customer.id)
             spent = db.quarantine.budget.spent(connection, customer.id)
+            refused = db.customers.public_key_use.refused(connection, customer.id)
             composes = _composes(connection, customer)
             results = db.accounting.books.results(connection, customer.id)
         ends = stream_ends(broker, customer.slug, deadline_s=deadline_s)
@@ -171,6 +176,7 @@ def books_with_results(
             past=past,
             results=results,
             quarantine_days=spent,
+            public_key_refused=refused.get(customer.id, 0),
             composes=composes,
         )
 

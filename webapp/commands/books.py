@@ -8,6 +8,7 @@ from flask.cli import with_appcontext
 
 import db.customers.rows
 from db.accounting.books import QuarantineCounts
+from db.customers.public_key_use import KEPT_DAYS
 from db.customers.rows import Customer
 from db.engine import connect, read
 from db.settings import DatabaseSettings
@@ -89,6 +90,7 @@ def _document(one: Books, differences: list[str]) -> dict[str, object]:
             "undispatched": one.undispatched,
             "gone_undispatched": one.gone_undispatched,
             "cursor_beyond_end": one.cursor_beyond_end,
+            "public_key_refused": one.public_key_refused,
             "quarantine_bytes": one.quarantine_days.bytes,
             "quarantine_withheld": one.quarantine_days.withheld,
             "quarantine_withheld_bytes": one.quarantine_days.withheld_bytes,
@@ -154,6 +156,11 @@ def _say(found: Sequence[Books], differences: Mapping[str, Sequence[str]], *, er
         if one.gone_undispatched:
             click.echo(
                 f"{slug}: retention removed {one.gone_undispatched:,} batches before they were dispatched",
+                err=err,
+            )
+        if one.public_key_refused:
+            click.echo(
+                f"{slug}: public key, refused: {one.public_key_refused:,} requests in {KEPT_DAYS} days",
                 err=err,
             )
         if (days := one.quarantine_days).withheld:

@@ -1,32 +1,24 @@
 """What was let in of each limited customer, in memory that all workers of a receiver share.
 
-The memory is made before the fork and has no name: it goes with the last process. A record lock on its
-file guards each group of customers; the kernel takes the lock back from a process that dies. What a worker
-has under way is written in a lane of its own, which the next worker that finds it free wipes.
+A lock guards each group of customers. What a worker has under way is written in a lane of its own, which the
+next worker that finds it free wipes.
 """
 
-import fcntl
-import mmap
 import os
 import secrets
 import struct
-import threading
-import time
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from webapp.limits.leaky_bucket import left
+from webapp.limits.locked_memory import LockedMemory
 
 GROUPS = 4096
 WAYS = 8
 SLOTS = GROUPS * WAYS
 """Limited customers that are remembered at once. With more, the one of its group that was quiet for longest
 is forgotten: its buckets are empty again, and its quota is what the database knows."""
-LOCK_WAIT_S = 0.05
-"""A worker that was stopped while it held a group's lock holds the others up for so long, and no longer: they
-go on without the lock, and the count may be off by what is under way."""
 
 _SLOT = struct.Struct("=qdddqqq")
 _LANE = struct.Struct("=qq")
@@ -71,18 +63,14 @@ class Meters:
         self._lane = 0
         self._lanes_at = SLOTS * _SLOT.size
         self._lane_size = SLOTS * _LANE.size
-        size = self._lanes_at + lanes * self._lane_size
-        self._file = os.memfd_create("sluice-meters")
-        os.ftruncate(self._file, size)
-        self._page = mmap.mmap(self._file, size)
-        self._let_go = weakref.finalize(self, os.close, self._file)
-        self._thread_lock = threading.Lock()
+        self._memory = LockedMemory("sluice-meters", self._lanes_at + lanes * self._lane_size)
+        self._page = self._memory.page
 
     def follow(self, other: "Meters") -> None:
         """Share the memory of `other` from now on, with a lane of this process's own."""
-        self._let_go()
-        self.receiver = other.receiver
-        self._file, self._page, self._lanes = other._file, other._page, other._lanes
+        self.receiver, self._lanes = other.receiver, other._lanes
+        self._memory.follow(other._memory)
+        self._page = self._memory.page
         self._lane = self._free_lane()
 
     @contextmanager
@@ -93,16 +81,11 @@ class Meters:
         which is faster.
         """
         group = customer_id % GROUPS
-        with self._thread_lock:
-            locked = self._lock(group)
-            try:
-                slot, meter = self._find(group, customer_id, under_way)
-                requests, held = meter.requests, meter.held
-                yield meter
-                self._write(slot, meter, meter.requests - requests, meter.held - held)
-            finally:
-                if locked:
-                    fcntl.lockf(self._file, fcntl.LOCK_UN, 1, group)
+        with self._memory.locked(group):
+            slot, meter = self._find(group, customer_id, under_way)
+            requests, held = meter.requests, meter.held
+            yield meter
+            self._write(slot, meter, meter.requests - requests, meter.held - held)
 
     def _find(self, group: int, customer_id: int, under_way: bool) -> tuple[int, Meter]:
         oldest, oldest_s = group * WAYS, float("inf")
@@ -145,37 +128,19 @@ class Meters:
     def _cell(self, lane: int, slot: int) -> int:
         return self._lanes_at + lane * self._lane_size + slot * _LANE.size
 
-    def _lock(self, place: int) -> bool:
-        """Lock one byte; false when another process does not let go of it."""
-        end = 0.0
-        while not self._try_lock(place):
-            now = time.monotonic()
-            end = end or now + LOCK_WAIT_S
-            if now >= end:
-                return False
-            time.sleep(0.0002)
-        return True
-
-    def _try_lock(self, place: int) -> bool:
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
-        except BlockingIOError:
-            return False
-        return True
-
     def _free_lane(self) -> int:
         """A lane whose owner is gone, locked for the life of this process; all such lanes are wiped."""
         mine = None
         for lane in range(self._lanes):
-            if not self._try_lock(GROUPS + lane):
+            if not self._memory.try_lock(GROUPS + lane):
                 continue
             start = self._cell(lane, 0)
             # A lane that was never used takes no memory, neither when it is read nor when it is left alone.
-            if os.pread(self._file, self._lane_size, start).strip(b"\0"):
+            if os.pread(self._memory.file, self._lane_size, start).strip(b"\0"):
                 self._page[start : start + self._lane_size] = bytes(self._lane_size)
             if mine is None:
                 mine = lane
             else:
-                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, GROUPS + lane)
+                self._memory.unlock(GROUPS + lane)
         # More workers than lanes: what the surplus has under way when it is killed stays counted.
         return self._lanes - 1 if mine is None else mine

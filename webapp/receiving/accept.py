@@ -3,20 +3,21 @@
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from typing import Any
 
 from db.customers.rows import Customer
 from streams import Broker, Envelope, encode_envelope, made_id
 from streams.errors import BrokerUnavailable, Overloaded, TooLarge
 from webapp import problems
-from webapp.errors import ReceiverUnavailable
 from webapp.limits.admission import Limits
+from webapp.limits.public_keys import PublicKeyLimits
 from webapp.metrics import ANSWER_SECONDS, CONFIRM_SECONDS, CustomerCounts, Outcome
 from webapp.problems import Problem
+from webapp.receiving.authentication import Authenticator
 from webapp.receiving.body import Environ, announced_length, incomplete, too_large
 from webapp.receiving.digests import body_digest, verify
 from webapp.receiving.given_batch_id import given_batch_id
-from webapp.receiving.heads import TAKEN, Admitted, Kept, MediaType, Taken, coding, media_type
-from webapp.receiving.keys import KeyCache, given_key
+from webapp.receiving.heads import TAKEN, Admitted, Kept, MediaType, Taken, declared
 from webapp.receiving.publish_queue import QUEUE_PART, STREAM_PART, PublishQueue
 from webapp.receiving.unconfirmed_log import UnconfirmedLog
 from webapp.settings import HttpSettings
@@ -37,16 +38,18 @@ class BatchAcceptor:
     def __init__(
         self,
         settings: HttpSettings,
-        keys: KeyCache,
+        senders: Authenticator,
         limits: Limits,
+        public_limits: PublicKeyLimits,
         broker: Broker,
         counts: CustomerCounts,
         now_us: Callable[[], int],
     ) -> None:
         """`now_us`: µs since 1970 by the ledger's clock, told without waiting for the database."""
         self._settings = settings
-        self._keys = keys
+        self._senders = senders
         self._limits = limits
+        self._public_limits = public_limits
         self._broker = broker
         self.queue = PublishQueue(
             broker.submit,
@@ -57,13 +60,13 @@ class BatchAcceptor:
         self._counts = counts
         self._now_us = now_us
 
-    def awaited(self, environ: Environ, admitted: Admitted | None) -> "Future[Customer | None] | None":
+    def awaited(self, environ: Environ, admitted: Admitted | None) -> "Future[Any] | None":
         """The look-up of the request's key that has to be waited for, for `key_wait_s` at most, before it is
         admitted; or accepted, when `admitted` was long ago. Never blocks.
         """
         if admitted is not None and time.perf_counter() - admitted.begun < SLOW_BODY_S:
             return None
-        return self._keys.awaited(given_key(environ.get("HTTP_AUTHORIZATION", "")))
+        return self._senders.awaited(environ)
 
     def admit(self, environ: Environ, formats: Mapping[str, MediaType]) -> Admitted:
         """Look at the request's head, and nothing of its body.
@@ -73,15 +76,23 @@ class BatchAcceptor:
         """
         begun = time.perf_counter()
         problems.check_host(environ)
-        customer = self._authenticate(environ)
+        sender = self._senders.sender(environ, self.later, waited=TAKEN in environ)
+        customer = sender.customer
         environ[CUSTOMER] = customer.slug
+        self._senders.check(sender, environ)
         _check_state(customer)
-        kind = media_type(environ.get("CONTENT_TYPE", ""), formats)
-        encoding = coding(environ.get("HTTP_CONTENT_ENCODING", ""))
+        kind, encoding = declared(environ, formats)
         batch_id = given_batch_id(environ)
         limit = min(self._settings.body_bytes, self._broker.frame_max - ENVELOPE_OVERHEAD)
         length = announced_length(environ, limit=limit)
-        admission = self._limits.admit(customer, length, limit)
+        key = sender.public
+        public = None if key is None else self._public_limits.admit(key, length, limit)
+        try:
+            admission = self._limits.admit(customer, length, limit)
+        except Problem:
+            if public is not None:
+                self._public_limits.end(public, None)
+            raise
         return Admitted(
             customer=customer,
             kind=kind,
@@ -89,6 +100,7 @@ class BatchAcceptor:
             batch_id=batch_id,
             limit=limit,
             admission=admission,
+            public=public,
             begun=begun,
         )
 
@@ -176,8 +188,7 @@ class BatchAcceptor:
             outcome = Outcome.DISCARDED if kept.discarded else Outcome.ACCEPTED
             held = admitted.customer.breaker_reason is not None
             self._counts.count(admitted.customer.slug, outcome, kept.size, held=held)
-        if admitted.admission is not None:
-            self._limits.end(admitted.admission, kept.size)
+        self._end(admitted, kept.size)
         ANSWER_SECONDS.observe(now - admitted.begun)
         return None
 
@@ -245,8 +256,14 @@ class BatchAcceptor:
 
     def release(self, admitted: Admitted) -> None:
         """Give up a batch that was admitted and will not be accepted."""
+        self._end(admitted, None)
+
+    def _end(self, admitted: Admitted, accepted: int | None) -> None:
+        """`accepted`: bytes; None when it was refused after all."""
         if admitted.admission is not None:
-            self._limits.end(admitted.admission, None)
+            self._limits.end(admitted.admission, accepted)
+        if admitted.public is not None:
+            self._public_limits.end(admitted.public, accepted)
 
     def too_slow(self) -> Problem:
         """The refusal of a body that is not waited for any longer."""
@@ -260,25 +277,11 @@ class BatchAcceptor:
         """The refusal of a batch for which there was no room in its stream for too long."""
         return self.later(problems.OVERLOADED, "too many bytes wait for the broker's confirm", retry_after_s)
 
-    def _authenticate(self, environ: Environ) -> Customer:
-        key = given_key(environ.get("HTTP_AUTHORIZATION", ""))
-        if not key:
-            raise _unauthenticated("Authorization is missing or is not `Bearer <key>`")
-        try:
-            customer = self._keys.customer(key, waited=TAKEN in environ)
-        except ReceiverUnavailable as error:
-            raise self.later(
-                problems.UNAVAILABLE, "the key could not be looked up", error.retry_after_s
-            ) from None
-        if customer is None:
-            raise _unauthenticated("nobody has this key")
-        return customer
-
     def _customer_now(self, admitted: Admitted, environ: Environ) -> Customer:
         """As it was when the head came, unless that is long ago: it may have been blocked since."""
         if time.perf_counter() - admitted.begun < SLOW_BODY_S:
             return admitted.customer
-        customer = self._authenticate(environ)
+        customer = self._senders.sender(environ, self.later, waited=TAKEN in environ).customer
         _check_state(customer)
         return customer
 
@@ -292,7 +295,3 @@ def _read(environ: Environ, limit: int) -> Taken:
 def _check_state(customer: Customer) -> None:
     if customer.state in ("blocked", "deleting"):
         raise Problem(problems.CUSTOMER_BLOCKED, "the operator has blocked this customer")
-
-
-def _unauthenticated(detail: str) -> Problem:
-    return Problem(problems.UNAUTHENTICATED, detail, headers={"WWW-Authenticate": 'Bearer realm="sluice"'})

@@ -1,36 +1,64 @@
-"""What browsers need to post batches from a page (CORS)."""
+"""What browsers need to post batches from a page (CORS).
+
+Whose pages may post with a public key the key itself says, when the request comes: a page of another origin
+may read that it is refused. `SLUICE_HTTP_CORS_ORIGIN` is for pages with keys in headers.
+"""
 
 from flask import Flask, Response, request
 
-ALLOWED_HEADERS = "Authorization, Content-Type, Content-Encoding, Content-Digest, Idempotency-Key"
+from webapp.receiving.authentication import IN_QUERY, PUBLIC
+from webapp.receiving.body import Environ
+from webapp.receiving.query import asked
+
+ALLOWED_HEADERS = (
+    *("Authorization", "Content-Type", "Content-Encoding", "Content-Digest", "Idempotency-Key"),
+    *("Sluice-App-Id", "traceparent", "tracestate", "baggage", "X-Requested-With", "User-Agent"),
+)
+EXPOSED = "Retry-After"
 PREFLIGHT_AGE_S = 7200
 """Chromium's own upper bound; others cap it themselves."""
 POSTS = frozenset({"/v1/batches", "/v1/traces"})
+
+_ALLOWED = {name.lower() for name in ALLOWED_HEADERS}
 
 
 def readable(origin: str) -> dict[str, str]:
     """The headers that let pages of `origin` read an answer's status and when to come again."""
     if not origin:
         return {}
-    found = {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": "Retry-After"}
+    found = {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": EXPOSED}
     return found if origin == "*" else found | {"Vary": "Origin"}
 
 
+def readable_by(environ: Environ, origin: str) -> dict[str, str]:
+    """The same of an answer to this request; `origin` is for those without a public key in the query."""
+    return readable("*" if (asked(environ, IN_QUERY) or "").startswith(PUBLIC) else origin)
+
+
 def register(app: Flask, origin: str) -> None:
-    """Let pages of `origin` ("*": any, "": none) post batches and read the answer; without cookies."""
-    if not origin:
-        return
-    always = readable(origin)
+    """Let pages of `origin` ("*": any, "": none) post batches and read the answer; without cookies. They may
+    read each refusal, of whatever path.
+    """
 
     @app.after_request
     def allow(response: Response) -> Response:
         environ = request.environ
-        if "HTTP_ORIGIN" not in environ or environ["PATH_INFO"] not in POSTS:
+        if "HTTP_ORIGIN" not in environ:
             return response
-        headers = response.headers
-        headers.update(always)
-        if "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ:
-            headers["Access-Control-Allow-Methods"] = "POST"
-            headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
-            headers["Access-Control-Max-Age"] = str(PREFLIGHT_AGE_S)
+        posts = environ["PATH_INFO"] in POSTS
+        if posts or response.status_code >= 400:
+            found = readable_by(environ, origin)
+            if posts and found and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ:
+                found |= _preflight(environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", ""))
+            response.headers.update(found)
         return response
+
+
+def _preflight(headers: str) -> dict[str, str]:
+    """Those of the headers asked for that are allowed, as they were asked for; all when none is named."""
+    names = [name for name in map(str.strip, headers[:2000].split(",")) if name.lower() in _ALLOWED]
+    return {
+        "Access-Control-Allow-Methods": "POST",
+        "Access-Control-Allow-Headers": ", ".join(dict.fromkeys(names) or ALLOWED_HEADERS),
+        "Access-Control-Max-Age": str(PREFLIGHT_AGE_S),
+    }

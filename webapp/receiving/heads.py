@@ -7,7 +7,10 @@ from db.customers.rows import Customer
 from streams import raw
 from webapp import problems
 from webapp.limits.admission import Admission
+from webapp.limits.public_keys import KeyAdmission
 from webapp.problems import Problem
+from webapp.receiving.body import Environ
+from webapp.receiving.query import asked
 
 TAKEN = "sluice.taken"
 """What the server took in of the request's body, in its environ: a `Taken`."""
@@ -37,7 +40,7 @@ class MediaType:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
-    """A batch whose head was found good: its body is wanted, and `admission` is to be ended.
+    """A batch whose head was found good: its body is wanted, and `admission` and `public` are to be ended.
 
     `limit` is the largest body in bytes, `begun` a `time.perf_counter`.
     """
@@ -49,6 +52,7 @@ class Admitted:
     limit: int
     admission: Admission | None
     begun: float
+    public: KeyAdmission | None = None
 
     @property
     def stream(self) -> str:
@@ -91,6 +95,29 @@ class Kept:
     discarded: bool = False
     begun: float = 0.0
     taken: Taken | None = None
+
+
+PLAIN = "text/plain"
+"""What a page can send without asking first (a simple request of CORS): the query says what it is."""
+
+
+def declared(environ: Environ, formats: Mapping[str, MediaType]) -> tuple[MediaType, str]:
+    """What a body is, and the word in the envelope for its encoding. Raises Problem."""
+    content_type = environ.get("CONTENT_TYPE", "")
+    encoding = environ.get("HTTP_CONTENT_ENCODING", "")
+    if not content_type.lower().startswith(PLAIN):
+        return media_type(content_type, formats), coding(encoding)
+    name = asked(environ, "format")
+    kind = next((kind for kind in formats.values() if kind.name == name), None)
+    if kind is None:
+        found = "is missing" if name is None else f"is {name[:100]!r}"
+        raise Problem(
+            problems.UNKNOWN_CONTENT_TYPE,
+            f"for text/plain the query says what it is, as ?format=…, which {found} in it",
+            members={"accepted": [kind.name for kind in formats.values()]},
+            headers={"Accept": ", ".join(formats)},
+        )
+    return kind, coding(encoding or asked(environ, "encoding") or "")
 
 
 def media_type(content_type: str, formats: Mapping[str, MediaType]) -> MediaType:

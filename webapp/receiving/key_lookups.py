@@ -5,22 +5,22 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from db.customers.rows import Customer
-
+T = TypeVar("T")
 MOST_AT_ONCE = 500
 """Keys that are looked up by one query."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(Generic[T]):
     """`begun_at`: monotonic seconds."""
 
-    found: Future[Customer | None]
+    found: Future[T | None]
     begun_at: float
 
 
-class LookupThread:
+class LookupThread(Generic[T]):
     """What was begun and is not ended, `most` at once. Only who holds `lock` may call, except `close`.
 
     `look_up` is called in the thread, with digests that were begun, and has to end them; it must not raise.
@@ -31,7 +31,7 @@ class LookupThread:
         self,
         name: str,
         lock: threading.Lock,
-        look_up: "Callable[[LookupThread, Sequence[bytes]], None]",
+        look_up: "Callable[[LookupThread[T], Sequence[bytes]], None]",
         *,
         most: int,
         gather_s: float = 0,
@@ -41,12 +41,12 @@ class LookupThread:
         self._most = most
         self._gather_s = gather_s
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
-        self._pending: dict[bytes, Lookup] = {}
+        self._pending: dict[bytes, Lookup[T]] = {}
         # Those that the thread has not taken; while there are any, a call of `_take` is on its way.
         self._waiting: list[bytes] = []
         self._go = threading.Event()
 
-    def ask(self, digest: bytes, *, urgent: bool, one_at_a_time: bool) -> Lookup | None:
+    def ask(self, digest: bytes, *, urgent: bool, one_at_a_time: bool) -> Lookup[T] | None:
         """The look-up of this key that is under way, or a new one; None when no more may be begun, of which
         one is enough with `one_at_a_time`, or it is closed or has no thread.
         """
@@ -57,7 +57,7 @@ class LookupThread:
             self._go.set()
         return lookup
 
-    def end(self, digests: Sequence[bytes]) -> list[Future[Customer | None]]:
+    def end(self, digests: Sequence[bytes]) -> list[Future[T | None]]:
         """What these look-ups promised, in order: to be told by the caller when it has let go of the lock."""
         return [self._pending.pop(digest).found for digest in digests]
 
@@ -71,10 +71,10 @@ class LookupThread:
         for found in promised:
             found.set_exception(CancelledError())
 
-    def _begin(self, digest: bytes) -> Lookup | None:
+    def _begin(self, digest: bytes) -> Lookup[T] | None:
         if not self._waiting and not self._call_take():
             return None
-        lookup = Lookup(Future(), time.monotonic())
+        lookup: Lookup[T] = Lookup(Future(), time.monotonic())
         # Nobody who waits can cancel it, and spoil the answers of the others.
         lookup.found.set_running_or_notify_cancel()
         self._waiting.append(digest)

@@ -1,4 +1,4 @@
-"""Whose key is this: a bounded cache in front of the database, which is asked once at a time for one key.
+"""What a key opens: a bounded cache in front of the database, which is asked once at a time for one key.
 
 A request waits for the database only when its key is new to this worker or was not used for a while; keys
 in use are looked up again ahead of time, in the background, many of them by one query. While the database is
@@ -12,18 +12,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, TimeoutError as NotYet
 from dataclasses import dataclass
+from typing import Generic
 
 import structlog
 
 from db.customers.keys import digest as digest_of
-from db.customers.rows import Customer
 from db.errors import DatabaseMisconfigured, DatabaseUnavailable
 from webapp.errors import ReceiverUnavailable
-from webapp.receiving.key_lookups import MOST_AT_ONCE, Lookup, LookupThread
+from webapp.receiving.key_lookups import MOST_AT_ONCE, Lookup, LookupThread, T
 
 log = structlog.get_logger(__name__)
 
-KEY_FORM = re.compile(r"sl_[a-z0-9-]{1,40}_[A-Za-z0-9_-]{43}")
+SECRET_FORM = re.compile(r"sl_[a-z0-9-]{1,40}_[A-Za-z0-9_-]{43}")
+PUBLIC_FORM = re.compile(r"pk_[a-z0-9-]{1,40}_[A-Za-z0-9_-]{43}")
 REFRESH_AHEAD = 0.4
 """Share of its freshness after which a key in use is looked up in the background, together with others."""
 GATHER = 0.4
@@ -35,47 +36,58 @@ MOST_REFRESHED = 2 * MOST_AT_ONCE
 NOBODYS_DIGEST = bytes(32)
 """No text is known that has this SHA-256."""
 
-Find = Callable[[Sequence[bytes]], Mapping[bytes, Customer]]
+Find = Callable[[Sequence[bytes]], Mapping[bytes, T]]
 _AWAY = (DatabaseUnavailable, DatabaseMisconfigured)
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(Generic[T]):
     digest: bytes
-    customer: Customer | None
+    owner: T | None
     asked_at: float
 
 
-class KeyCache:
-    """Thread-safe. `find` takes SHA-256s of keys, MOST_AT_ONCE at most, and gives the customers of those that
-    are somebody's. It may block, and raises db.errors.DatabaseUnavailable.
+class KeyCache(Generic[T]):
+    """Thread-safe. Keys of one `form`, and what is known of each: whose it is, and what it is good for.
+    `find` takes SHA-256s of keys, MOST_AT_ONCE at most, and gives that of those that are somebody's. It may
+    block, and raises db.errors.DatabaseUnavailable.
 
     `fresh_s`: after so many seconds an answer is asked for again. `wait_s`: so long does a request wait for
     it. `known`, `unknown`: bounds of what is remembered.
     """
 
-    def __init__(self, find: Find, *, fresh_s: float, wait_s: float, known: int, unknown: int) -> None:
+    def __init__(
+        self,
+        find: Find[T],
+        *,
+        form: "re.Pattern[str]",
+        fresh_s: float,
+        wait_s: float,
+        known: int,
+        unknown: int,
+    ) -> None:
         self._find = find
+        self._form = form
         self._fresh_s = fresh_s
         self._wait_s = wait_s
         self._bounds = (unknown, known)
         # The dict key is part of a SHA-256; the rest is compared in constant time.
-        self._unknown: dict[bytes, _Entry] = {}
-        self._known: dict[bytes, _Entry] = {}
+        self._unknown: dict[bytes, _Entry[T]] = {}
+        self._known: dict[bytes, _Entry[T]] = {}
         self._lock = threading.Lock()
         # Keys that were good before have a thread of their own: a flood of invented keys cannot delay their
         # refresh.
-        self._known_lookups = LookupThread(
+        self._known_lookups = LookupThread[T](
             "known-keys", self._lock, self._look_up, most=MOST_REFRESHED, gather_s=fresh_s * GATHER
         )
-        self._new_lookups = LookupThread("new-keys", self._lock, self._look_up, most=MOST_PENDING)
+        self._new_lookups = LookupThread[T]("new-keys", self._lock, self._look_up, most=MOST_PENDING)
         self._away = False
 
-    def awaited(self, key: str) -> "Future[Customer | None] | None":
-        """The look-up that a request with this key waits for, for `wait_s` at most; None when `customer`
+    def awaited(self, key: str) -> "Future[T | None] | None":
+        """The look-up that a request with this key waits for, for `wait_s` at most; None when `owner`
         answers without. Never blocks.
         """
-        if KEY_FORM.fullmatch(key) is None:
+        if self._form.fullmatch(key) is None:
             return None
         digest = digest_of(key)
         now = time.monotonic()
@@ -89,13 +101,13 @@ class KeyCache:
             return None
         return _found(self._ask(self._new_lookups, digest))
 
-    def customer(self, key: str, *, waited: bool = False) -> Customer | None:
-        """The key's customer, None when nobody has the key. `waited`: for what `awaited` named, if anything.
+    def owner(self, key: str, *, waited: bool = False) -> T | None:
+        """What the key opens, None when nobody has the key. `waited`: for what `awaited` named, if anything.
 
         Blocks for `wait_s` at most, and not when it was waited for. Raises ReceiverUnavailable when the
         database is away and the key was never seen.
         """
-        if KEY_FORM.fullmatch(key) is None:
+        if self._form.fullmatch(key) is None:
             return None
         digest = digest_of(key)
         now = time.monotonic()
@@ -122,19 +134,19 @@ class KeyCache:
         for lookups in (self._known_lookups, self._new_lookups):
             lookups.close()
 
-    def _of_known(self, entry: _Entry, now: float, wait_s: float) -> Customer | None:
+    def _of_known(self, entry: _Entry[T], now: float, wait_s: float) -> T | None:
         age = now - entry.asked_at
         if age < self._fresh_s * REFRESH_AHEAD:
-            return entry.customer
+            return entry.owner
         lookup = self._ask(self._known_lookups, entry.digest, urgent=age >= self._fresh_s)
         if age < self._fresh_s or lookup is None or self._away:
-            return entry.customer
+            return entry.owner
         try:
             return lookup.found.result(wait_s)
         except (NotYet, CancelledError, *_AWAY):
-            return entry.customer
+            return entry.owner
 
-    def _of_new(self, digest: bytes, wait_s: float, *, nobodys: bool = False) -> Customer | None:
+    def _of_new(self, digest: bytes, wait_s: float, *, nobodys: bool = False) -> T | None:
         """`nobodys`: the last answer was that it is."""
         lookup = self._ask(self._new_lookups, digest)
         if lookup is None:
@@ -153,23 +165,23 @@ class KeyCache:
         except (CancelledError, *_AWAY):
             raise ReceiverUnavailable("the key could not be looked up") from None
 
-    def _remembered(self, entries: dict[bytes, _Entry], digest: bytes) -> _Entry | None:
+    def _remembered(self, entries: dict[bytes, _Entry[T]], digest: bytes) -> _Entry[T] | None:
         entry = entries.get(digest[:8])
         return entry if entry is not None and hmac.compare_digest(entry.digest, digest) else None
 
-    def _ask(self, lookups: LookupThread, digest: bytes, *, urgent: bool = False) -> Lookup | None:
+    def _ask(self, lookups: LookupThread[T], digest: bytes, *, urgent: bool = False) -> Lookup[T] | None:
         """The look-up of this key that is under way, or a new one; None when no more may be started.
         `urgent`: it waits for no others.
         """
         with self._lock:
             answered = self._remembered(self._known, digest) if lookups is self._new_lookups else None
             if answered is not None:  # since the caller looked
-                found: Future[Customer | None] = Future()
-                found.set_result(answered.customer)
+                found: Future[T | None] = Future()
+                found.set_result(answered.owner)
                 return Lookup(found, time.monotonic())
             return lookups.ask(digest, urgent=urgent or self._away, one_at_a_time=self._away)
 
-    def _look_up(self, lookups: LookupThread, digests: Sequence[bytes]) -> None:
+    def _look_up(self, lookups: LookupThread[T], digests: Sequence[bytes]) -> None:
         asked_at = time.monotonic()
         try:
             found = self._find(digests)
@@ -191,7 +203,7 @@ class KeyCache:
         for digest, future in zip(digests, promised, strict=True):
             future.set_result(found.get(digest))
 
-    def _failed(self, lookups: LookupThread, digests: Sequence[bytes], error: Exception) -> None:
+    def _failed(self, lookups: LookupThread[T], digests: Sequence[bytes], error: Exception) -> None:
         with self._lock:
             promised = lookups.end(digests)
             went, self._away = not self._away, True
@@ -205,11 +217,11 @@ class KeyCache:
         for future in promised:
             future.set_exception(error)
 
-    def _remember(self, entry: _Entry) -> None:
+    def _remember(self, entry: _Entry[T]) -> None:
         place = entry.digest[:8]
         self._known.pop(place, None)
         self._unknown.pop(place, None)
-        entries = self._unknown if entry.customer is None else self._known
+        entries = self._unknown if entry.owner is None else self._known
         entries[place] = entry
         # A refreshed key is put in anew, so the first one is the one that was not used for longest.
         if len(entries) > self._bounds[entries is self._known]:
@@ -227,5 +239,5 @@ def given_key(authorization: str) -> str:
     return key.strip(" ") if scheme.lower() == "bearer" else ""
 
 
-def _found(lookup: Lookup | None) -> Future[Customer | None] | None:
+def _found(lookup: Lookup[T] | None) -> Future[T | None] | None:
     return None if lookup is None else lookup.found

@@ -1,6 +1,7 @@
 """An answer's bytes."""
 
 import time
+from collections.abc import Mapping
 from email.utils import formatdate
 from http import HTTPStatus
 
@@ -8,7 +9,6 @@ from flask import Response
 
 from webapp.metrics import REFUSALS
 from webapp.problems import PROBLEM_JSON, Problem
-from webapp.receiving import cors
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -44,8 +44,8 @@ def encode(response: Response, *, kept: bool, bodiless: bool = False) -> bytes:
     return head if bodiless else head + body
 
 
-def refusal(problem: Problem, origin: str) -> Response:
-    """Of a request that the application never hears of, counted. `origin`: whose pages may read it."""
+def refusal(problem: Problem, readable: Mapping[str, str]) -> Response:
+    """Of a request that the application never hears of, counted. `readable`: the headers of CORS."""
     REFUSALS.labels(problem.kind.slug).inc()
-    headers = {**problem.headers, **cors.readable(origin)}
+    headers = {**problem.headers, **readable}
     return Response(problem.body(), problem.kind.status, headers, content_type=PROBLEM_JSON)

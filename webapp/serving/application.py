@@ -5,17 +5,18 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from flask import Flask, Response
 
-from db.customers.rows import Customer
 from webapp import problems
-from webapp.metrics import REFUSALS
-from webapp.problems import PROBLEM_JSON, Problem
+from webapp.problems import Problem
+from webapp.receiving import cors
 from webapp.receiving.accept import BatchAcceptor
 from webapp.receiving.body import Environ
 from webapp.receiving.heads import TAKEN, Admitted, HeadResult, MediaType, Taken
 from webapp.receiving.when_confirmed import WhenConfirmed
+from webapp.serving import answers
 
 WAITING = 64
 """So many requests of paths that wait may be under way or queue; more are refused."""
@@ -25,7 +26,8 @@ Answer = Callable[[Response], None]
 
 class LoopApplication:
     """Of one loop. `batches`: what may be posted where. `waits`: the paths whose answers wait for others, and
-    which are called in one of so many `threads`.
+    which are called in one of so many `threads`. `cors_origin`: whose pages may read what the application
+    never hears of.
     """
 
     def __init__(
@@ -36,8 +38,10 @@ class LoopApplication:
         *,
         waits: frozenset[str],
         threads: int,
+        cors_origin: str,
     ) -> None:
         self._app = app
+        self._cors_origin = cors_origin
         self.reception = reception
         self._batches = batches
         self._waits = waits
@@ -48,7 +52,7 @@ class LoopApplication:
         """Whether the request brings a batch; no other request's body is looked at."""
         return environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"] in self._batches
 
-    def awaited(self, environ: Environ, admitted: Admitted | None = None) -> "Future[Customer | None] | None":
+    def awaited(self, environ: Environ, admitted: Admitted | None = None) -> "Future[Any] | None":
         """The look-up to wait for before `decide` or `answer`, of a request that brings a batch."""
         return self.reception.awaited(environ, admitted)
 
@@ -70,7 +74,7 @@ class LoopApplication:
         if environ["PATH_INFO"] in self._waits:
             self._call_in_thread(environ, taken, answer)
         else:
-            self._called(self._call(environ), taken, answer)
+            self._called(environ, self._call(environ), taken, answer)
 
     def close(self) -> None:
         """Who waits is not waited for."""
@@ -78,13 +82,13 @@ class LoopApplication:
 
     def _call_in_thread(self, environ: Environ, taken: Taken, answer: Answer) -> None:
         if self._under_way >= WAITING:
-            self._called(self._full(), taken, answer)
+            self._called(environ, self._full(environ), taken, answer)
             return
         loop = asyncio.get_running_loop()
 
         def done(response: Response) -> None:
             self._under_way -= 1
-            self._called(response, taken, answer)
+            self._called(environ, response, taken, answer)
 
         def call() -> None:
             response = self._call(environ)
@@ -97,7 +101,7 @@ class LoopApplication:
             self._threads.submit(call)
         except RuntimeError as error:
             # No thread can be begun.
-            done(self._failed(error))
+            done(self._failed(environ, error))
 
     def _call(self, environ: Environ) -> Response:
         """As Flask's own `wsgi_app`, but for the answer, which is not sent."""
@@ -108,9 +112,9 @@ class LoopApplication:
                 except Exception as error:
                     return self._app.handle_exception(error)
         except Exception as error:
-            return self._failed(error)
+            return self._failed(environ, error)
 
-    def _called(self, response: Response, taken: Taken, answer: Answer) -> None:
+    def _called(self, environ: Environ, response: Response, taken: Taken, answer: Answer) -> None:
         # The batch is encoded by now, and is held once.
         taken.body = b""
         try:
@@ -118,20 +122,20 @@ class LoopApplication:
                 response.begin(partial(answer, response))
                 return
         except Exception as error:
-            response = self._failed(error)
+            response = self._failed(environ, error)
         finally:
             if isinstance(left := taken.take(), Admitted):
                 # Nobody came to it.
                 self.reception.release(left)
         answer(response)
 
-    def _failed(self, error: Exception) -> Response:
-        return _refusal(problems.internal(error))
+    def _failed(self, environ: Environ, error: Exception) -> Response:
+        return self._refusal(environ, problems.internal(error))
 
-    def _full(self) -> Response:
-        return _refusal(self.reception.later(problems.OVERLOADED, "too many requests wait for the same"))
+    def _full(self, environ: Environ) -> Response:
+        said = "too many requests wait for the same"
+        return self._refusal(environ, self.reception.later(problems.OVERLOADED, said))
 
-
-def _refusal(problem: Problem) -> Response:
-    REFUSALS.labels(problem.kind.slug).inc()
-    return Response(problem.body(), problem.kind.status, problem.headers, content_type=PROBLEM_JSON)
+    def _refusal(self, environ: Environ, problem: Problem) -> Response:
+        """As `answers.refusal`, of a request whose head is known."""
+        return answers.refusal(problem, cors.readable_by(environ, self._cors_origin))

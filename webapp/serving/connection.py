@@ -136,7 +136,7 @@ class AgentConnection(asyncio.BufferedProtocol):
         try:
             if (found := split_head(self._came)) is None:
                 return
-            self._head = head = read_head(found[0], self._shared.variables)
+            self._head = head = read_head(found[0], self._shared.variables(self.transport))
         except Problem as problem:
             self._refuse(problem)
             return
@@ -241,7 +241,7 @@ class AgentConnection(asyncio.BufferedProtocol):
         self._shared.has_head(self)
         self.state = State.ANSWER
         self._wait += 1
-        self._respond(self._wait, answers.refusal(problem, self._shared.cors_origin))
+        self._respond(self._wait, answers.refusal(problem, self._shared.readable))
 
     @guarded
     def _respond(self, wait: int, response: Response) -> None:

@@ -4,6 +4,7 @@ import json
 
 from flask import Blueprint, Response
 
+from db.customers.rows import Customer
 from streams import Broker
 from webapp.receiving.keys import KeyCache
 from webapp.serving.shutdown_flag import ShutdownFlag
@@ -11,7 +12,7 @@ from webapp.serving.shutdown_flag import ShutdownFlag
 READY_TIMEOUT_S = 1.0
 
 
-def blueprint(broker: Broker, keys: KeyCache, shutdown: ShutdownFlag) -> Blueprint:
+def blueprint(broker: Broker, keys: KeyCache[Customer], shutdown: ShutdownFlag) -> Blueprint:
     """The paths' routes."""
     routes = Blueprint("health", __name__)
 

@@ -4,10 +4,15 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
+from db.customers.public_keys import PublicKey
+from db.customers.rows import Customer
 from streams import Broker
 from tracing import Tracer
+from webapp.limits.address_counts import AddressCounts
 from webapp.limits.admission import Limits
+from webapp.limits.key_meters import KeyMeters
 from webapp.limits.meters import Meters
+from webapp.limits.public_keys import PublicKeyLimits
 from webapp.metrics import CustomerCounts
 from webapp.receiving.accept import BatchAcceptor
 from webapp.receiving.keys import KeyCache
@@ -24,10 +29,14 @@ class Parts:
     settings: HttpSettings
     engine: Engine
     broker: Broker
-    keys: KeyCache
+    keys: KeyCache[Customer]
+    public_keys: KeyCache[PublicKey]
     meters: Meters
+    key_meters: KeyMeters
+    addresses: AddressCounts
     counts: CustomerCounts
     limits: Limits
+    public_limits: PublicKeyLimits
     reception: BatchAcceptor
     shutdown: ShutdownFlag
     tracer: Tracer
@@ -43,7 +52,9 @@ class Parts:
     def close(self) -> None:
         """Close everything, in reverse order of need."""
         self.keys.close()
+        self.public_keys.close()
         self.limits.close()
+        self.public_limits.close()
         self.broker.close()
         self.engine.dispose()
         self.tracer.stop()

@@ -71,7 +71,9 @@ def split_head(came: bytes) -> tuple[bytes, bytes] | None:
 
 
 def read_head(head: bytes, connection: Environ) -> RequestHead:
-    """Of bytes that end with the empty line, from a connection with these variables. Raises Problem."""
+    """Of bytes that end with the empty line, from a connection with these variables: they become those of
+    the request. Raises Problem.
+    """
     line_end = head.find(b"\r\n", 0, LINE_BYTES + 2)
     if line_end < 0:
         raise Problem(problems.PATH_TOO_LONG, f"the limit is {LINE_BYTES} bytes")
@@ -89,7 +91,7 @@ def read_head(head: bytes, connection: Environ) -> RequestHead:
     # It takes those of RTSP and ICE, too, and any number of empty lines before the request line.
     if not found.whole or version not in ("1.1", "1.0") or b" HTTP/1." not in head[:line_end]:
         raise _malformed("it is no request of HTTP/1.1")
-    environ = connection.copy()
+    environ = connection
     environ["REQUEST_METHOD"] = parser.get_method().decode("latin-1")
     environ["SERVER_PROTOCOL"] = f"HTTP/{version}"
     _target(environ, found.target)

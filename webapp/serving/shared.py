@@ -6,8 +6,8 @@ import time
 from concurrent.futures import Future
 from typing import Any, Generic, Protocol, TypeVar
 
-from db.customers.rows import Customer
 from webapp.problems import UNAVAILABLE, Problem
+from webapp.receiving import cors
 from webapp.receiving.body import Environ
 from webapp.receiving.publish_queue import QUEUE_PART, STREAM_PART
 from webapp.serving.application import LoopApplication
@@ -62,8 +62,8 @@ class Shared(Generic[C]):
         self.stopping = False
         self.count = self.answered = 0
         self.body_bytes = settings.body_bytes
-        self.cors_origin = settings.cors_origin
-        self.variables: Environ = {
+        self.readable = cors.readable(settings.cors_origin)
+        self._variables: Environ = {
             "SCRIPT_NAME": "",
             "SERVER_NAME": "",
             "SERVER_PORT": "",
@@ -89,6 +89,13 @@ class Shared(Generic[C]):
         self._choked: dict[C, float] = {}
         # All connections read into it in turn, and what came is copied at once.
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
+
+    def variables(self, transport: asyncio.Transport) -> Environ:
+        """What is known of the connection's requests before they come. Whoever uses a socket's path has no
+        address.
+        """
+        peer = transport.get_extra_info("peername")
+        return {**self._variables, "REMOTE_ADDR": peer[0] if isinstance(peer, tuple) else ""}
 
     def sweep(self) -> None:
         """End what has been waited for long enough; to be called a few times a second."""
@@ -131,7 +138,7 @@ class Shared(Generic[C]):
             if connection.transport.can_write_eof():
                 connection.transport.write_eof()
 
-    def wait_for_key(self, connection: C, wait: int, lookup: "Future[Customer | None]") -> None:
+    def wait_for_key(self, connection: C, wait: int, lookup: "Future[Any]") -> None:
         """For `key_wait_s` at most. `wait`: what the connection calls this one."""
         self.pauses.hold(connection, connection.held_bytes)
         timer = self.loop.call_later(self._settings.key_wait_s, connection.key_is_known, wait)

@@ -60,7 +60,12 @@ class LoopWorker(Worker):  # type: ignore[misc] # the same
         parts, settings = self._parts, self._parts.settings
         paths = {batches.PATH: batches.FORMATS, traces.PATH: traces.FORMATS}
         application = LoopApplication(
-            self.wsgi, parts.reception, paths, waits=WAITS, threads=settings.threads
+            self.wsgi,
+            parts.reception,
+            paths,
+            waits=WAITS,
+            threads=settings.threads,
+            cors_origin=settings.cors_origin,
         )
         listeners = [one.sock for one in self.sockets]
         tls = ssl_context(self.cfg) if self.cfg.is_ssl else None

@@ -5,6 +5,7 @@ from webapp.commands.customers.deleting import delete
 from webapp.commands.customers.history import history
 from webapp.commands.customers.keys import keys, revoke_key, rotate_key
 from webapp.commands.customers.limits import command as limit
+from webapp.commands.customers.public_keys import add_public_key, public_keys, revoke_public_key
 from webapp.commands.customers.retention import retention
 from webapp.commands.customers.routes import route
 from webapp.commands.customers.showing import list_all, show
@@ -16,6 +17,7 @@ for command in (
     *(add, list_all, show, history),
     *(pause, drop, block, resume, delete),
     *(keys, rotate_key, revoke_key),
+    *(public_keys, add_public_key, revoke_public_key),
     *(route, limit, retention),
 ):
     group.add_command(command)

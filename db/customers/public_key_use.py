@@ -1,0 +1,75 @@
+"""What each receiver let in and refused of a public key on a day, as `db.customers.quota_use`."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, delete, func, select, text
+
+from db.tables import public_key_use
+
+KEPT_DAYS = 31
+# A receiver's counts only grow, but for what it gives back of a refused batch, which is written soon after.
+_WRITE = text(
+    "INSERT INTO public_key_use (key_id, day, receiver, customer_id, bytes, batches, refused)"
+    # Not of a customer that was deleted meanwhile.
+    " SELECT k.id, :day, :receiver, k.customer_id, :bytes, :batches, :refused FROM public_keys k"
+    " JOIN customers c ON c.id = k.customer_id WHERE k.id = :key_id AND c.state <> 'deleting'"
+    " ON CONFLICT (key_id, day, receiver) DO UPDATE SET"
+    " bytes = excluded.bytes, batches = excluded.batches, refused = excluded.refused"
+)
+# Built once: to build a statement takes longer than to run it.
+_WRITTEN = select(public_key_use).where(
+    public_key_use.c.key_id.in_(bindparam("ids", expanding=True)), public_key_use.c.day == bindparam("day")
+)
+
+
+class KeyUse(NamedTuple):
+    """Of a day: bytes of bodies as sent, batches, and requests that a rule of the key refused."""
+
+    bytes: int = 0
+    batches: int = 0
+    refused: int = 0
+
+    def plus(self, other: "KeyUse") -> "KeyUse":
+        return KeyUse(self.bytes + other.bytes, self.batches + other.batches, self.refused + other.refused)
+
+
+class WrittenUse(NamedTuple):
+    """As one receiver and as the others wrote it."""
+
+    own: KeyUse = KeyUse()
+    others: KeyUse = KeyUse()
+
+
+def write(conn: Connection, receiver: str, day: int, uses: Mapping[int, KeyUse]) -> None:
+    """What this receiver counted on the day so far, by id of the key; days since 1970, UTC. May be repeated.
+    Forgets days that are long over.
+    """
+    for key_id in sorted(uses):
+        values = {"key_id": key_id, "day": day, "receiver": receiver, **uses[key_id]._asdict()}
+        conn.execute(_WRITE, values)
+        old = public_key_use.c.key_id == key_id, public_key_use.c.day < day - KEPT_DAYS
+        conn.execute(delete(public_key_use).where(*old))
+
+
+def written(conn: Connection, key_ids: Sequence[int], day: int, *, receiver: str) -> dict[int, WrittenUse]:
+    """What was written for the day of those of the keys of which anything was."""
+    found: dict[int, WrittenUse] = {}
+    for row in conn.execute(_WRITTEN, {"ids": key_ids, "day": day}):
+        use, before = KeyUse(row.bytes, row.batches, row.refused), found.get(row.key_id, WrittenUse())
+        if row.receiver == receiver:
+            found[row.key_id] = before._replace(own=before.own.plus(use))
+        else:
+            found[row.key_id] = before._replace(others=before.others.plus(use))
+    return found
+
+
+def refused(conn: Connection, customer_id: int | None = None) -> dict[int, int]:
+    """How many requests with public keys were refused in the days that are remembered, by customer: of one,
+    or of all, but those of which none was.
+    """
+    query = select(public_key_use.c.customer_id, func.sum(public_key_use.c.refused).label("refused"))
+    if customer_id is not None:
+        query = query.where(public_key_use.c.customer_id == customer_id)
+    rows = conn.execute(query.group_by(public_key_use.c.customer_id))
+    return {row.customer_id: int(row.refused) for row in rows if row.refused}

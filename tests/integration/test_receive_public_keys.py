@@ -1,0 +1,295 @@
+"""Public keys against a real gunicorn: what each lets in, where it may stand, how refusals are counted."""
+
+import gzip
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+import db.customers.rows
+from db.clock import now_us
+from db.customers import public_key_use, public_keys
+from db.customers.public_keys import KeyRules
+from db.engine import begin, read
+from tests import receiver as receivers
+from tests.commands import flask, flask_json
+from tests.receiver import Home, Receiver, until
+from webapp.terminal.exits import Exit
+
+BODY = b'{"event": 1}\n'
+PAGE = "https://shop.example"
+SETTINGS = {"SLUICE_HTTP_WORKERS": "2", "SLUICE_HTTP_KEY_FRESH_S": "1", "SLUICE_HTTP_PROXIES": "1"}
+
+
+@pytest.fixture(scope="module")
+def receiver(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+    folder = tmp_path_factory.mktemp("receiver")
+    with receivers.running(folder, {**home.environment, **SETTINGS}) as receiver:
+        yield receiver
+
+
+@pytest.fixture(autouse=True)
+def secret_key(home: Home, slug: str) -> str:
+    return home.add(slug)
+
+
+def issued(home: Home, slug: str, **rules: Any) -> str:
+    with begin(home.engine) as connection:
+        customer = db.customers.rows.get(connection, slug)
+        assert customer is not None
+        return public_keys.issue(connection, customer.id, KeyRules(**{"origins": (PAGE,), **rules}))
+
+
+def beacon(
+    receiver: Receiver, key: str, body: bytes = BODY, query: str = "&format=ndjson", **headers: str
+) -> httpx.Response:
+    """As a page's sendBeacon, whose request the browser sends without asking first."""
+    sent = {"content-type": "text/plain;charset=UTF-8", "origin": PAGE, "connection": "close"} | {
+        name.replace("_", "-"): value for name, value in headers.items()
+    }
+    return receiver.client.post(
+        f"{receiver.url}/v1/batches?key={key}{query}",
+        content=body,
+        headers={k: v for k, v in sent.items() if v},
+    )
+
+
+def problem(answer: httpx.Response) -> tuple[int, str]:
+    """Which a page of any origin can read."""
+    assert answer.headers["access-control-allow-origin"] == "*"
+    return answer.status_code, answer.json()["type"].removeprefix("/problems/")
+
+
+def refused(home: Home, slug: str) -> int:
+    with read(home.engine) as connection:
+        customer = db.customers.rows.get(connection, slug)
+        assert customer is not None
+        return public_key_use.refused(connection).get(customer.id, 0)
+
+
+def test_a_beacon_is_kept_as_what_its_query_says(receiver: Receiver, home: Home, slug: str) -> None:
+    key = issued(home, slug)
+    answer = beacon(receiver, key, gzip.compress(BODY), "&format=ndjson&encoding=gzip")
+    assert answer.status_code == 202
+    [envelope] = home.envelopes(slug)
+    assert (envelope.format, envelope.content_encoding) == ("ndjson", "gzip")
+    assert (envelope.content_type, bytes(envelope.body)) == ("application/x-ndjson", gzip.compress(BODY))
+    # The same bytes with headers are the same batch.
+    headers = {"content_encoding": "gzip", "origin": PAGE}
+    assert receiver.post(key, gzip.compress(BODY), **headers).json() == answer.json()
+
+
+@pytest.mark.parametrize("query", ["", "&format=", "&format=otlp-json", "&format=ndjson&encoding=lzma"])
+def test_plain_text_without_a_known_format_is_refused(
+    receiver: Receiver, home: Home, slug: str, query: str
+) -> None:
+    answer = beacon(receiver, issued(home, slug), query=query)
+    status, slug_of_problem = problem(answer)
+    assert (status, slug_of_problem.startswith("unknown-content-")) == (415, True)
+    assert "ndjson" in answer.json()["accepted"] or "gzip" in answer.json()["accepted"]
+    assert home.envelopes(slug) == []
+
+
+def test_plain_text_may_be_an_export_of_otlp(receiver: Receiver, home: Home, slug: str) -> None:
+    url = f"{receiver.url}/v1/traces?format=otlp-json&key={issued(home, slug)}"
+    headers = {"content-type": "text/plain", "origin": PAGE}
+    answer = receiver.client.post(url, content=b'{"resourceSpans": []}', headers=headers)
+    assert (answer.status_code, answer.json()) == (200, {})
+    assert [envelope.format for envelope in home.envelopes(slug)] == ["otlp-json"]
+
+
+def test_a_secret_key_in_the_query_is_refused_and_not_logged(
+    receiver: Receiver, home: Home, slug: str, secret_key: str
+) -> None:
+    for authorization in ("", f"Bearer {secret_key}"):
+        answer = beacon(receiver, secret_key, authorization=authorization)
+        assert answer.status_code == 401
+        assert answer.json()["type"] == "/problems/key-in-url"
+    assert secret_key not in receiver.log.read_text()
+    assert home.envelopes(slug) == []
+
+
+def test_a_public_key_may_stand_in_the_header(receiver: Receiver, home: Home, slug: str) -> None:
+    key = issued(home, slug)
+    assert receiver.post(key, BODY, origin=PAGE).status_code == 202
+    assert receiver.post(key, BODY, origin="https://other.example").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("rules", "headers", "expected"),
+    [
+        ({}, {"origin": "https://SHOP.example"}, None),
+        ({}, {"origin": "https://shop.example.evil.example"}, "origin-not-allowed"),
+        ({}, {"origin": "http://shop.example"}, "origin-not-allowed"),
+        ({}, {"origin": "null"}, "origin-not-allowed"),
+        ({}, {"origin": ""}, None),
+        ({"origins": ("*",)}, {"origin": "https://other.example"}, None),
+        ({"apps": ("shop",)}, {"origin": ""}, "app-not-allowed"),
+        ({"apps": ("shop",)}, {"origin": "", "sluice_app_id": "shopx"}, "app-not-allowed"),
+        ({"apps": ("shop",)}, {"origin": "", "sluice_app_id": "shop"}, None),
+        ({"origins": (), "apps": ("shop",)}, {"sluice_app_id": "shop"}, "origin-not-allowed"),
+    ],
+)
+def test_a_key_is_for_its_origins_and_apps(
+    receiver: Receiver,
+    home: Home,
+    slug: str,
+    rules: dict[str, Any],
+    headers: dict[str, Any],
+    expected: str | None,
+) -> None:
+    answer = beacon(receiver, issued(home, slug, **rules), **headers)
+    if expected is None:
+        assert answer.status_code == 202
+        assert len(home.envelopes(slug)) == 1
+    else:
+        assert (answer.status_code, answer.json()["type"]) == (403, f"/problems/{expected}")
+        assert home.envelopes(slug) == []
+
+
+def test_a_key_that_expires_or_is_revoked_lets_nothing_in(receiver: Receiver, home: Home, slug: str) -> None:
+    with read(home.engine) as connection:
+        now = now_us(connection)
+    assert problem(beacon(receiver, issued(home, slug, expires_at=now - 1))) == (401, "key-expired")
+    key = issued(home, slug, expires_at=now + 3_600_000_000)
+    assert beacon(receiver, key).status_code == 202
+    assert flask(home, "customers", "revoke-public-key", slug, key).exit_code == Exit.OK
+    until(lambda: beacon(receiver, key).status_code == 401, "the key to be refused everywhere")
+
+
+def test_a_key_lets_in_its_bytes_and_batches_of_a_day_and_no_more(
+    receiver: Receiver, home: Home, slug: str
+) -> None:
+    def statuses(key: str, count: int) -> list[int]:
+        with ThreadPoolExecutor(8) as crowd:
+            return [one.status_code for one in crowd.map(lambda _: beacon(receiver, key), range(count))]
+
+    assert sorted(statuses(issued(home, slug, batches_a_day=5), 20)) == [202] * 5 + [429] * 15
+    key = issued(home, slug, bytes_a_day=3 * len(BODY))
+    assert sorted(statuses(key, 20)) == [202] * 3 + [429] * 17
+    answer = beacon(receiver, key)
+    assert problem(answer) == (429, "key-used-up")
+    assert int(answer.headers["retry-after"]) > 0
+    assert answer.json()["limit"] == "bytes_a_day"
+    assert len(home.envelopes(slug)) == 8
+
+
+def test_what_is_refused_after_all_is_given_back(receiver: Receiver, home: Home, slug: str) -> None:
+    key = issued(home, slug, bytes_a_day=len(BODY), batches_a_day=1)
+    wrong = "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:"
+    for _ in range(3):
+        assert beacon(receiver, key, content_digest=wrong).status_code == 400
+    home.limit(slug, batches_per_second=1)
+    assert beacon(receiver, key).status_code == 202
+    assert beacon(receiver, key).status_code == 429
+
+
+def test_an_address_has_its_requests_of_a_minute_in_all_workers(
+    receiver: Receiver, home: Home, slug: str
+) -> None:
+    key = issued(home, slug, requests_a_minute=4)
+
+    def statuses(address: str) -> list[int]:
+        # A minute may end in between.
+        with ThreadPoolExecutor(8) as crowd:
+            posts = crowd.map(lambda _: beacon(receiver, key, x_forwarded_for=address), range(24))
+            return [one.status_code for one in posts]
+
+    assert statuses("203.0.113.7").count(202) in (4, 8)
+    assert beacon(receiver, key, x_forwarded_for="203.0.113.8").status_code == 202
+    # What somebody wrote there before the proxy added what it sees.
+    assert statuses("198.51.100.1, 203.0.113.9").count(202) in (4, 8)
+    assert statuses("198.51.100.2, 203.0.113.9").count(202) in (0, 4)
+
+
+def test_refusals_of_a_public_key_stand_in_the_books(receiver: Receiver, home: Home, slug: str) -> None:
+    key = issued(home, slug)
+    for _ in range(3):
+        assert beacon(receiver, key, origin="https://other.example").status_code == 403
+    until(lambda: refused(home, slug) == 3, "the refusals to be written")
+    [books] = flask_json(home, "books", "--customer", slug)["customers"]
+    assert (books["public_key_refused"], books["balanced"], books["in_stream"]) == (3, True, 0)
+    said = flask(home, "books", "--customer", slug).stdout
+    assert f"{slug}: public key, refused: 3 requests" in said
+    counted = [
+        line
+        for line in receiver.metrics().splitlines()
+        if line.startswith("sluice_http_public_key_refused_total") and f'"{slug}"' in line
+    ]
+    assert [line.rpartition(" ")[2] for line in counted] == ["3.0"]
+    assert 'problem="origin-not-allowed"' in counted[0]
+
+
+def test_another_receiver_goes_on_where_the_day_is(
+    receiver: Receiver, home: Home, slug: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    key = issued(home, slug, batches_a_day=2)
+    assert beacon(receiver, key).status_code == 202
+
+    def batches() -> int:
+        with read(home.engine) as connection:
+            customer = db.customers.rows.get(connection, slug)
+            assert customer is not None
+            [found] = public_keys.live(connection, customer.id)
+            today = now_us(connection) // 86_400_000_000
+            written = public_key_use.written(connection, [found.id], today, receiver="")
+            return written[found.id].others.batches if written else 0
+
+    until(lambda: batches() == 1, "the use to be written")
+    with receivers.running(tmp_path_factory.mktemp("receiver"), {**home.environment, **SETTINGS}) as another:
+        assert [beacon(another, key).status_code for _ in range(2)] == [202, 429]
+
+
+def test_a_preflight_allows_what_it_asks_for_of_a_bounded_list(receiver: Receiver) -> None:
+    asked = {
+        "origin": PAGE,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "content-type,traceparent, Tracestate,baggage,x-evil,sluice-app-id",
+    }
+    answer = receiver.client.options(f"{receiver.url}/v1/traces", headers=asked)
+    allowed = answer.headers["access-control-allow-headers"].split(", ")
+    assert allowed == ["content-type", "traceparent", "Tracestate", "baggage", "sluice-app-id"]
+    assert answer.headers["access-control-max-age"] == "7200"
+
+
+@pytest.mark.parametrize("path", ["/v1/batches", "/v1/traces", "/v1/nothing", "/healthz"])
+def test_a_page_can_read_refusals_of_every_path(receiver: Receiver, path: str) -> None:
+    answer = receiver.client.post(f"{receiver.url}{path}", content=BODY, headers={"origin": PAGE})
+    assert 400 <= answer.status_code < 500
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "Retry-After" in answer.headers["access-control-expose-headers"]
+
+
+def test_with_one_origin_for_headers_a_key_in_the_query_decides_for_itself(
+    home: Home, slug: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    key = issued(home, slug)
+    settings = {**home.environment, **SETTINGS, "SLUICE_HTTP_CORS_ORIGIN": "https://console.example"}
+    with receivers.running(tmp_path_factory.mktemp("receiver"), settings) as one:
+        assert beacon(one, key).headers["access-control-allow-origin"] == "*"
+        assert problem(beacon(one, key, origin="https://other.example")) == (403, "origin-not-allowed")
+        in_header = one.post(key, BODY, origin=PAGE)
+        assert in_header.headers["access-control-allow-origin"] == "https://console.example"
+        assert in_header.headers["vary"] == "Origin"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--bytes-a-day", "5"],
+        ["--origin", "shop.example"],
+        ["--origin", "https://shop.example/path"],
+        ["--app", "a b"],
+    ],
+)
+def test_rules_that_make_no_sense_are_refused(home: Home, slug: str, options: list[str]) -> None:
+    assert flask(home, "customers", "add-public-key", slug, *options).exit_code == Exit.REFUSED
+
+
+def test_an_operator_can_show_a_public_key_again(home: Home, slug: str) -> None:
+    made = flask(home, "customers", "add-public-key", slug, "--origin", PAGE, "--batches-a-day", "none")
+    [shown] = flask_json(home, "customers", "public-keys", slug)["public_keys"]
+    assert shown["key"] == made.stdout.strip()
+    assert (shown["origins"], shown["batches_a_day"], shown["bytes_a_day"]) == ([PAGE], None, 10**9)
