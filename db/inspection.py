@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 
 from db.engine import connect
 from db.errors import DatabaseMisconfigured
-from db.retention.partitions import Partition, made, month
+from db.retention.partitions import TIMES, Partition, made, month
 from db.revision import leave_unchecked
 from db.settings import DatabaseSettings
 from db.tables import metadata
@@ -91,11 +91,11 @@ def missing_indexes(conn: Connection) -> list[str]:
 
 
 def missing_partitions(conn: Connection, days: list[date]) -> list[Partition]:
-    """Those of the events and rollups of these days. None are missing on SQLite, which has no partitions."""
+    """Those of the results of these days. None are missing on SQLite, which has no partitions."""
     if conn.dialect.name != "postgresql":
         return []
     there = made(conn)
-    wanted = {month(table, day) for table in ("events", "rollups") for day in days}
+    wanted = {month(table, day) for table in TIMES for day in days}
     return sorted(one for one in wanted if not _covered(one, there))
 
 

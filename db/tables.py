@@ -130,6 +130,7 @@ folded = Table(
     *map(count, ("upto_window_id", "windows", "batches", "decoded", "kept", "dropped", "rejected")),
     *map(count, ("quarantined", "pruned_interactions", "pruned_rollups", "pruned_events")),
     *map(count, ("pruned_quarantined_batches", "pruned_quarantined_events", "quarantine_pruned_below")),
+    count("pruned_exceptions"),
 )
 
 quarantine = Table(
@@ -211,6 +212,9 @@ interactions = Table(
     number("events"),
     number("errors"),
     word("status"),
+    Column("exception_at", Timestamp()),
+    Column("exception_event_id", LargeBinary),
+    *(word(f"exception_{name}", nullable=True) for name in ("fingerprint", "type", "message")),
     Index(None, "customer_id", "started_at"),
 )
 
@@ -227,6 +231,22 @@ rollups = Table(
     number("duration_min"),
     number("duration_max"),
     Column("histogram", JSON, nullable=False),
+    postgresql_partition_by="RANGE (minute)",
+    **CLUSTERED,
+)
+
+exceptions = Table(
+    "exceptions",
+    metadata,
+    customer(key=True),
+    when("minute", key=True),
+    word("service", key=True),
+    word("fingerprint", key=True),
+    word("type"),
+    word("message"),
+    number("count"),
+    when("first_seen"),
+    when("last_seen"),
     postgresql_partition_by="RANGE (minute)",
     **CLUSTERED,
 )

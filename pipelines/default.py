@@ -20,6 +20,7 @@ DEFAULT = """{
     {"step": "normalise"},
     {"step": "compose"},
     {"step": "rollup"},
+    {"step": "exceptions"},
     {"step": "keep", "errors": true, "slower_than_us": 1000000, "percent": 1}
   ]
 }

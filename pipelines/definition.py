@@ -24,7 +24,7 @@ from pipelines.steps import (
 __all__ = ["MAX_TEXT_BYTES", "BadPipeline", "Pipeline", "parse"]
 
 MAX_TEXT_BYTES = 65_536
-STEP_NAMES = "drop, sample, redact, rename, enrich, normalise, compose, rollup, keep"
+STEP_NAMES = "drop, sample, redact, rename, enrich, normalise, compose, rollup, exceptions, keep"
 
 
 class BadPipeline(ValueError):
@@ -91,7 +91,7 @@ def _order_problems(steps: tuple[AnyStep, ...]) -> Iterator[str]:
         else:
             first_output[name] = number
     if not first_output:
-        yield "Nothing would come out at $.steps: add compose, rollup or keep."
+        yield "Nothing would come out at $.steps: add compose, rollup, exceptions or keep."
     rules = Counter(step.rule for step in steps if isinstance(step, Drop | Sample))
     for rule, uses in rules.items():
         if uses > 1:

@@ -12,6 +12,7 @@ Pattern = Annotated[str, Meta(min_length=1, max_length=4096)]
 Rule = Annotated[str, Meta(pattern=r"\A[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?\Z")]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Microseconds = Annotated[int, Meta(ge=0, le=2**53)]
+Most = Annotated[int, Meta(ge=1, le=1_000)]
 
 # A name's last word says what its value is: `input_tokens` is a number of tokens, `cookie_banner` a banner.
 # Some words behind the last say no more than the secret itself, and a dot begins what is part of it; but for
@@ -106,6 +107,15 @@ class Rollup(Step, frozen=True):
     """Output: partial rows a minute × service × operation × status, to be merged in `rollups`."""
 
 
+class Exceptions(Step, frozen=True, kw_only=True):
+    """Output: partial rows a minute × service × fingerprint, to be merged in `exceptions`.
+
+    `most`: fingerprints that may have rows of their own in a minute; the others are counted as `other`.
+    """
+
+    most: Most = 100
+
+
 class Keep(Step, frozen=True, kw_only=True):
     """Output: the events for `events`: errors, and what took longer, and `percent` of the traces."""
 
@@ -114,8 +124,8 @@ class Keep(Step, frozen=True, kw_only=True):
     percent: Percent = 0.0
 
 
-Output = Compose | Rollup | Keep
-AnyStep = Drop | Sample | Redact | Rename | Enrich | Normalise | Compose | Rollup | Keep
+Output = Compose | Rollup | Exceptions | Keep
+AnyStep = Drop | Sample | Redact | Rename | Enrich | Normalise | Compose | Rollup | Exceptions | Keep
 
 
 class Pipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

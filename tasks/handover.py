@@ -72,7 +72,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
 class Handover(NamedTuple):
     """A header and the tables it speaks of, by name: `events` (`tasks.events.WHOLE`) after decoding,
-    `interactions`, `rollups` and `events` (`tasks.processors.schemas`) after processing.
+    `interactions`, `rollups`, `events` and, if there are any, `exceptions` (`tasks.processors.schemas`)
+    after processing.
     """
 
     header: Header

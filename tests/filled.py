@@ -20,13 +20,26 @@ from db.engine import begin, read
 from db.ledger.costs import CustomerCost
 from db.quarantine import acts, rows as quarantine
 from db.quarantine.acts import Note
-from db.results import of_customer, prepare, write_events, write_interactions, write_rollups
+from db.results import (
+    of_customer,
+    prepare,
+    write_events,
+    write_exceptions,
+    write_interactions,
+    write_rollups,
+)
 from db.tables import customers, generations, metadata
 from streams import encode_result, processed, raw
 from tests.envelopes import envelope
 from tests.integration import ledger_rows
 from tests.integration.ledger_rows import DAILY_BYTES, NOW_US
-from tests.integration.result_tables import an_event, events_table, interactions_table, rollups_table
+from tests.integration.result_tables import (
+    an_event,
+    events_table,
+    exceptions_table,
+    interactions_table,
+    rollups_table,
+)
 from tests.receiver import Home
 
 OF_NO_CUSTOMER = {"workers"}
@@ -136,9 +149,13 @@ def _results(home: Home, customer: Customer, window_id: int, secret: str) -> Non
     }
     numbers = {"bucket": 0, "count": 1, "duration_sum": 1, "duration_min": 1, "duration_max": 1}
     rollups = rollups_table([rollup | numbers])
+    example = {"fingerprint": "f", "type": secret, "message": secret, "count": 1, "most": 1}
+    seen = {"minute": rollup["minute"], "service": secret, "first_seen": NOW_US, "last_seen": NOW_US}
+    exceptions = exceptions_table([example | seen])
     events = events_table([an_event(window_id=window_id, position=0, service=secret, started_at=NOW_US)])
-    prepare(home.engine, [events], [rollups])
+    prepare(home.engine, [events], [rollups], exceptions=[exceptions])
     with begin(home.engine) as conn:
         write_interactions(conn, of_customer(customer.id, interactions_table([one | times])))
         write_rollups(conn, of_customer(customer.id, rollups))
+        write_exceptions(conn, of_customer(customer.id, exceptions))
         write_events(conn, of_customer(customer.id, events))

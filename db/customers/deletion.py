@@ -25,6 +25,7 @@ from db.tables import (
     deposits,
     dispatch,
     events,
+    exceptions,
     folded,
     generations,
     interactions,
@@ -42,7 +43,8 @@ from db.tables import (
 
 # Windows before the pipelines that they name, quarantine before its notes.
 SLICED = (
-    *(windows, batches, events, rollups, interactions, quarantine, quarantine_notes, quarantine_days),
+    *(windows, batches, events, rollups, exceptions, interactions),
+    *(quarantine, quarantine_notes, quarantine_days),
     *(usage, costs, generations, left_queues, pipelines, customer_keys, public_key_use, public_keys),
 )
 """The tables whose rows go in slices, in this order."""

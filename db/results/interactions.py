@@ -1,5 +1,8 @@
 """Interactions: partial rows of traces merged into what the table has, in whatever order they come."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pyarrow as pa
 from sqlalchemy import Connection
 
@@ -8,24 +11,30 @@ from db.results.columns import column, iso, listed, octets, text as plain
 
 _COLUMNS = (
     *("customer_id", "trace_id", "root_service", "root_operation", "root_event_id", "root_started_at"),
-    *("user_id", "started_at", "ended_at", "events", "errors", "status"),
+    *("user_id", "started_at", "ended_at", "events", "errors"),
 )
-_NAMES = ", ".join(_COLUMNS)
-_GIVEN = ", ".join(_COLUMNS[:-1])
 _NEW_STATUS = "CASE WHEN errors > 0 THEN 'error' ELSE 'ok' END"
 
 # The root is the smallest of these, whatever the order; the last two decide between events of one id.
 _ROOT = "root_started_at", "root_event_id", "root_service", "root_operation"
-_OLD_ROOT = ", ".join(f"interactions.{name}" for name in _ROOT)
-_NEW_ROOT = ", ".join(f"excluded.{name}" for name in _ROOT)
-_NEW_WINS = (
-    "excluded.root_started_at IS NOT NULL"
-    f" AND (interactions.root_started_at IS NULL OR ({_NEW_ROOT}) < ({_OLD_ROOT}))"
+# So is the exception.
+_EXCEPTION = (
+    *("exception_at", "exception_event_id", "exception_fingerprint"),
+    *("exception_type", "exception_message"),
 )
-_ROOTS = ", ".join(
-    f"{name} = CASE WHEN {_NEW_WINS} THEN excluded.{name} ELSE interactions.{name} END" for name in _ROOT
-)
-_MERGE = f"""ON CONFLICT (customer_id, trace_id) DO UPDATE SET {_ROOTS},
+
+
+def _smallest(columns: Sequence[str]) -> str:
+    """Assignments that leave the smaller of old and new by these columns in turn: all null, or none."""
+    first = columns[0]
+    old, new = (", ".join(f"{row}.{name}" for name in columns) for row in ("interactions", "excluded"))
+    wins = f"excluded.{first} IS NOT NULL AND (interactions.{first} IS NULL OR ({new}) < ({old}))"
+    return ", ".join(
+        f"{name} = CASE WHEN {wins} THEN excluded.{name} ELSE interactions.{name} END" for name in columns
+    )
+
+
+_MERGE = f"""ON CONFLICT (customer_id, trace_id) DO UPDATE SET {_smallest(_ROOT)},
  user_id = CASE WHEN interactions.user_id IS NULL OR excluded.user_id > interactions.user_id
   THEN excluded.user_id ELSE interactions.user_id END,
  started_at = CASE WHEN excluded.started_at < interactions.started_at
@@ -35,8 +44,8 @@ _MERGE = f"""ON CONFLICT (customer_id, trace_id) DO UPDATE SET {_ROOTS},
  events = interactions.events + excluded.events,
  errors = interactions.errors + excluded.errors,
  status = CASE WHEN interactions.errors + excluded.errors > 0 THEN 'error' ELSE 'ok' END"""
-
-_FROM_VALUES = bulk.insert_statement("interactions", _COLUMNS, _MERGE)
+# Most deposits know of no exception, and need not say so.
+_MERGE_EXCEPTIONS = f"{_MERGE}, {_smallest(_EXCEPTION)}"
 
 
 def write_interactions(conn: Connection, table: pa.Table) -> None:
@@ -44,42 +53,36 @@ def write_interactions(conn: Connection, table: pa.Table) -> None:
 
     `table` has one row a trace of a customer: customer_id (int64), trace_id (16 bytes), root_service,
     root_operation, root_event_id (8 bytes), root_started_at, user_id (all five nullable), started_at,
-    ended_at (µs, UTC), events, errors (int64); sorted by customer_id and trace_id it is written fastest.
+    ended_at (µs, UTC), events, errors (int64), exception_at, exception_event_id (8 bytes),
+    exception_fingerprint, exception_type, exception_message (all five null, or none); sorted by customer_id
+    and trace_id it is written fastest.
     """
     if not table.num_rows:
         return
+    names: Sequence[str] = _COLUMNS
+    merge = _MERGE
+    if table["exception_at"].null_count < table.num_rows:
+        names, merge = (*_COLUMNS, *_EXCEPTION), _MERGE_EXCEPTIONS
+    columns = {name: column(table, name) for name in names}
+    for name in names:
+        if pa.types.is_string(columns[name].type):
+            columns[name] = plain(columns[name])
     if bulk.is_postgresql(conn):
-        given, parameters = bulk.arrays(_columns(table))
+        listing, (given, parameters) = ", ".join(names), bulk.arrays(columns)
         # Sorted, so that two transactions lock the same rows in the same order.
-        merge = (
-            f"INSERT INTO interactions ({_NAMES}) SELECT {_GIVEN}, {_NEW_STATUS}"  # noqa: S608
-            f" FROM {given} given ORDER BY customer_id, trace_id {_MERGE}"
+        statement = (
+            f"INSERT INTO interactions ({listing}, status) SELECT {listing}, {_NEW_STATUS}"  # noqa: S608
+            f" FROM {given} given ORDER BY customer_id, trace_id {merge}"
         )
-        bulk.driver(conn).execute(merge, parameters)
+        bulk.driver(conn).execute(statement, parameters)
     else:
-        bulk.execute_many(conn, _FROM_VALUES, zip(*_listed(table), strict=True))
+        statement = bulk.insert_statement("interactions", (*names, "status"), merge)
+        failed = columns["errors"].to_numpy() > 0
+        status = ["error" if one else "ok" for one in failed.tolist()]
+        bulk.execute_many(conn, statement, zip(*map(_listed, columns.values()), status, strict=True))
 
 
-def _columns(table: pa.Table) -> dict[str, pa.Array]:
-    columns = {name: column(table, name) for name in _COLUMNS[:-1]}
-    for name in ("root_service", "root_operation", "user_id"):
-        columns[name] = plain(columns[name])
-    return columns
-
-
-def _listed(table: pa.Table) -> list[list[object]]:
-    errors = column(table, "errors").to_numpy()
-    return [
-        listed(column(table, "customer_id")),
-        octets(column(table, "trace_id")),
-        listed(plain(column(table, "root_service"))),
-        listed(plain(column(table, "root_operation"))),
-        octets(column(table, "root_event_id")),
-        iso(column(table, "root_started_at")).to_pylist(),
-        listed(plain(column(table, "user_id"))),
-        iso(column(table, "started_at")).to_pylist(),
-        iso(column(table, "ended_at")).to_pylist(),
-        listed(column(table, "events")),
-        errors.tolist(),
-        ["error" if failed else "ok" for failed in (errors > 0).tolist()],
-    ]
+def _listed(values: pa.Array) -> list[Any]:
+    if pa.types.is_fixed_size_binary(values.type):
+        return octets(values)
+    return listed(iso(values) if pa.types.is_timestamp(values.type) else values)

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from db.clock import DAY_US
+from db.retention import partitions
 from db.tables import (
     batches,
     deposits,
@@ -31,7 +32,6 @@ from db.tables import (
     interactions,
     quarantine,
     quarantine_notes,
-    rollups,
     windows,
 )
 
@@ -157,7 +157,7 @@ def delete_results(conn: Connection, table: Table, customer_id: int, before: dat
 
 def old_results(table: Table, of: Of, before: Time) -> Select[tuple[datetime]]:
     """Their times, for `delete_results`."""
-    time = table.c.minute if table is rollups else table.c.started_at
+    time = table.c[partitions.TIMES.get(table.name, "started_at")]
     return select(time).where(table.c.customer_id == of, time < before)
 
 

@@ -1,4 +1,4 @@
-"""PostgreSQL's partitions: a month of events, or of rollups, each.
+"""PostgreSQL's partitions: a month of one of the tables of TIMES each.
 
 The months around today are made ahead by housekeeping, or by the first deposit that needs one, in any case.
 Those of the past are made when rows come, up to a bound, and without waiting. Rows for which there is none
@@ -7,6 +7,7 @@ Partitions of a day are an earlier release's; their month gets what they leave o
 `db.retention.retired_partitions` drops those that are older than anybody's retention.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,16 +35,20 @@ _MADE_AHEAD = timedelta(days=7)
 _NEAR = timedelta(days=31)
 # One process changes which partitions there are at a time; any constant of our own will do.
 LOCK = text("SELECT pg_advisory_xact_lock(7316529048221002)")
+TIMES = {"events": "started_at", "rollups": "minute", "exceptions": "minute"}
+"""The partitioned tables, and the column that says where a row belongs."""
+_PARENTS = ", ".join(f"CAST('{table}' AS regclass)" for table in TIMES)
 _MADE = text(
-    "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
-    " WHERE i.inhparent IN (CAST('events' AS regclass), CAST('rollups' AS regclass))"
+    "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"  # noqa: S608 (our own names)
+    f" WHERE i.inhparent IN ({_PARENTS})"
 )
 _MISSING = text(
     "SELECT name FROM unnest(CAST(:names AS text[])) name WHERE to_regclass(name) IS NULL"
 ).bindparams(bindparam("names"))
 _IS_THERE = text("SELECT to_regclass(:name) IS NOT NULL")
 
-_DEFAULT = ("events_default", "rollups_default")
+_DEFAULT = {f"{table}_default" for table in TIMES}
+_NAME = re.compile(f"({'|'.join(TIMES)})_([0-9]+)(?:_([0-9]+)_default)?")
 # What need not be looked up again: the day until which that holds, for what was found or made any day.
 _there: WeakKeyDictionary[Engine, dict["Partition", date]] = WeakKeyDictionary()
 
@@ -58,8 +63,8 @@ class Partition:
 
     @property
     def name(self) -> str:
-        if self.table == "rollups":
-            return f"rollups_{self.first:%Y%m}"
+        if self.table != "events":
+            return f"{self.table}_{self.first:%Y%m}"
         if self == day(self.first):
             return f"events_{self.first:%Y%m%d}"
         # A release that made one of each day passes over names that end so, and may run beside this one.
@@ -76,7 +81,13 @@ def month(table: str, of: date) -> Partition:
     return Partition(table, first, (first + timedelta(days=31)).replace(day=1))
 
 
-def prepare(engine: Engine, events: Sequence[pa.Table], rollups: Sequence[pa.Table]) -> None:
+def prepare(
+    engine: Engine,
+    events: Sequence[pa.Table],
+    rollups: Sequence[pa.Table],
+    *,
+    exceptions: Sequence[pa.Table] = (),
+) -> None:
     """Make the partitions that these tables need, each in a transaction of its own before the deposit's.
 
     The lock that it takes is then held for milliseconds, and two deposits cannot wait for each other. What
@@ -85,8 +96,9 @@ def prepare(engine: Engine, events: Sequence[pa.Table], rollups: Sequence[pa.Tab
     DatabaseUnavailable.
     """
     if engine.dialect.name == "postgresql":
-        needed = {month("events", when) for when in _months("started_at", events)}
-        _see_to(engine, needed | {month("rollups", when) for when in _months("minute", rollups)})
+        given = {"events": events, "rollups": rollups, "exceptions": exceptions}
+        of = {table: _months(TIMES[table], some) for table, some in given.items() if some}
+        _see_to(engine, {month(table, when) for table, months in of.items() for when in months})
 
 
 def make_ahead(engine: Engine) -> None:
@@ -97,7 +109,7 @@ def make_ahead(engine: Engine) -> None:
     if engine.dialect.name == "postgresql":
         today = _today(engine)
         days = (today, today + _MADE_AHEAD)
-        _see_to(engine, {month(table, one) for table in ("events", "rollups") for one in days})
+        _see_to(engine, {month(table, one) for table in TIMES for one in days})
 
 
 def _see_to(engine: Engine, needed: set[Partition]) -> None:
@@ -182,7 +194,7 @@ def _take_early(conn: Connection, partition: Partition) -> None:
     # Else a deposit could put more there meanwhile. Those of any other time do not wait for it.
     conn.execute(text(f"LOCK TABLE {early} IN ACCESS EXCLUSIVE MODE"))
     between = {"first": partition.first, "after": partition.after, "most": MOST_EARLY + 1}
-    time = "started_at" if partition.table == "events" else "minute"
+    time = TIMES[partition.table]
     of_then = (
         f"{early} WHERE {time} >= CAST(:first AS timestamp) AT TIME ZONE 'UTC'"
         f" AND {time} < CAST(:after AS timestamp) AT TIME ZONE 'UTC'"
@@ -204,10 +216,18 @@ def _today(engine: Engine) -> date:
     return datetime.fromtimestamp(now_us(engine) / 1e6, UTC).date()
 
 
+def parts(name: str) -> tuple[str, str, str | None]:
+    """Of a partition's name: the table, and the digits that say where it begins and where it ends."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        raise ValueError(f"{name} is no partition's name")
+    return found[1], found[2], found[3]
+
+
 def _parsed(name: str) -> Partition:
-    table, first, *rest = name.split("_")
-    if rest:
-        return Partition(table, _date(first), _date(rest[0]))
+    table, first, after = parts(name)
+    if after:
+        return Partition(table, _date(first), _date(after))
     return day(_date(first)) if table == "events" else month(table, _date(f"{first}01"))
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, bindparam, text, update
 
 from db.engine import begin, read
 from db.errors import DatabaseMisconfigured, DatabaseUnavailable
-from db.retention.partitions import LOCK, Partition, made
+from db.retention.partitions import LOCK, TIMES, Partition, made, parts
 from db.tables import folded
 
 # Whoever adds up the results holds this, so that none leaves its table meanwhile or is booked as pruned.
@@ -24,7 +24,8 @@ _FREE = text(f"SELECT pg_try_advisory_xact_lock({_ADDING_UP})")
 _DETACHED = text(
     "SELECT relname FROM pg_class WHERE relkind = 'r' AND NOT relispartition"
     " AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = CAST('events' AS regclass))"
-    " AND relname ~ '^(events_[0-9]{8}(_[0-9]{8}_default)?|rollups_[0-9]{6})$' ORDER BY relname"
+    " AND relname ~ '^(events_[0-9]{8}(_[0-9]{8}_default)?|(rollups|exceptions)_[0-9]{6})$'"
+    " ORDER BY relname"
 )
 _COUNT_S = 3_600.0
 
@@ -40,7 +41,7 @@ def drop(engine: Engine, before: datetime | None) -> int:
     failures: list[DatabaseUnavailable] = []
     with read(engine) as conn:
         old = [one for one in made(conn) if one.after <= before.date()]
-    for table in ("events", "rollups"):
+    for table in TIMES:
         # One that is in use is left alone at once: deposits wait for as long as each try.
         with _collected(failures):
             for partition in old:
@@ -75,7 +76,7 @@ def detached(conn: Connection) -> list[str]:
 
 def rollups_left(conn: Connection, customer_id: int) -> int:
     """Events that the customer's rows in such tables stand for."""
-    tables = [name for name in detached(conn) if name.startswith("rollups")]
+    tables = [name for name in detached(conn) if parts(name)[0] == "rollups"]
     one = "SELECT COALESCE(SUM(count), 0) FROM {} WHERE customer_id = :of"
     found = (conn.execute(text(one.format(name)), {"of": customer_id}).scalar_one() for name in tables)
     return sum(map(int, found))
@@ -112,7 +113,7 @@ def _count_and_drop(engine: Engine, name: str) -> int:
         conn.execute(text("SET LOCAL lock_timeout = '1s'"))
         if not conn.execute(_FREE).scalar_one() or name not in detached(conn):
             return 0
-        column = folded.c[f"pruned_{name.split('_')[0]}"]
+        column = folded.c[f"pruned_{parts(name)[0]}"]
         book = update(folded).where(folded.c.customer_id == bindparam("of"))
         if counted:
             conn.execute(book.values({column: column + bindparam("gone")}), counted)
@@ -122,7 +123,7 @@ def _count_and_drop(engine: Engine, name: str) -> int:
 
 def _counted(engine: Engine, name: str) -> list[dict[str, int]]:
     """The events that each customer's rows stand for."""
-    stood_for = "COUNT(*)" if name.startswith("events") else "SUM(count)"
+    stood_for = "COUNT(*)" if parts(name)[0] == "events" else "SUM(count)"
     statement = text(f"SELECT customer_id, {stood_for} FROM {name} GROUP BY customer_id")  # noqa: S608 (our own names)
     with read(engine, statement_s=_COUNT_S) as conn:
         return [{"of": customer_id, "gone": int(gone)} for customer_id, gone in conn.execute(statement)]

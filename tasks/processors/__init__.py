@@ -1,13 +1,17 @@
 """Pure processing: a table of events and a pipeline in, tables of results out. No IO, no clock, no state."""
 
 from tasks.processors.merge import merge_interactions, merge_rollups
+from tasks.processors.merge_exceptions import merge_exceptions
 from tasks.processors.pipeline import Processed, process, process_windows
-from tasks.processors.schemas import INTERACTIONS, ROLLUPS
+from tasks.processors.schemas import EXCEPTIONS, INTERACTIONS, NO_EXCEPTIONS, ROLLUPS
 
 __all__ = [
+    "EXCEPTIONS",
     "INTERACTIONS",
+    "NO_EXCEPTIONS",
     "ROLLUPS",
     "Processed",
+    "merge_exceptions",
     "merge_interactions",
     "merge_rollups",
     "process",

@@ -100,9 +100,11 @@ class Attributes:
             entries = change.entries(entries, where)
         return entries
 
-    def details(self) -> Details:
-        """The details after all changes."""
+    def details(self, part: Callable[[SpanDetails], SpanDetails] | None = None) -> Details:
+        """The details after all changes, or what `part` takes of each before them."""
         details = self.late.details(np.arange(len(self.late)))
+        if part is not None:
+            details = [one and part(one) for one in details]
         for change, where in self.changes:
             details = _changed(details, change, where)
         return details

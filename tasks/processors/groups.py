@@ -78,6 +78,8 @@ class Groups:
 
         `rows` says which rows of the groups the table's rows are; nulls for a group that has none of them.
         """
+        if not len(rows):
+            return {name: pa.chunked_array([pa.nulls(self.count, table[name].type)]) for name in columns}
         group = self.codes[rows]
         keyed = table.append_column("group", pa.array(group))
         order = pc.sort_indices(

@@ -17,6 +17,10 @@ from tasks.processors.schemas import INTERACTIONS, NO_INTERACTIONS, NO_ROLLUPS, 
 from tasks.processors.windows import Windows
 
 MINUTE_US = 60_000_000
+FIRST_EXCEPTION = (
+    *("exception_at", "exception_event_id", "exception_fingerprint"),
+    *("exception_type", "exception_message"),
+)  # in the order that decides
 ROOT = ("root_started_at", "root_event_id", "root_service", "root_operation")  # in the order that decides
 
 
@@ -24,20 +28,24 @@ def merge_interactions(tables: Sequence[pa.Table]) -> pa.Table:
     """One table of INTERACTIONS with one row a trace, sorted by trace id.
 
     The root is the smallest by (root_started_at, root_event_id, root_service, root_operation), the user_id
-    the largest; ids and strings compare byte by byte.
+    the largest; the exception is the smallest by the columns of FIRST_EXCEPTION in turn. Ids and strings
+    compare byte by byte.
     """
-    table = _joined(tables, NO_INTERACTIONS)
-    rooted = np.flatnonzero(table["root_event_id"].chunk(0).is_valid().to_numpy(zero_copy_only=False))
+    table = joined(tables, NO_INTERACTIONS)
+    rooted = _known(table, "root_event_id")
+    failing = _known(table, "exception_event_id")
     (merged,) = reduce_interactions(
         Windows.of([len(table)]),
         trace_id=Names.of(table["trace_id"]),
-        started=_integers(table["started_at"]),
-        ended=_integers(table["ended_at"]),
-        events=_integers(table["events"]),
-        errors=_integers(table["errors"]),
+        started=integers(table["started_at"]),
+        ended=integers(table["ended_at"]),
+        events=integers(table["events"]),
+        errors=integers(table["errors"]),
         user_id=table["user_id"].chunk(0),
         rooted=rooted,
         roots=table.select(ROOT).take(pa.array(rooted)),
+        failing=failing,
+        exceptions=table.select(FIRST_EXCEPTION).take(pa.array(failing)),
     )
     return merged
 
@@ -53,10 +61,13 @@ def reduce_interactions(
     user_id: pa.StringArray,
     rooted: Integers,
     roots: pa.Table,
+    failing: Integers,
+    exceptions: pa.Table,
 ) -> list[pa.Table]:
     """Of each window the table of INTERACTIONS that its rows, given by column, make.
 
-    Times in µs since 1970. `roots` has the columns of ROOT for the rows at `rooted`, which know a root.
+    Times in µs since 1970. `roots` has the columns of ROOT for the rows at `rooted`, which know a root,
+    and `exceptions` those of FIRST_EXCEPTION for the rows at `failing`, which know an exception.
     """
     if not len(started):
         return [NO_INTERACTIONS] * windows.count
@@ -70,24 +81,25 @@ def reduce_interactions(
         "ended_at": pa.array(groups.most(ended)).cast(TIMESTAMP),
         "events": groups.sums(events),
         "errors": groups.sums(errors),
+        **groups.smallest(exceptions, failing, FIRST_EXCEPTION),
     }
     return windows.take(rows).parts(pa.table(merged, schema=INTERACTIONS))
 
 
 def merge_rollups(tables: Sequence[pa.Table]) -> pa.Table:
     """One table of ROLLUPS with one row a minute × service × operation × status × bucket, in this order."""
-    table = _joined(tables, NO_ROLLUPS)
+    table = joined(tables, NO_ROLLUPS)
     (merged,) = reduce_rollups(
         Windows.of([len(table)]),
-        minute_us=_integers(table["minute"]),
+        minute_us=integers(table["minute"]),
         service=Names.of(table["service"]),
         operation=Names.of(table["operation"]),
         failed=pc.equal(table["status"].chunk(0), "error").to_numpy(zero_copy_only=False),
         bucket=table["bucket"].to_numpy(),
-        count=_integers(table["count"]),
-        sums=_integers(table["duration_sum"]),
-        least=_integers(table["duration_min"]),
-        most=_integers(table["duration_max"]),
+        count=integers(table["count"]),
+        sums=integers(table["duration_sum"]),
+        least=integers(table["duration_min"]),
+        most=integers(table["duration_max"]),
     )
     return merged
 
@@ -138,13 +150,27 @@ def reduce_rollups(
     return windows.take(rows).parts(pa.table(merged, schema=ROLLUPS))
 
 
-def _joined(tables: Sequence[pa.Table], empty: pa.Table) -> pa.Table:
+def _known(table: pa.Table, name: str) -> Integers:
+    """The rows that have a value there."""
+    return np.flatnonzero(table[name].chunk(0).is_valid().to_numpy(zero_copy_only=False))
+
+
+def joined(tables: Sequence[pa.Table], empty: pa.Table) -> pa.Table:
     """The tables as one with the schema of the empty one, each column in one chunk."""
-    schema = empty.schema
-    same = [table if table.schema == schema else table.select(schema.names).cast(schema) for table in tables]
+    same = [_conformed(table, empty.schema) for table in tables]
     return pa.concat_tables([empty, *same]).combine_chunks()
 
 
-def _integers(column: pa.ChunkedArray) -> Integers:
+def _conformed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with this schema; columns that the release that made it did not have are null."""
+    if table.schema == schema:
+        return table
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select(schema.names).cast(schema)
+
+
+def integers(column: pa.ChunkedArray) -> Integers:
     numbers: Integers = column.cast(pa.int64()).to_numpy()
     return numbers

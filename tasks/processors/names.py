@@ -26,10 +26,20 @@ class Names:
         """The names of the rows where the mask is true."""
         return replace(self, codes=self.codes[mask])
 
+    def at(self, rows: NDArray[np.int64]) -> Self:
+        """The names of the rows at these places."""
+        return replace(self, codes=self.codes[rows])
+
     def reworded(self, words: pa.Array) -> Self:
         """The same rows with each word replaced by the one at its place; two words may have become one."""
         encoded = words.dictionary_encode()
         return replace(self, codes=encoded.indices.to_numpy()[self.codes], words=encoded.dictionary)
+
+    def but(self, mask: NDArray[np.bool_], word: str) -> Self:
+        """The names with another word for the rows where the mask is true."""
+        codes = np.where(mask, len(self.words), self.codes).astype(np.int32)
+        words = pa.concat_arrays([self.words, pa.array([word], pa.string())])
+        return replace(self, codes=codes).reworded(words)
 
     def where(self, words_mask: pa.BooleanArray) -> NDArray[np.bool_]:
         """The rows whose word is at a true place of the mask."""

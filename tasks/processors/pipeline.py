@@ -10,6 +10,7 @@ from pipelines.steps import (
     Compose,
     Drop,
     Enrich,
+    Exceptions,
     Keep,
     Normalise,
     Output,
@@ -20,11 +21,13 @@ from pipelines.steps import (
     Sample,
 )
 from tasks.events import NO_WHOLE, EventTable
+from tasks.processors.found_exceptions import FoundExceptions
 from tasks.processors.rows import Rows
-from tasks.processors.schemas import NO_INTERACTIONS, NO_ROLLUPS
+from tasks.processors.schemas import NO_EXCEPTIONS, NO_INTERACTIONS, NO_ROLLUPS
 from tasks.processors.steps.compose import compose
 from tasks.processors.steps.drop import drop
 from tasks.processors.steps.enrich import enrich
+from tasks.processors.steps.exceptions import exceptions
 from tasks.processors.steps.keep import keep
 from tasks.processors.steps.normalise import normalise
 from tasks.processors.steps.redact import redact
@@ -35,10 +38,14 @@ from tasks.processors.steps.sample import sample
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processed:
-    """What a window leaves: tables of INTERACTIONS, ROLLUPS and WHOLE; events in = kept + dropped."""
+    """What a window leaves: tables of INTERACTIONS, ROLLUPS, EXCEPTIONS and WHOLE.
+
+    Events in = kept + dropped.
+    """
 
     interactions: pa.Table
     rollups: pa.Table
+    exceptions: pa.Table
     events: pa.Table
     kept: int
     dropped: dict[str, int]  # by rule, rules that dropped nothing included
@@ -58,9 +65,11 @@ def process_windows(windows: Sequence[EventTable], pipeline: Pipeline) -> list[P
     rows = Rows.of(windows)
     dropped: dict[str, list[int]] = {}
     outputs: dict[type[Output], list[pa.Table]] = {}
+    found: FoundExceptions | None = None
     for step in pipeline.steps:
         if isinstance(step, Output):
-            outputs[type(step)] = _output(rows, step)
+            found = found or _found(rows, pipeline)
+            outputs[type(step)] = _output(rows, step, found)
             continue
         before, rows = rows.windows, _changed(rows, step)
         if isinstance(step, Drop | Sample):
@@ -69,6 +78,7 @@ def process_windows(windows: Sequence[EventTable], pipeline: Pipeline) -> list[P
         Processed(
             interactions=outputs[Compose][window] if Compose in outputs else NO_INTERACTIONS,
             rollups=outputs[Rollup][window] if Rollup in outputs else NO_ROLLUPS,
+            exceptions=outputs[Exceptions][window] if Exceptions in outputs else NO_EXCEPTIONS,
             events=outputs[Keep][window] if Keep in outputs else NO_WHOLE,
             kept=kept,
             dropped={rule: events[window] for rule, events in dropped.items()},
@@ -91,14 +101,21 @@ def _changed(rows: Rows, step: AnyStep) -> Rows:
             return enrich(rows, step)
         case Normalise():
             return normalise(rows)
-        case Compose() | Rollup() | Keep():
+        case Compose() | Rollup() | Exceptions() | Keep():
             return rows
 
 
-def _output(rows: Rows, step: Output) -> list[pa.Table]:
+def _found(rows: Rows, pipeline: Pipeline) -> FoundExceptions:
+    asked = any(isinstance(step, Compose | Exceptions) for step in pipeline.steps)
+    return FoundExceptions.of(rows) if asked else FoundExceptions.none()
+
+
+def _output(rows: Rows, step: Output, found: FoundExceptions) -> list[pa.Table]:
     match step:
         case Compose():
-            return compose(rows)
+            return compose(rows, found)
+        case Exceptions():
+            return exceptions(rows, step, found)
         case Rollup():
             return rollup(rows)
         case Keep():

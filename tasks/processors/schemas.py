@@ -5,7 +5,8 @@ import pyarrow as pa
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 # One row a trace. root_*: the event without parent that started first; null as long as it has not come.
-# ended_at: the latest end of an event; errors: how many of the events failed.
+# ended_at: the latest end of an event; errors: how many of the events failed. exception_*: the first
+# exception that a span event tells of, null for none.
 INTERACTIONS = pa.schema(
     [
         pa.field("trace_id", pa.binary(16), nullable=False),
@@ -18,6 +19,11 @@ INTERACTIONS = pa.schema(
         pa.field("ended_at", TIMESTAMP, nullable=False),
         pa.field("events", pa.int64(), nullable=False),
         pa.field("errors", pa.int64(), nullable=False),
+        pa.field("exception_at", TIMESTAMP),
+        pa.field("exception_event_id", pa.binary(8)),
+        pa.field("exception_fingerprint", pa.string()),
+        pa.field("exception_type", pa.string()),
+        pa.field("exception_message", pa.string()),
     ]
 )
 
@@ -36,5 +42,22 @@ ROLLUPS = pa.schema(
     ]
 )
 
+# One row a minute × service × fingerprint. type, message: the smallest there were, as an example; empty
+# for the fingerprint `other`. most: how many of the same customer and minute may have a row of their own.
+EXCEPTIONS = pa.schema(
+    [
+        pa.field("minute", TIMESTAMP, nullable=False),
+        pa.field("service", pa.string(), nullable=False),
+        pa.field("fingerprint", pa.string(), nullable=False),
+        pa.field("type", pa.string(), nullable=False),
+        pa.field("message", pa.string(), nullable=False),
+        pa.field("count", pa.int64(), nullable=False),
+        pa.field("first_seen", TIMESTAMP, nullable=False),
+        pa.field("last_seen", TIMESTAMP, nullable=False),
+        pa.field("most", pa.int64(), nullable=False),
+    ]
+)
+
 NO_INTERACTIONS = INTERACTIONS.empty_table()  # making one takes longer than many a small window's merge
 NO_ROLLUPS = ROLLUPS.empty_table()
+NO_EXCEPTIONS = EXCEPTIONS.empty_table()

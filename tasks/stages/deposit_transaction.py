@@ -20,7 +20,7 @@ from db.ledger.deposits import DepositedWindow, DepositState, Owed
 from tasks.errors import Tripped
 from tasks.events import WHOLE
 from tasks.handover import Header, ProcessedWindow
-from tasks.processors import merge_interactions, merge_rollups
+from tasks.processors import NO_EXCEPTIONS, merge_exceptions, merge_interactions, merge_rollups
 from tasks.stages import processor_time
 from tasks.stages.breaker import failures, tripped
 from tasks.stages.context import Context
@@ -54,10 +54,7 @@ def book(context: Context, move: CursorMove, ready: Sequence[OwedResult]) -> Non
 
 def _book(context: Context, move: CursorMove, ready: Sequence[OwedResult]) -> None:
     began_us = processor_time.now_us()
-    tables = [one.tables for one in ready]
-    db.results.prepare(
-        context.engine, [each["events"] for each in tables], [each["rollups"] for each in tables]
-    )
+    _prepare(context, ready)
     of = move.customer_id
     with db.engine.begin(context.engine) as connection:
         # Asked again: a window that was split meanwhile is not owed any more, its halves are.
@@ -95,9 +92,7 @@ def book_group(context: Context, ready: Sequence[ProcessedWindow]) -> set[int]:
 
 def _book_group(context: Context, ready: Sequence[ProcessedWindow]) -> set[int]:
     began_us = processor_time.now_us()
-    db.results.prepare(
-        context.engine, [one.tables["events"] for one in ready], [one.tables["rollups"] for one in ready]
-    )
+    _prepare(context, ready)
     with db.engine.begin(context.engine) as connection:
         free = db.ledger.deposits.lock(connection, [one.header.customer_id for one in ready])
         of = [one.header.window_id for one in ready]
@@ -112,6 +107,17 @@ def _book_group(context: Context, ready: Sequence[ProcessedWindow]) -> set[int]:
     return {one.header.window_id for one in fresh}
 
 
+def _prepare(context: Context, ready: Sequence[_Ready]) -> None:
+    """The partitions that these results need."""
+    tables = [one.tables for one in ready]
+    db.results.prepare(
+        context.engine,
+        [each["events"] for each in tables],
+        [each["rollups"] for each in tables],
+        exceptions=[each["exceptions"] for each in tables if "exceptions" in each],
+    )
+
+
 def _is_owed(header: Header, owed: Mapping[int, Owed]) -> bool:
     found = owed.get(header.window_id)
     return found is not None and found.token == header.token
@@ -121,7 +127,9 @@ def _alone(one: ProcessedWindow) -> "_Results":
     """What one window left needs no merging."""
     tables = one.tables
     events = _placed(one.header.window_id, tables["events"])
-    return _Results(tables["interactions"], tables["rollups"], events)
+    return _Results(
+        tables["interactions"], tables["rollups"], events, tables.get("exceptions", NO_EXCEPTIONS)
+    )
 
 
 def _count(
@@ -167,6 +175,7 @@ class _Results(NamedTuple):
     interactions: pa.Table
     rollups: pa.Table
     events: pa.Table
+    exceptions: pa.Table
 
 
 def _merged(ready: Sequence[OwedResult]) -> _Results:
@@ -175,6 +184,7 @@ def _merged(ready: Sequence[OwedResult]) -> _Results:
         merge_interactions([one.tables["interactions"] for one in ready]),
         merge_rollups([one.tables["rollups"] for one in ready]),
         pa.concat_tables([_placed(one.header.window_id, one.tables["events"]) for one in ready]),
+        merge_exceptions([one.tables["exceptions"] for one in ready if "exceptions" in one.tables]),
     )
 
 

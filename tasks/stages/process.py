@@ -105,4 +105,6 @@ def results(windows: Sequence[DecodedWindow]) -> list[ProcessedWindow]:
 def _processed(handed: DecodedWindow, outcome: Processed) -> ProcessedWindow:
     header = msgspec.structs.replace(handed.header, kept=outcome.kept, dropped=outcome.dropped, pipeline="")
     tables = {"interactions": outcome.interactions, "rollups": outcome.rollups, "events": outcome.events}
+    # What few windows have does not travel empty; workers of earlier releases leave it out, too.
+    tables |= {"exceptions": outcome.exceptions} if len(outcome.exceptions) else {}
     return ProcessedWindow(header, tables)

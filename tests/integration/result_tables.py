@@ -21,6 +21,11 @@ INTERACTIONS = pa.schema(
         "ended_at": TIMESTAMP,
         "events": pa.int64(),
         "errors": pa.int64(),
+        "exception_at": TIMESTAMP,
+        "exception_event_id": pa.binary(8),
+        "exception_fingerprint": pa.string(),
+        "exception_type": pa.string(),
+        "exception_message": pa.string(),
     }
 )
 ROLLUPS = pa.schema(
@@ -34,6 +39,19 @@ ROLLUPS = pa.schema(
         "duration_sum": pa.int64(),
         "duration_min": pa.int64(),
         "duration_max": pa.int64(),
+    }
+)
+EXCEPTIONS = pa.schema(
+    {
+        "minute": TIMESTAMP,
+        "service": pa.string(),
+        "fingerprint": pa.string(),
+        "type": pa.string(),
+        "message": pa.string(),
+        "count": pa.int64(),
+        "first_seen": TIMESTAMP,
+        "last_seen": TIMESTAMP,
+        "most": pa.int64(),
     }
 )
 EVENTS = pa.schema(
@@ -85,6 +103,10 @@ def rollups_table(rows: Sequence[Row]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), ROLLUPS)
 
 
+def exceptions_table(rows: Sequence[Row]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), EXCEPTIONS)
+
+
 def events_table(rows: Sequence[Row]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), EVENTS)
 
@@ -94,7 +116,7 @@ def when(us: int) -> datetime:
 
 
 def some_interaction(chance: random.Random, traces: int) -> Row:
-    """A partial row of one of so many traces; three in four know no root."""
+    """A partial row of one of so many traces; three in four know no root, and as many no exception."""
     start = START_US + chance.randrange(5)
     row: Row = {
         "trace_id": bytes([7] * 15 + [chance.randrange(traces)]),
@@ -108,11 +130,18 @@ def some_interaction(chance: random.Random, traces: int) -> Row:
         row["root_service"], row["root_operation"] = chance.choice(WORDS), chance.choice(WORDS)
         row["root_event_id"] = bytes(7) + bytes([chance.randrange(3)])
         row["root_started_at"] = START_US + chance.randrange(3)
+    if chance.random() < 0.25:
+        row["exception_at"] = START_US + chance.randrange(3)
+        row["exception_event_id"] = bytes(7) + bytes([chance.randrange(2)])
+        for name in ("fingerprint", "type", "message"):
+            row[f"exception_{name}"] = chance.choice(WORDS)
     return row
 
 
 def merged_interactions(rows: Iterable[Row]) -> dict[bytes, tuple[object, ...]]:
-    """Trace → (root service, operation, event, start, user, start, end, events, errors, status)."""
+    """Trace → (root service, operation, event, start, user, start, end, events, errors, status, and of the
+    exception: time, event, fingerprint, type, message).
+    """
     merged: dict[bytes, list[Row]] = {}
     for row in rows:
         merged.setdefault(row["trace_id"], []).append(row)
@@ -140,7 +169,21 @@ def _interaction(parts: list[Row]) -> tuple[object, ...]:
         sum(part["events"] for part in parts),
         errors,
         "error" if errors else "ok",
+        *_exception(parts),
     )
+
+
+def _exception(parts: list[Row]) -> tuple[object, ...]:
+    words = [f"exception_{name}" for name in ("fingerprint", "type", "message")]
+    known = [
+        (part["exception_at"], part["exception_event_id"], *(part[name].encode() for name in words))
+        for part in parts
+        if "exception_at" in part
+    ]
+    if not known:
+        return (None,) * 5
+    at, event, *said = min(known)
+    return when(at), event, *(word.decode() for word in said)
 
 
 def some_rollup(chance: random.Random) -> Row:

@@ -11,6 +11,7 @@ from db.clock import now_us
 from db.customers import own_retention, rows as customers
 from db.engine import begin, connect
 from db.quarantine import budget
+from db.results import of_customer, write_exceptions
 from db.retention import forgetting
 from db.retention.bounds import RetentionBounds, bounds
 from db.retention.folding import fold
@@ -19,8 +20,10 @@ from db.retention.overdue import LOOKS, RESULTS, find
 from db.retention.pruning import prune
 from db.settings import DatabaseSettings
 from tests.integration.ledger_rows import add_customer
+from tests.integration.result_tables import exceptions_table
 from tests.integration.test_db_pruning import DAY_US, write
 from tests.integration.test_db_reads_by_key import rows_read
+from tests.integration.test_exceptions_stored import counted
 
 SETTINGS = DatabaseSettings()
 CUSTOMERS = 40
@@ -61,6 +64,9 @@ class NearBounds:
             self._windows(conn, of)
         if times := self._times(int(of.results_from.timestamp() * 1e6)):
             write(self._engine, changed, changed.id, times, each=1)
+            rows = [counted("f", minute=at_us // 60_000_000 * 60_000_000) for at_us in set(times)]
+            with begin(self._engine) as conn:
+                write_exceptions(conn, of_customer(changed.id, exceptions_table(rows)))
         return of
 
     def _times(self, bound: int) -> list[int]:

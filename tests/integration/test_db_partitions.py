@@ -188,7 +188,7 @@ def test_housekeeping_makes_the_partitions_that_deposits_will_need(engine: Engin
     add_customer(engine, slug)
     partitions.make_ahead(engine)
     week = [datetime.fromtimestamp(now_us(engine) / 1e6, UTC).date() + timedelta(days=d) for d in (0, 7)]
-    expected = {partitions.month(table, one).name for table in ("events", "rollups") for one in week}
+    expected = {partitions.month(table, one).name for table in partitions.TIMES for one in week}
     assert set(names(engine)) == expected
 
 

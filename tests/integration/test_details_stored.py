@@ -40,11 +40,13 @@ def context(engine: Engine, rabbitmq: RabbitNode) -> Iterator[Context]:
     broker.close()
 
 
-def posted(context: Context, slug: str, *bodies: bytes, form: str = "ndjson") -> tuple[Customer, list[int]]:
-    """A customer, which keeps all events, and a window for each of the batches."""
+def posted(
+    context: Context, slug: str, *bodies: bytes, form: str = "ndjson", pipeline: str = KEEP_ALL
+) -> tuple[Customer, list[int]]:
+    """A customer with that pipeline, and a window for each of the batches."""
     customer = add_customer(context.engine, slug)
     with db.engine.begin(context.engine) as connection:
-        version = pipeline_versions.put(connection, customer.id, KEEP_ALL)
+        version = pipeline_versions.put(connection, customer.id, pipeline)
     for stream in (raw(slug), processed(slug)):
         context.broker.declare(stream, **SMALL)
     messages = [

@@ -10,19 +10,31 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from pipelines.steps import REDACTED_KEYS, REDACTED_VALUES
-from tasks.events import EVENTS
+from tasks.events import EVENTS, WHOLE, detail_columns
+from tests.unit.exceptions_by_hand import (
+    EXCEPTION,
+    details,
+    exceptions_by_hand,
+    first_of_all,
+    redacted_by_hand,
+)
 
-Event = dict[str, Any]  # the columns of EVENTS; times in µs, attributes a list of pairs or None
+# The columns of EVENTS, times in µs, attributes a list of pairs or None; and perhaps `exceptions`.
+Event = dict[str, Any]
 Key = tuple[Any, ...]
 
 UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
-TIMES = ("started_at", "ended_at", "root_started_at", "minute")
+TIMES = (
+    *("started_at", "ended_at", "root_started_at", "minute"),
+    *("exception_at", "first_seen", "last_seen"),
+)
 
 
 @dataclass(kw_only=True)
 class ByHand:
     interactions: dict[bytes, dict[str, Any]] = field(default_factory=dict)
     rollups: dict[Key, dict[str, int]] = field(default_factory=dict)
+    exceptions: dict[Key, dict[str, Any]] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     kept: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
@@ -44,6 +56,8 @@ def process_by_hand(events: Iterable[Event], definition: dict[str, Any]) -> ByHa
                 result.interactions = _interactions(rows)
             case "rollup":
                 result.rollups = _rollups(rows)
+            case "exceptions":
+                result.exceptions = exceptions_by_hand(rows)
             case "keep":
                 result.events = [row for row in rows if _worth(row, step)]
             case _:
@@ -88,6 +102,7 @@ def _changed(row: Event, step: dict[str, Any]) -> Event:
         pairs = [
             (k, "[redacted]" if re.search(keys, k) or re.search(values, v or "") else v) for k, v in pairs
         ]
+        row = row | {"exceptions": redacted_by_hand(row, keys, values)}
     elif step["step"] == "rename":
         new = step.get("attributes", {})
         pairs = [(new.get(key, key), value) for key, value in pairs]
@@ -133,6 +148,7 @@ def _interactions(rows: list[Event]) -> dict[bytes, dict[str, Any]]:
             "ended_at": max(row["started_at"] + row["duration_us"] for row in mine),
             "events": len(mine),
             "errors": sum(row["status"] == "error" for row in mine),
+            **first_of_all(mine),
         }
         if result[trace_id]["user_id"] is not None:
             result[trace_id]["user_id"] = result[trace_id]["user_id"].decode()
@@ -171,10 +187,10 @@ def listed(table: pa.Table) -> list[dict[str, Any]]:
 
 
 def events_table(events: Sequence[Event]) -> pa.Table:
-    """The events as a table of EVENTS."""
+    """The events as a table of WHOLE."""
     columns = [pa.array([event[f.name] for event in events], pa.int64()).cast(f.type) if f.name in TIMES
                else pa.array([event[f.name] for event in events], f.type) for f in EVENTS]  # fmt: skip
-    return pa.table(columns, schema=EVENTS)
+    return pa.table([*columns, *detail_columns([*map(details, events)]).columns], schema=WHOLE)
 
 
 def chunked(events: Sequence[Event], cuts: Sequence[int]) -> pa.Table:
@@ -223,6 +239,7 @@ EVENT = st.fixed_dictionaries(
         "status_message": st.sampled_from([None, "broken"]),
         "user_id": st.sampled_from([None, None, "u1", "u\N{SNOWMAN}", "u\U0001f600", "\uffee"]),
         "attributes": st.none() | ATTRIBUTES,
+        "exceptions": st.lists(EXCEPTION, max_size=2),
     }
 )
 WHERE: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
@@ -271,4 +288,4 @@ def definitions(draw: st.DrawFn) -> dict[str, Any]:
         if step["step"] in ("drop", "sample"):
             step["rule"] = f"rule-{number}"
     keep = {"step": "keep", "slower_than_us": 1_000_000, "percent": draw(st.sampled_from([0, 1, 100, 100]))}
-    return {"steps": [*steps, {"step": "compose"}, {"step": "rollup"}, keep]}
+    return {"steps": [*steps, {"step": "compose"}, {"step": "rollup"}, {"step": "exceptions"}, keep]}

@@ -103,14 +103,14 @@ def test_an_expression_that_workers_could_not_run_is_refused(
     assert "RE2" in detail
 
 
-@pytest.mark.parametrize("name", ["compose", "rollup", "keep"])
+@pytest.mark.parametrize("name", ["compose", "rollup", "exceptions", "keep"])
 def test_an_output_may_come_once_and_nothing_after_it(name: str) -> None:
     assert f"A second {name} at $.steps[1]" in refusal({"step": name}, {"step": name})
     assert f"The step drop is after {name} at $.steps[1]" in refusal({"step": name}, DROP)
 
 
 def test_a_pipeline_that_lets_nothing_out_is_refused() -> None:
-    assert "add compose, rollup or keep" in refusal(DROP)
+    assert "add compose, rollup, exceptions or keep" in refusal(DROP)
 
 
 def test_a_rule_is_used_once() -> None:

@@ -10,9 +10,11 @@ from hypothesis import given, settings, strategies as st
 from pipelines import DEFAULT, parse
 from tasks.events import EVENTS, WHOLE, EventTable
 from tasks.processors import (
+    EXCEPTIONS,
     INTERACTIONS,
     ROLLUPS,
     Processed,
+    merge_exceptions,
     merge_interactions,
     merge_rollups,
     process,
@@ -50,8 +52,12 @@ def test_the_columns_say_what_the_rules_say_event_by_event(
     key = ("minute", "service", "operation", "status", "bucket")
     rollups = {tuple(row.pop(name) for name in key): row for row in listed(processed.rollups)}
     assert rollups == expected.rollups
+    of = ("minute", "service", "fingerprint")
+    exceptions = {tuple(row.pop(name) for name in of): row for row in listed(processed.exceptions)}
+    assert exceptions == expected.exceptions
     assert listed(processed.events.select(EVENTS.names)) == [
-        row | {"attributes": row["attributes"] or []} for row in expected.events
+        {name: row[name] for name in EVENTS.names} | {"attributes": row["attributes"] or []}
+        for row in expected.events
     ]
 
 
@@ -67,8 +73,9 @@ def test_the_books_balance_and_the_schemas_hold(
     assert sum(processed.rollups["count"].to_pylist()) == processed.kept
     assert processed.interactions.schema == INTERACTIONS
     assert processed.rollups.schema == ROLLUPS
+    assert processed.exceptions.schema == EXCEPTIONS
     assert processed.events.schema == WHOLE
-    for table in (processed.interactions, processed.rollups, processed.events):
+    for table in (processed.interactions, processed.rollups, processed.exceptions, processed.events):
         table.validate(full=True)
 
 
@@ -94,6 +101,11 @@ def test_parts_merge_to_the_whole_in_any_order_and_any_grouping(
     assert merge_rollups(rollups).equals(whole.rollups)
     assert merge_rollups([right, left]).equals(whole.rollups)
 
+    exceptions = [part.exceptions for part in parts]
+    left, right = merge_exceptions(exceptions[:cut]), merge_exceptions(exceptions[cut:])
+    assert merge_exceptions(exceptions).equals(whole.exceptions)
+    assert merge_exceptions([right, left]).equals(whole.exceptions)
+
     assert sum(part.kept for part in parts) == whole.kept
     assert sorted(map(repr, listed(whole.events))) == sorted(repr(r) for p in parts for r in listed(p.events))
 
@@ -116,7 +128,12 @@ def test_windows_together_leave_what_each_of_them_leaves_alone(
     alone = [run(events_table(events), definition) for events, _ in windows]
     assert together == alone
     for one in together:
-        for table, schema in ((one.interactions, INTERACTIONS), (one.rollups, ROLLUPS), (one.events, WHOLE)):
+        for table, schema in (
+            (one.interactions, INTERACTIONS),
+            (one.rollups, ROLLUPS),
+            (one.exceptions, EXCEPTIONS),
+            (one.events, WHOLE),
+        ):
             assert table.schema == schema
             table.validate(full=True)
 
@@ -125,6 +142,7 @@ def test_windows_without_events_leave_empty_tables() -> None:
     nothing = Processed(
         interactions=INTERACTIONS.empty_table(),
         rollups=ROLLUPS.empty_table(),
+        exceptions=EXCEPTIONS.empty_table(),
         events=WHOLE.empty_table(),
         kept=0,
         dropped={"health-checks": 0},

@@ -3,15 +3,16 @@
 import numpy as np
 import pyarrow as pa
 
+from tasks.processors.found_exceptions import FoundExceptions
 from tasks.processors.merge import ROOT, reduce_interactions
 from tasks.processors.names import Names
 from tasks.processors.rows import Rows
 
 
-def compose(rows: Rows) -> list[pa.Table]:
+def compose(rows: Rows, exceptions: FoundExceptions) -> list[pa.Table]:
     """Of each window a table of INTERACTIONS sorted by trace id; its `events` add up to the number of rows.
 
-    An interaction's root is its event without a parent.
+    An interaction's root is its event without a parent. `exceptions` are those of the rows.
     """
     started = rows.integers("started_at")
     rooted = np.flatnonzero(rows.whole("parent_id").is_null().to_numpy(zero_copy_only=False))
@@ -32,4 +33,6 @@ def compose(rows: Rows) -> list[pa.Table]:
         user_id=rows.whole("user_id"),
         rooted=rooted,
         roots=pa.table({name: roots[name] for name in ROOT}),
+        failing=exceptions.rows,
+        exceptions=exceptions.table,
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "none"
 WORDS: "dict[Kept, str]" = {
-    "results": "interactions, rollups and events",
+    "results": "interactions, rollups, exceptions and events",
     "quarantine": "quarantined rows",
     "ids": "batch ids",
 }
@@ -42,7 +42,11 @@ class Days(click.ParamType[int | str]):
 
 @click.command("retention", cls=Command)
 @click.argument("slug")
-@click.option("--results", type=Days(), help="Days of interactions, rollups and events, by event time.")
+@click.option(
+    "--results",
+    type=Days(),
+    help="Days of results (interactions, rollups, exceptions, events), by event time.",
+)
 @click.option("--quarantine", type=Days(), help="Days of quarantined rows.")
 @click.option("--ids", type=Days(), help="Days of batch ids, by which repeats are found.")
 @by_default
