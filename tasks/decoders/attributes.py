@@ -1,7 +1,8 @@
 """Attributes: maps of strings, from objects whose values are anything that JSON can say."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import chain, compress, count, repeat
+from operator import is_not
 from typing import Any, Final
 
 import msgspec
@@ -18,8 +19,9 @@ class TooDeep(RecursionError):
     """A value's arrays and objects lie deeper in each other than anybody's data do."""
 
 
-def from_objects(objects: Sequence[Mapping[str, Any] | None]) -> Any:
-    """map<string, string> of JSON objects: text as it is, else the JSON text; null says there is none.
+def from_objects(objects: Sequence[Mapping[str, Any] | None]) -> tuple[Any, NDArray[np.int64]]:
+    """map<string, string> of JSON objects: text as it is, else the JSON text; null says there is none. And
+    which of the map's items (ascending) were no text.
 
     Raises RecursionError, mostly as `TooDeep`.
     """
@@ -29,10 +31,13 @@ def from_objects(objects: Sequence[Mapping[str, Any] | None]) -> Any:
     if type(None) in kinds:
         given = [{key: value for key, value in one.items() if value is not None} for one in given]
         values = list(chain.from_iterable(one.values() for one in given))
-    if kinds - {str}:
-        values = [value if type(value) is str else as_text(value) for value in values]
+    not_text = map(is_not, map(type, values), repeat(str))
+    typed = list(compress(count(), not_text)) if kinds - {str} else []
+    for place in typed:
+        values[place] = as_text(values[place])
     keys = pa.array(list(chain.from_iterable(given)), pa.string())
-    return from_parts(np.fromiter(map(len, given), np.int32, len(given)), keys, pa.array(values, pa.string()))
+    counts = np.fromiter(map(len, given), np.int32, len(given))
+    return from_parts(counts, keys, pa.array(values, pa.string())), np.array(typed, np.int64)
 
 
 def from_parts(counts: NDArray[np.int32], keys: Any, values: Any) -> Any:

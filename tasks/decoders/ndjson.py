@@ -12,13 +12,16 @@ from tasks.decoders.attributes import NONE, TooDeep, bound_nesting, could_be_dee
 from tasks.decoders.contract import BadRow, DecodeLimits, Read, UnfitBatch
 from tasks.decoders.ids import Mask, hex_ids
 from tasks.decoders.json_pieces import Torn, elements
+from tasks.decoders.late_details import DetailSource, TypedValues
 from tasks.decoders.reasons import RejectReason, UnfitReason
 from tasks.decoders.rows import bad_rows
+from tasks.decoders.sent_details import SentDetails, rejections
 from tasks.decoders.times import MICROSECONDS, rfc3339
 from tasks.events import EVENTS
 
 DETAIL: Final = 200  # characters
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+NOT_THERE: Final = msgspec.Raw(b"")
 
 
 class JsonEvent(msgspec.Struct, gc=False):
@@ -36,6 +39,12 @@ class JsonEvent(msgspec.Struct, gc=False):
     status_message: str | None = None
     user_id: str | None = None
     attributes: dict[str, Any] | None = None
+    trace_state: str | None = None
+    flags: Int64 | None = None
+    resource: msgspec.Raw = NOT_THERE
+    scope: msgspec.Raw = NOT_THERE
+    span_events: msgspec.Raw = NOT_THERE
+    links: msgspec.Raw = NOT_THERE
 
 
 TEXTS: Final = ("service", "operation", "kind", "status", "status_message", "user_id")
@@ -189,6 +198,7 @@ def _table(events: list[JsonEvent], limits: DecodeLimits) -> Read:
     trace_id, bad_trace = hex_ids(pa.array([event.trace_id for event in events], pa.string()), 16)
     parent_id, bad_parent = hex_ids(pa.array([event.parent_id for event in events], pa.string()), 8)
     started_at, bad_time = _times([event.started_at for event in events])
+    maps, typed = from_objects([event.attributes for event in events])
     columns = {
         "event_id": event_id,
         "trace_id": trace_id,
@@ -201,7 +211,7 @@ def _table(events: list[JsonEvent], limits: DecodeLimits) -> Read:
         "status": pa.array([event.status for event in events], pa.string()),
         "status_message": pa.array([event.status_message for event in events], pa.string()),
         "user_id": pa.array([event.user_id for event in events], pa.string()),
-        "attributes": from_objects([event.attributes for event in events]),
+        "attributes": maps,
     }
     table = pa.table(columns, schema=EVENTS)
     wrong = (
@@ -210,7 +220,31 @@ def _table(events: list[JsonEvent], limits: DecodeLimits) -> Read:
         (RejectReason.BAD_PARENT_ID, bad_parent, "not 16 hexadecimal digits"),
         (RejectReason.BAD_TIME, bad_time, "not a time of RFC 3339"),
     )
-    return Read.of(table, bad_rows(wrong, limits))
+    sent = {row: _sent(events[row]) for row in _with_details(events)}
+    rejected = rejections(sent)
+    source = DetailSource(
+        sent={row: one for row, one in sent.items() if row not in rejected},
+        typed=TypedValues(maps, typed) if len(typed) else None,
+    )
+    return Read.of(table, bad_rows(wrong, limits, rejected), detailed=source.each(len(events)))
+
+
+def _with_details(events: Sequence[JsonEvent]) -> list[int]:
+    return [
+        row
+        for row, event in enumerate(events)
+        if event.span_events is not NOT_THERE
+        or event.resource is not NOT_THERE
+        or event.scope is not NOT_THERE
+        or event.links is not NOT_THERE
+        or event.trace_state is not None
+        or event.flags is not None
+    ]
+
+
+def _sent(event: JsonEvent) -> SentDetails:
+    documents = (bytes(raw) for raw in (event.resource, event.scope, event.span_events, event.links))
+    return SentDetails(event.service, event.trace_state, event.flags, *documents)
 
 
 def _times(values: list[str | int]) -> tuple[Any, Mask | None]:

@@ -22,6 +22,7 @@ class RejectReason(StrEnum):
     BAD_STATUS_MESSAGE = "bad_status_message"
     BAD_USER_ID = "bad_user_id"
     BAD_ATTRIBUTES = "bad_attributes"
+    BAD_DETAILS = "bad_details"
     NUL_CHARACTER = "nul_character"
 
 

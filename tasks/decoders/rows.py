@@ -1,12 +1,15 @@
 """Single events, the few of a batch that are rejected: which they are, and how much of them there may be."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from tasks.decoders.contract import BadRow, DecodeLimits, UnfitBatch
 from tasks.decoders.ids import Mask
 from tasks.decoders.reasons import RejectReason, UnfitReason
+
+NONE: Final[Mapping[int, tuple[RejectReason, str]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,13 @@ def picked(frames: Iterable[Frame], rows: Sequence[int]) -> Iterator[bytes]:
         first += len(frame.pieces)
 
 
-def bad_rows(wrong: Iterable[tuple[RejectReason, Mask | None, str]], limits: DecodeLimits) -> list[BadRow]:
-    """A `BadRow` for each row that one of the masks marks; the first mask names the reason.
+def bad_rows(
+    wrong: Iterable[tuple[RejectReason, Mask | None, str]],
+    limits: DecodeLimits,
+    others: Mapping[int, tuple[RejectReason, str]] = NONE,
+) -> list[BadRow]:
+    """A `BadRow` for each row that one of the masks marks, and for the `others`; the first mask names the
+    reason.
 
     Raises `UnfitBatch`: too_many_rejects.
     """
@@ -42,6 +50,7 @@ def bad_rows(wrong: Iterable[tuple[RejectReason, Mask | None, str]], limits: Dec
             continue
         for row in mask.nonzero()[0][: limits.rejects + 1].tolist():
             found.setdefault(row, (reason, detail))
+    found = {**others, **found}
     bound_rejects(Counter(reason for reason, _ in found.values()), 0, limits)
     return [BadRow(row=row, reason=found[row][0], detail=found[row][1]) for row in sorted(found)]
 

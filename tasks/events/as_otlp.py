@@ -48,7 +48,7 @@ def _rows(table: pa.Table) -> list[Json]:
 
 
 def _span(event: Json) -> Json:
-    rest = _json.decode(event["span"]) if event["span"] else _of_columns(event)
+    rest = _rest(event)
     nameless = _taken(rest, "nameless")
     code = rest.pop("statusCode", 0)
     return _filled(
@@ -68,15 +68,21 @@ def _span(event: Json) -> Json:
     )
 
 
-def _of_columns(event: Json) -> Json:
-    """What `SpanRest` says, of an event without."""
-    pairs = dict(event["attributes"] or ())
+def _rest(event: Json) -> Json:
+    """What `SpanRest` says. Of an event that did not come by OTLP it has those attributes only that were no
+    text, and no times: the columns say the rest.
+    """
+    said: Json = _json.decode(event["span"]) if event["span"] else {}
+    if said.keys() - {"attributes"}:
+        return said
+    pairs = {key: {"stringValue": value} for key, value in event["attributes"] or ()}
     if event["user_id"] is not None:
-        pairs.setdefault("user.id", event["user_id"])
+        pairs.setdefault("user.id", {"stringValue": event["user_id"]})
+    pairs |= {pair["key"]: pair["value"] for pair in said.get("attributes", ())}
     return {
         "startTimeUnixNano": str(event["started_at"] * 1_000),
         "endTimeUnixNano": str((event["started_at"] + event["duration_us"]) * 1_000),
-        "attributes": [{"key": key, "value": {"stringValue": value}} for key, value in pairs.items()],
+        "attributes": [{"key": key, "value": value} for key, value in pairs.items()],
         "statusCode": ERROR if event["status"] == "error" else 0,
     }
 

@@ -13,7 +13,7 @@ from tests.unit.otlp_exports import field
 from tests.unit.test_rejects_replayed import fail_again
 
 # Kinds and states are enumerations in OTLP: an unknown number is none of ours to refuse.
-NOT_OF_OTLP: Final = {"bad_kind", "bad_status"}
+NOT_OF_OTLP: Final = {"bad_kind", "bad_status", "bad_details"}
 
 
 def in_json(change: Callable[[Any, Any], object], *text: tuple[str, str]) -> bytes:

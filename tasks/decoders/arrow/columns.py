@@ -162,7 +162,7 @@ def _from_struct(values: Any, most: int) -> Any:
     names = [field.name for field in values.type]
     columns = [_scalar_texts(column, most) for column in values.flatten()]
     if not columns:
-        return attribute_maps.from_objects([None] * len(values))
+        return attribute_maps.from_objects([None] * len(values))[0]
     given = np.stack([attribute_maps.valid(column) for column in columns], axis=1)
     bound(int(given.sum(axis=0) @ [len(name.encode()) for name in names]), most)
     rows, fields = given.nonzero()
@@ -196,7 +196,7 @@ def _from_json(lines: Sequence[str | None]) -> tuple[Any, Mask | None]:
         except (msgspec.DecodeError, RecursionError):
             objects.append(None)
             wrong[row] = True
-    return attribute_maps.from_objects(objects), wrong if wrong.any() else None
+    return attribute_maps.from_objects(objects)[0], wrong if wrong.any() else None
 
 
 def _read_object(line: str) -> dict[str, Any]:

@@ -1,20 +1,22 @@
 """Events as an Arrow IPC stream: columns by name. docs/formats.md says which types are taken for each."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 
-from tasks.decoders.arrow import columns, message_bounds
+from tasks.decoders.arrow import columns, detail_columns, message_bounds
 from tasks.decoders.arrow.layouts import Unfitting, plain, single
 from tasks.decoders.arrow.row_by_row import StreamRows, runs_between
 from tasks.decoders.contract import DecodeLimits, Read, UnfitBatch
 from tasks.decoders.ids import Mask
+from tasks.decoders.late_details import DetailSource
 from tasks.decoders.reasons import RejectReason, UnfitReason
-from tasks.decoders.rows import bad_rows
-from tasks.events import EVENTS
+from tasks.decoders.rows import NONE, bad_rows
+from tasks.decoders.sent_details import rejections
+from tasks.events import EVENTS, Detailed
 
 REQUIRED: Final = ("event_id", "trace_id", "started_at", "duration_us", "service", "operation")
 IDS: Final = {
@@ -29,7 +31,7 @@ Corrupt = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryEr
 
 
 def read(data: bytes, limits: DecodeLimits) -> Read:
-    """An Arrow IPC stream of any number of record batches; columns that are not of EVENTS are not looked at.
+    """An Arrow IPC stream of any number of record batches; columns of other names are not looked at.
 
     Raises `UnfitBatch`: malformed, bad_schema, too_large, too_many_events, too_many_values,
     too_many_rejects.
@@ -48,8 +50,9 @@ def _read_whole(data: bytes, limits: DecodeLimits) -> Read:
     message_bounds.bound(data, limits)
     table = validated(data)
     try:
-        events, wrong = cast(table, limits)
-        return Read.of(events, bad_rows(wrong, limits))
+        made = cast(table, limits)
+        bad = bad_rows(made.wrong, limits, made.rejected)
+        return Read.of(made.events, bad, detailed=made.detailed)
     except Unfitting as error:
         raise UnfitBatch(UnfitReason.BAD_SCHEMA, str(error)) from None
     except Corrupt as error:
@@ -79,8 +82,9 @@ def _read_apart(data: bytes, limits: DecodeLimits) -> Read:
 
 
 def validated(data: bytes) -> pa.Table:
-    """The stream's table, of EVENTS' columns only, without record batches that have no rows: Arrow's format
-    lets their offsets be anything, and pyarrow follows them when it is asked for an array's size.
+    """The stream's table, of the columns that are read only, without record batches that have no rows:
+    Arrow's format lets their offsets be anything, and pyarrow follows them when it is asked for an array's
+    size.
 
     Raises `Corrupt`, and `UnfitBatch`: bad_schema.
     """
@@ -102,8 +106,10 @@ def _opened(data: bytes) -> Any:
 
 
 def _columns(names: Sequence[str]) -> list[int]:
-    """Which of the columns are of EVENTS."""
-    known = [index for index, name in enumerate(names) if name in EVENTS.names]
+    """Which of the columns are read."""
+    known = [
+        index for index, name in enumerate(names) if name in EVENTS.names or name in detail_columns.NAMES
+    ]
     if len({names[index] for index in known}) < len(known):
         raise UnfitBatch(UnfitReason.BAD_SCHEMA, "two columns of one name")
     missing = [name for name in REQUIRED if name not in names]
@@ -117,14 +123,34 @@ def _stream_rows(data: bytes) -> StreamRows:
     return StreamRows(data, _columns(schema.names), schema)
 
 
-def cast(table: pa.Table, limits: DecodeLimits) -> tuple[pa.Table, list[Wrong]]:
-    """Validated columns as those of EVENTS, and which rows can't be made so.
+class Cast(NamedTuple):
+    """A stream's rows as events: which can't be made so and why, by mask or by row, and who makes the details
+    of each.
+    """
+
+    events: pa.Table
+    wrong: list[Wrong]
+    rejected: Mapping[int, tuple[RejectReason, str]] = NONE
+    detailed: Sequence[Detailed | None] | None = None
+
+
+def cast(table: pa.Table, limits: DecodeLimits) -> Cast:
+    """Validated columns as those of EVENTS, and details of the others.
 
     Raises `Unfitting` and `Corrupt` for types and values that nothing can be made of, and `UnfitBatch`:
     too_many_values.
     """
     if table.schema.names == EVENTS.names and table.schema.types == EVENTS.types:
-        return table.cast(EVENTS), []
+        return Cast(table.cast(EVENTS), [])
+    events, wrong, left = _events(table, limits)
+    sent, not_read = detail_columns.sent(table, events["service"], left)
+    rejected = rejections(sent)
+    source = DetailSource(sent={row: one for row, one in sent.items() if row not in rejected})
+    return Cast(events, [*wrong, *not_read], rejected, source.each(len(events)))
+
+
+def _events(table: pa.Table, limits: DecodeLimits) -> tuple[pa.Table, list[Wrong], int]:
+    """The columns of EVENTS, which rows can't be made so, and the bytes that are left for others."""
     left = limits.window_bytes  # for the columns still to be made: a dictionary's one word can be every row's
     wrong: list[Wrong] = []
     made: dict[str, Any] = {}
@@ -143,9 +169,9 @@ def cast(table: pa.Table, limits: DecodeLimits) -> tuple[pa.Table, list[Wrong]]:
             made[name], bad = columns.texts(values, name, left)
             wrong.append((RejectReason.BAD_UTF8, bad, columns.NOT_UTF8))
         else:
-            cast = columns.times if name == "started_at" else columns.integers
-            made[name] = cast(plain(values, left))
+            made_of = columns.times if name == "started_at" else columns.integers
+            made[name] = made_of(plain(values, left))
         left -= made[name].nbytes
     nulls = {field.name: pa.nulls(table.num_rows, field.type) for field in EVENTS if field.name not in made}
     events = pa.table({name: (made | nulls)[name] for name in EVENTS.names}, schema=EVENTS)
-    return events, wrong
+    return events, wrong, left

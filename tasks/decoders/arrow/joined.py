@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import compress
 from typing import Final
 
 import numpy as np
@@ -54,18 +55,21 @@ def _together(
         return None
     joined = b"".join([streams[0][1].schema, *(stream.records for _, stream in streams), END])
     try:
-        events, wrong = cast(validated(joined).combine_chunks(), limits)
+        made = cast(validated(joined).combine_chunks(), limits)
     except (Unfitting, UnfitBatch, *Corrupt):
         return None
+    events, detailed = made.events, made.detailed
     rows = [sum(stream.rows) for _, stream in streams]
     if events.num_rows != sum(rows):
         return None
     batch_of = np.repeat(np.array([body.batch for body, _ in streams], np.int64), rows)
-    bad = either([mask for _, mask, _ in wrong])
+    bad = either([mask for _, mask, _ in made.wrong])
     spoilt = set() if bad is None else set(batch_of[bad].tolist())
+    spoilt |= {int(batch_of[row]) for row in made.rejected}
     if spoilt:
         good = ~np.isin(batch_of, list(spoilt))
         events, batch_of = events.filter(pa.array(good)), batch_of[good]
+        detailed = detailed and list(compress(detailed, good))
     left = [body for body, _ in streams if body.batch in spoilt]
-    table, attributes = split_off(events)
+    table, attributes = split_off(events, detailed)
     return WindowRead(table=table, attributes=attributes, batch_of=batch_of), left

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from tasks.decoders.contract import DecodeLimits, Read, UnfitBatch
 from tasks.decoders.ids import Mask, hex_ids
+from tasks.decoders.json_numbers import whole
 from tasks.decoders.json_pieces import Torn
 from tasks.decoders.ndjson import DETAIL, Unreadable, bound_strings, bound_values, reason_of
 from tasks.decoders.otlp.json_messages import ExportRequest, Span, Status
 from tasks.decoders.otlp.json_slots import slots
-from tasks.decoders.otlp.json_values import whole, words
+from tasks.decoders.otlp.json_values import words
 from tasks.decoders.otlp.slots import Unread, bound_events, read_apart
 from tasks.decoders.otlp.spans import Spans, table
 from tasks.decoders.reasons import RejectReason, UnfitReason

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from tasks.decoders.attributes import as_text
 from tasks.decoders.ids import Mask
+from tasks.decoders.json_numbers import NOT_FINITE
 from tasks.decoders.otlp.protobuf_messages import KeyValue
-from tasks.decoders.otlp.spans import NOT_FINITE, Words
+from tasks.decoders.otlp.spans import Words
 
 FIRST, SECOND = 0x0A, 0x12  # tags: field 1 and field 2, each of a counted length
 SHORT: Final = 0x80  # below it, a length is one byte

@@ -28,7 +28,6 @@ NO_SERVICE: Final = "unknown_service"  # what OpenTelemetry's resource conventio
 USERS: Final = ("user.id", "enduser.id")  # the first that a span has
 KINDS: Final = pa.array([None, "internal", "server", "client", "producer", "consumer"])
 NO_OPERATION: Final = "unknown_operation"  # of a span without a name, which OTLP says is an unknown one
-NOT_FINITE: Final = ("NaN", "Infinity", "-Infinity")  # how OpenTelemetry and proto3's JSON write them as text
 Codes = NDArray[np.int64]
 
 

@@ -1,0 +1,71 @@
+"""Values of OTLP's JSON in the one form in which they are kept, whatever form they came in.
+
+64-bit integers are decimal text, doubles that are not finite are text, bytes are base64 of the standard
+alphabet, and a value has one field or none.
+"""
+
+import binascii
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from tasks.decoders.json_numbers import LEAST, MOST, double, whole
+from tasks.events import AnyValue, ArrayValue, KeyValue, KeyValueList
+
+URL_SAFE: Final = str.maketrans("-_", "+/")  # ProtoJSON takes both alphabets, with padding or without
+
+
+def pairs(given: Sequence[KeyValue]) -> list[KeyValue]:
+    """Attributes as OTLP's JSON writes them. Raises ValueError for what is none of its spellings."""
+    return [KeyValue(key=pair.key or "", value=value(pair.value)) for pair in given]
+
+
+def value(given: AnyValue | None) -> AnyValue:
+    """One value. Raises ValueError for what is none of the spellings of OTLP's JSON."""
+    if given is None:
+        return AnyValue()
+    if given.string_value is not None:
+        return AnyValue(string_value=given.string_value)
+    if given.int_value is not None:
+        return AnyValue(int_value=str(whole(given.int_value, LEAST, MOST)))
+    if given.double_value is not None:
+        return AnyValue(double_value=double(given.double_value))
+    if given.array_value is not None:
+        return AnyValue(array_value=ArrayValue([value(one) for one in given.array_value.values or ()]))
+    if given.kvlist_value is not None:
+        return AnyValue(kvlist_value=KeyValueList(pairs(given.kvlist_value.values or ())))
+    if given.bytes_value is not None:
+        return AnyValue(bytes_value=_base64(given.bytes_value))
+    return AnyValue(bool_value=given.bool_value)
+
+
+def pairs_of(given: Mapping[str, Any]) -> list[KeyValue]:
+    """A plain JSON object as attributes; what is null is none."""
+    return [KeyValue(key=key, value=value_of(one)) for key, one in given.items() if one is not None]
+
+
+def value_of(given: Any) -> AnyValue:
+    """A plain JSON value; an integer beyond 64 bits is its digits as text."""
+    match given:
+        case None:
+            return AnyValue()
+        case bool():
+            return AnyValue(bool_value=given)
+        case int() if LEAST <= given <= MOST:
+            return AnyValue(int_value=str(given))
+        case float():
+            return AnyValue(double_value=given)
+        case list():
+            return AnyValue(array_value=ArrayValue([value_of(one) for one in given]))
+        case dict():
+            inner = [KeyValue(key=key, value=value_of(one)) for key, one in given.items()]
+            return AnyValue(kvlist_value=KeyValueList(inner))
+    return AnyValue(string_value=str(given))
+
+
+def _base64(text: str) -> str:
+    plain = text.translate(URL_SAFE).rstrip("=")
+    try:
+        return b64encode(b64decode(plain + "=" * (-len(plain) % 4), validate=True)).decode()
+    except (binascii.Error, ValueError):
+        raise ValueError("not base64") from None

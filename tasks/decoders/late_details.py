@@ -1,0 +1,84 @@
+"""Details of events in JSON and Arrow: made of what lies beside their rows for those that somebody takes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tasks.decoders.canonical import value_of
+from tasks.decoders.sent_details import NUL, SentDetails, exceptional
+from tasks.events import Detailed, KeyValue, SpanDetails
+from tasks.events.details import SpanRest
+
+_value = msgspec.json.Decoder()
+
+
+@dataclass(frozen=True, slots=True)
+class TypedValues:
+    """Which values of map<string, string> were no text in JSON: those at `places` (ascending) of its items,
+    which are their JSON text.
+    """
+
+    maps: pa.MapArray
+    places: NDArray[np.int64]
+
+    def rows(self) -> NDArray[np.int64]:
+        """The rows that have any, ascending, each once."""
+        owners = np.searchsorted(self._offsets(), self.places, side="right") - 1
+        return owners[np.diff(owners, prepend=-1) > 0]
+
+    def pairs(self, row: int) -> list[KeyValue]:
+        """Those of one row, with the types that they had."""
+        first, end = np.searchsorted(self.places, self._offsets()[row : row + 2]).tolist()
+        places = self.places[first:end].tolist()
+        items = [(self.maps.keys[place].as_py(), self.maps.items[place].as_py().encode()) for place in places]
+        # What holds U+0000 stays what it is as text, where its JSON is text within text.
+        return [KeyValue(key, value_of(_value.decode(item))) for key, item in items if not NUL.search(item)]
+
+    def _offsets(self) -> NDArray[np.int32]:
+        return np.asarray(self.maps.offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class DetailSource:
+    """What was sent of the details of a table's rows; rows as in that table."""
+
+    sent: Mapping[int, SentDetails]
+    typed: TypedValues | None = None
+
+    def each(self, rows: int) -> Sequence[Detailed | None] | None:
+        """As `Read.detailed`, of a table of so many rows. What is sent has to fit."""
+        if not self.sent and self.typed is None:
+            return None
+        made: list[Detailed | None] = [None] * rows
+        typed = self.typed.rows().tolist() if self.typed is not None else []
+        for row, one in zip(typed, map(RowDetails, repeat(self), typed, repeat(False)), strict=True):
+            made[row] = one
+        for row, sent in self.sent.items():
+            made[row] = RowDetails(self, row, exceptional(sent))
+        return made
+
+    def details(self, row: int) -> SpanDetails:
+        """Of one row, made anew. `span` has those attributes only that are no text."""
+        sent = self.sent.get(row)
+        made = SpanDetails() if sent is None else sent.details()
+        pairs = [] if self.typed is None else self.typed.pairs(row)
+        return msgspec.structs.replace(made, span=SpanRest(attributes=pairs)) if pairs else made
+
+
+class RowDetails(msgspec.Struct, frozen=True):
+    """The details of one row, as `Detailed`."""
+
+    source: Any  # DetailSource
+    row: int
+    exceptional: bool
+
+    def details(self) -> SpanDetails:
+        """As `Detailed.details`."""
+        made: SpanDetails = self.source.details(self.row)
+        return made
