@@ -61,6 +61,11 @@ cluster: $(DEV_STAMP) nodes ## kill and roll the nodes of a cluster of three und
 	@$(PRIVATE) $(BIN)/python -m pytest tests/cluster -m cluster $(PYTEST)
 	@$(BIN)/python -m tests.cluster.outcomes
 
+.PHONY: browsers
+browsers: $(DEV_STAMP) nodes ## post from pages in a real Chromium, which it installs when missing and allowed
+	@$(BIN)/python -m tests.browsers.setup
+	@$(PRIVATE) $(BIN)/python -m pytest tests/browsers -m browsers $(PYTEST)
+
 .PHONY: fault
 fault: $(DEV_STAMP) nodes ## kill, stop, starve and cut everything under traffic, in half an hour (PYTEST='-k words' picks some)
 	@rm -f var/fault/outcomes.jsonl

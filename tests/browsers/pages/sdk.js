@@ -1,0 +1,39 @@
+// A page with the OpenTelemetry SDK, as docs/browsers.md shows it; `?to=` is where its exporter posts.
+import { context, propagation, SpanStatusCode, trace } from "@opentelemetry/api";
+import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-http";
+import { BatchSpanProcessor, WebTracerProvider } from "@opentelemetry/sdk-trace-web";
+
+const asked = new URLSearchParams(location.search);
+const provider = new WebTracerProvider({
+  spanProcessors: [
+    new BatchSpanProcessor(
+      new OTLPTraceExporter({
+        url: asked.get("to"),
+        headers: asked.has("key") ? { Authorization: `Bearer ${asked.get("key")}` } : undefined,
+      }),
+    ),
+  ],
+});
+provider.register();
+
+/** So many spans, a parent and its children; resolves with the trace id when the exporter has sent them. */
+window.spans = async (count) => {
+  const tracer = trace.getTracer("page");
+  const parent = tracer.startSpan("load");
+  for (let n = 1; n < count; n += 1) {
+    tracer.startSpan(`step ${n}`, {}, trace.setSpan(context.active(), parent)).end();
+  }
+  parent.setStatus({ code: SpanStatusCode.OK });
+  parent.end();
+  await provider.forceFlush();
+  return parent.spanContext().traceId;
+};
+
+/** A batch posted by a page whose instrumentation adds the headers of its trace to each request. */
+window.traced = async (url, body) => {
+  const headers = { "Content-Type": "application/x-ndjson", baggage: "shop=1" };
+  const span = trace.getTracer("page").startSpan("post");
+  propagation.inject(trace.setSpan(context.active(), span), headers);
+  const answer = await fetch(url, { method: "POST", body, headers });
+  return { status: answer.status, sent: Object.keys(headers) };
+};
