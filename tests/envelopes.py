@@ -4,7 +4,11 @@ import hashlib
 
 from streams import Envelope, encode_envelope
 
-CONTENT_TYPES = {"ndjson": "application/x-ndjson", "json": "application/json"}
+CONTENT_TYPES = {
+    "ndjson": "application/x-ndjson",
+    **dict.fromkeys(("json", "otlp-json"), "application/json"),
+    "otlp-protobuf": "application/x-protobuf",
+}
 
 
 def envelope(

@@ -172,6 +172,7 @@ def test_a_pipeline_is_checked_before_it_is_set(home: Home, slug: str, tmp_path:
         ["customers", "route", "{slug}", "decode", "x"],
         *(["pipeline", "show"], ["books", "--customer"], ["lag", "--customer"], ["verify"]),
         ["receipt", "{slug}", "one"],
+        ["trace", "{slug}", "0" * 32],
     ],
 )
 def test_an_unknown_customer_is_named_with_its_own_exit_code(

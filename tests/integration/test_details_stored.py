@@ -1,4 +1,4 @@
-"""What spans say besides their fields, on the way from the raw stream to the rows of `events`."""
+"""What spans say besides their fields: from the raw stream to the rows of `events`, and given back."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,6 +12,7 @@ import db.engine
 import tasks.stages.decode
 import tasks.stages.deposit
 import tasks.stages.process
+import webapp.kept_trace
 from db import tables
 from db.customers import pipeline_versions
 from db.customers.rows import Customer
@@ -26,6 +27,8 @@ from tasks.stages.deliveries import Delivery
 from tests.envelopes import envelope
 from tests.integration.ledger_rows import NOW_US, add_customer, claim, new_window, record
 from tests.integration.test_whole import event, ndjson
+from tests.unit.test_sent_details import SENT
+from webapp.kept_trace import KeptTrace, find
 
 KEEP_ALL = '{"steps": [{"step": "keep", "percent": 100}]}'
 FIRST = Delivery("first")
@@ -100,3 +103,54 @@ def test_one_deposit_takes_results_of_releases_with_fewer_and_with_more_columns(
     rows = stored(context, customer)
     assert [row["window_id"] for row in rows] == windows
     assert all(row[name] is None for row in rows for name in DETAILS.names)
+
+
+def deposited(context: Context, slug: str, body: bytes, form: str) -> Customer:
+    """A customer whose one batch is in the tables."""
+    customer, (window_id,) = posted(context, slug, body, form=form)
+    publish = partial(tasks.stages.process.publish, context)
+    assert tasks.stages.decode.run(context, window_id, publish, FIRST)
+    tasks.stages.deposit.run(context, customer.id, window_id, FIRST)
+    return customer
+
+
+def given_back(context: Context, customer: Customer, trace_id: str) -> KeptTrace:
+    with db.engine.read(context.engine) as connection:
+        found = find(connection, customer.id, bytes.fromhex(trace_id))
+    assert found is not None
+    return found
+
+
+def test_an_event_in_json_is_given_back_as_a_span_with_its_details(
+    context: Context, slug: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = "0a" * 16
+    first = event(trace, started_at=NOW_US, attributes={"cart": "c-1", "items": 3}) | SENT
+    second = event(trace, started_at=NOW_US + 1)
+    customer = deposited(context, slug, ndjson(second, first), "ndjson")
+
+    found = given_back(context, customer, trace)
+
+    assert (found.events, found.more) == (2, False)
+    (group, other) = found.export["resourceSpans"]
+    assert [pair["key"] for pair in group["resource"]["attributes"]] == ["service.name", "host.name"]
+    assert group["schemaUrl"] == "r/1"
+    (scope,) = group["scopeSpans"]
+    assert scope["scope"] == {"name": "lib", "version": "1.2", "droppedAttributesCount": 2}
+    (span,) = scope["spans"]
+    assert (span["traceState"], span["flags"]) == ("a=1", 257)
+    assert span["attributes"] == [
+        {"key": "cart", "value": {"stringValue": "c-1"}},
+        {"key": "items", "value": {"intValue": "3"}},
+    ]
+    assert span["events"][0]["attributes"][2:] == [
+        {"key": "part", "value": {"doubleValue": 0.5}},
+        {"key": "seen", "value": {"boolValue": True}},
+    ]
+    assert span["links"][0]["spanId"] == "00f067aa0ba902b7"
+    assert len(other["scopeSpans"][0]["spans"]) == 1
+    with db.engine.read(context.engine) as connection:
+        assert find(connection, customer.id, bytes(16)) is None
+    monkeypatch.setattr(webapp.kept_trace, "MOST_EVENTS", 1)
+    cut = given_back(context, customer, trace)
+    assert (cut.events, cut.more, cut.export) == (1, True, {"resourceSpans": [group]})

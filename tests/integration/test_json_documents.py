@@ -17,6 +17,7 @@ from db.engine import read
 from streams import processed
 from tests.commands import flask
 from tests.filled import Filled, fill
+from tests.integration.result_tables import an_event
 from tests.receiver import Home
 from tests.unit.test_webapp_surface import commands
 from webapp import create_app
@@ -26,8 +27,8 @@ from webapp.terminal import deleted_customer, documents
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "commands.md"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-OWN_WORDS = {"routes", "definition", "changes"}
-"""Objects whose names are not ours: stages, the words of a pipeline, the words of an act."""
+OWN_WORDS = {"routes", "definition", "changes", "otlp"}
+"""Objects whose names are not ours: stages, the words of a pipeline, those of an act, those of OTLP."""
 EVERY = (
     ("customers add {new} {broken} --key-folder {folder}/keys", None),
     ("customers add {one}", None),
@@ -60,6 +61,7 @@ EVERY = (
     ("queues remove {me}-left", None),
     ("ring {me}", None),
     ("receipt {me} {batch}", None),
+    ("trace {me} {trace}", None),
     ("verify {me}", None),
     ("doctor", None),
     ("customers delete {one} --by me --why so --yes", None),
@@ -91,6 +93,7 @@ def printed(home: Home, filled: Filled, tmp_path_factory: pytest.TempPathFactory
         "own_key": digest(filled.key).hex()[:ID_DIGITS],
         "row": str(filled.quarantine_ids[0]),
         "batch": filled.batch_id,
+        "trace": an_event()["trace_id"].hex(),
         "folder": str(tmp_path_factory.mktemp("documents")),
     }
     found = {}

@@ -12,6 +12,7 @@ from webapp.commands import (
     queues,
     receipt,
     ring,
+    trace,
     verify,
     watch,
 )
@@ -21,5 +22,5 @@ def register(app: Flask) -> None:
     """Add every command to `flask`."""
     for group in (customers.group, pipeline.group, quarantine.group, queues.group):
         app.cli.add_command(group)
-    for module in (books, doctor, lag, receipt, ring, verify, watch):
+    for module in (books, doctor, lag, receipt, ring, trace, verify, watch):
         app.cli.add_command(module.command)
