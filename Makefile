@@ -72,6 +72,13 @@ fault: $(DEV_STAMP) nodes ## kill, stop, starve and cut everything under traffic
 	@$(PRIVATE) $(BIN)/python -m pytest tests/fault -m '' -n 2 --dist loadscope $(PYTEST)
 	@$(BIN)/python -m tests.fault.table
 
+.PHONY: senders
+senders: $(DEV_STAMP) nodes ## run senders that users have, at pinned versions, against the whole of Sluice (PYTEST='-m senders': without SDKs)
+	@rm -f var/senders/outcomes.jsonl
+	@$(PRIVATE) $(BIN)/python -m tests.senders.setups || echo 'tests of senders that could not be had are skipped'
+	@$(PRIVATE) $(BIN)/python -m pytest tests/senders -m '' -n 3 $(PYTEST)
+	@$(BIN)/python -m tests.senders.outcomes
+
 .PHONY: bench
 bench: $(DEV_STAMP) $(PEERS_STAMP) nodes ## measure everything beside its peers and its floors (QUICK=1: roughly, in 4 minutes)
 	@$(PRIVATE) $(BIN)/python -m bench.run $(if $(filter-out 0,$(QUICK)),--quick)
@@ -130,7 +137,8 @@ venv: $(DEV_STAMP) ## make .venv with everything that is needed to run, test and
 
 .PHONY: lock
 lock: $(DEV_STAMP) ## pin the newest versions that requirements*.in allow, with hashes
-	@for name in requirements requirements-dev bench/peers/requirements; do \
+	@for name in requirements requirements-dev bench/peers/requirements \
+	  tests/senders/{python-1.20,python-newest,rotel}/requirements; do \
 	  $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-header \
 	    --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file $$name.txt $$name.in; \
 	done

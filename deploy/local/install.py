@@ -16,7 +16,7 @@ from pathlib import Path
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _POLICY_TEXT = "#!/bin/sh\n# Written by Sluice for the time of one apt-get: start no service.\nexit 101\n"
 # Debian's packages enable a service of the same name, or this one, for the next boot.
-_SERVICES = ("rabbitmq-server", "postgresql", "nginx", "prometheus")
+_SERVICES = ("rabbitmq-server", "postgresql", "nginx", "haproxy", "prometheus")
 # Held while apt-get runs: two at once would take the policy from each other.
 _LOCK = Path("/run/lock/sluice-apt-get")
 # Debian's wrapper in /usr/sbin insists on the user rabbitmq; the script that it calls does not.
@@ -43,7 +43,12 @@ def postgresql_programs() -> Path | None:
 
 def nginx() -> str | None:
     """The program; Debian keeps it where only root's PATH looks."""
-    return shutil.which("nginx", path=os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin")
+    return _of_root("nginx")
+
+
+def haproxy() -> str | None:
+    """The program; it is where nginx is."""
+    return _of_root("haproxy")
 
 
 def prometheus() -> str | None:
@@ -54,6 +59,10 @@ def prometheus() -> str | None:
 def promtool() -> str | None:
     """What checks and tests its rules; in the same package."""
     return shutil.which("promtool")
+
+
+def _of_root(program: str) -> str | None:
+    return shutil.which(program, path=os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin")
 
 
 def _ensurepip() -> bool:
@@ -70,6 +79,10 @@ _PRESENT: dict[str, Callable[[], bool]] = {
     "nodejs": lambda: shutil.which("node") is not None,
     "npm": lambda: shutil.which("npm") is not None,
     "systemd": lambda: shutil.which("systemd-analyze") is not None,
+    "nodejs": lambda: shutil.which("node") is not None,
+    "npm": lambda: shutil.which("npm") is not None,
+    "haproxy": lambda: haproxy() is not None,
+    "curl": lambda: shutil.which("curl") is not None,
     "debootstrap": lambda: shutil.which("debootstrap") is not None,
     "python3-venv": _ensurepip,
 }

@@ -1,0 +1,1 @@
+"""Senders that users have, unmodified, against the whole of Sluice: `make senders`."""
