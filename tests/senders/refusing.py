@@ -1,4 +1,7 @@
-"""A server in front of the receiver that answers the first requests with 503, and passes on all others."""
+"""A server in front of the receiver that answers the first requests with 503, and passes on all others.
+
+Of every two that it refuses, it has passed on the second: the receiver's answer to it is lost.
+"""
 
 import contextlib
 import re
@@ -14,7 +17,8 @@ _DEADLINE_S = 60.0
 
 
 class RefusingFront:
-    """Listens on a free loopback port, `port`, as a context manager; `refused` counts its 503s.
+    """Listens on a free loopback port, `port`, as a context manager; `refused` counts its 503s, and
+    `passed_on` those that the receiver has acknowledged nevertheless.
 
     Each refusal ends its connection. All other connections are the receiver's, byte for byte.
     """
@@ -25,6 +29,7 @@ class RefusingFront:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.refused = 0
+        self.passed_on = 0
 
     def __enter__(self) -> "RefusingFront":
         threading.Thread(target=self._serve, daemon=True).start()
@@ -39,16 +44,24 @@ class RefusingFront:
                 client, _ = self._listener.accept()
                 client.settimeout(_DEADLINE_S)
                 refuses = self.refused < self._refusals
-                self.refused += refuses
                 work = self._refuse if refuses else self._relay
                 threading.Thread(target=work, args=(client,), daemon=True).start()
 
     def _refuse(self, client: socket.socket) -> None:
         with client, contextlib.suppress(OSError):
-            _read_request(client)
+            request = _read_request(client)
+            self.refused += 1
+            if self.refused % 2 == 0:
+                self._pass_on(request)
             client.sendall(_ANSWER)
             client.shutdown(socket.SHUT_WR)
             client.recv(1)
+
+    def _pass_on(self, request: bytes) -> None:
+        with socket.create_connection(self._target, _DEADLINE_S) as server:
+            server.sendall(request)
+            answer = server.recv(65536)
+        self.passed_on += answer[9:12] in (b"200", b"202")
 
     def _relay(self, client: socket.socket) -> None:
         with contextlib.suppress(OSError), client, socket.create_connection(self._target, 10) as server:
@@ -59,22 +72,20 @@ class RefusingFront:
             back.join()
 
 
-def _read_request(client: socket.socket) -> None:
-    """Read one request whole, so that its sender is not cut off while it writes."""
+def _read_request(client: socket.socket) -> bytes:
+    """One request, whole: its sender is not to be cut off while it writes."""
     data = b""
     while b"\r\n\r\n" not in data:
         data += _more(client)
     head, _, body = data.partition(b"\r\n\r\n")
-    if b"100-continue" in head.lower():
-        client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
     length = _LENGTH.search(head)
     if length is not None:
-        missing = int(length[1]) - len(body)
-        while missing > 0:
-            missing -= len(_more(client))
+        while len(body) < int(length[1]):
+            body += _more(client)
     elif _CHUNKED.search(head):
         while not body.endswith(b"0\r\n\r\n"):
             body += _more(client)
+    return head + b"\r\n\r\n" + body
 
 
 def _more(client: socket.socket) -> bytes:

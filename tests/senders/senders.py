@@ -144,7 +144,12 @@ PATIENT_NODE = {"OTEL_EXPORTER_OTLP_TIMEOUT": "60000"}
 PROTOBUF, JSON, ARROW, NDJSON = "OTLP, protobuf", "OTLP, JSON", "Arrow", "NDJSON"
 
 SDKS = (
-    KnownSender(name="OpenTelemetry SDK for Python 1.20", sends=PROTOBUF, command=_python("python-1.20")),
+    KnownSender(
+        name="OpenTelemetry SDK for Python 1.20",
+        sends=f"{PROTOBUF}, gzip",
+        command=_python("python-1.20"),
+        environment=GZIP,
+    ),
     KnownSender(
         name="OpenTelemetry SDK for Python, newest",
         sends=f"{PROTOBUF}, gzip",
