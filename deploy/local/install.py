@@ -79,8 +79,6 @@ _PRESENT: dict[str, Callable[[], bool]] = {
     "nodejs": lambda: shutil.which("node") is not None,
     "npm": lambda: shutil.which("npm") is not None,
     "systemd": lambda: shutil.which("systemd-analyze") is not None,
-    "nodejs": lambda: shutil.which("node") is not None,
-    "npm": lambda: shutil.which("npm") is not None,
     "haproxy": lambda: haproxy() is not None,
     "curl": lambda: shutil.which("curl") is not None,
     "debootstrap": lambda: shutil.which("debootstrap") is not None,
