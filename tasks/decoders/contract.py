@@ -71,7 +71,8 @@ class Read:
     `table` has the columns of `tasks.events.EVENTS` (any of them may hold nulls and impossible values);
     `rows` says where in the batch each of its rows was, None = in order and all of them there; `lent` how
     many of each row's attributes are not its own but its resource's, None = none of any; `detailed` who makes
-    the details of each row, None = no row has any.
+    the details of each row, None = no row has any; `shared_bytes` the bytes of details that events share with
+    others, once for each of them.
     """
 
     table: pa.Table
@@ -79,6 +80,7 @@ class Read:
     rows: NDArray[np.int64] | None = None
     lent: NDArray[np.int64] | None = None
     detailed: Sequence[Detailed | None] | None = None
+    shared_bytes: int = 0
 
     @classmethod
     def of(

@@ -55,7 +55,7 @@ def by_runs(
         for run in _runs(parsed()):
             for some, done in in_halves(run, whole):
                 if done is not None:
-                    allowance.take(done[0].table.nbytes)
+                    allowance.take(done[0].table.nbytes + done[0].shared_bytes)
                     reads.append(done[:2])
                 alone += [body for body, _, _ in some if done is None or body.batch in done[2]]
         return merged([read_of(reads), read_alone(sorted(alone), limits, allowance)])

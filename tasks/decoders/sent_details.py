@@ -15,7 +15,15 @@ from tasks.decoders.canonical import pairs, pairs_of
 from tasks.decoders.contract import DETAIL
 from tasks.decoders.json_numbers import whole
 from tasks.decoders.reasons import RejectReason
-from tasks.events.details import EXCEPTION, SpanDetails, SpanEvent, SpanLink, SpanResource, SpanScope
+from tasks.events.details import (
+    EXCEPTION,
+    SpanDetails,
+    SpanEvent,
+    SpanLink,
+    SpanResource,
+    SpanScope,
+    nanoseconds,
+)
 from tasks.events.otlp_values import AnyValue, Camel, KeyValue, Number
 
 MOST_BYTES: Final = 256 * 1024  # of one event's details, as they came
@@ -154,7 +162,7 @@ def _bounded(parts: Sequence[Sent] | None) -> Iterable[Sent]:
 
 def _event(sent: SentEvent) -> SpanEvent:
     return SpanEvent(
-        time_unix_nano=str(whole(sent.time_unix_nano or 0, 0, MOST_64)),
+        time_unix_nano=nanoseconds(whole(sent.time_unix_nano or 0, 0, MOST_64)),
         name=sent.name or "",
         attributes=_attributes(sent.attributes),
         dropped_attributes_count=_count(sent.dropped_attributes_count),

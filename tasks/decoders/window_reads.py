@@ -28,7 +28,7 @@ def by_batch(
         for index, data in bodies:
             try:
                 one = read(data, limits)
-                allowance.take(one.table.nbytes)
+                allowance.take(one.table.nbytes + one.shared_bytes)
                 reads[index] = one
             except UnfitBatch as error:
                 unfit[index] = error

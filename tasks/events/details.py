@@ -33,11 +33,18 @@ WHOLE: Final = pa.schema([*EVENTS, *DETAILS])
 """Events with all that is kept of them."""
 NO_WHOLE: Final = WHOLE.empty_table()
 
+NO_TIME: Final = "0"
+
+
+def nanoseconds(time: int) -> str:
+    """A time in ns since 1970 as OTLP's JSON writes it; NO_TIME itself for 0, so that it is left out."""
+    return str(time) if time else NO_TIME
+
 
 class SpanEvent(Camel):
     """OTLP's Span.Event; `time_unix_nano` in ns since 1970."""
 
-    time_unix_nano: str = "0"
+    time_unix_nano: str = NO_TIME
     name: str = ""
     attributes: list[KeyValue] = msgspec.field(default_factory=list)
     dropped_attributes_count: int = 0
@@ -78,8 +85,8 @@ class SpanRest(Camel):
     `status_code` is OTLP's number, which tells unset (0) from ok (1). `nameless`: it came without a name.
     """
 
-    start_time_unix_nano: str = "0"
-    end_time_unix_nano: str = "0"
+    start_time_unix_nano: str = NO_TIME
+    end_time_unix_nano: str = NO_TIME
     attributes: list[KeyValue] = msgspec.field(default_factory=list)
     status_code: int = 0
     nameless: bool = False

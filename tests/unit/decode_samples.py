@@ -147,9 +147,9 @@ def otlp_json(request: ExportTraceServiceRequest) -> bytes:
     document = json_format.MessageToDict(request, use_integers_for_enums=True)
     for group in document.get("resourceSpans", ()):
         for span in (span for scope in group.get("scopeSpans", ()) for span in scope["spans"]):
-            for name in ("traceId", "spanId", "parentSpanId"):
-                if name in span:
-                    span[name] = base64.b64decode(span[name]).hex()
+            for one in (span, *span.get("links", ())):
+                for name in {"traceId", "spanId", "parentSpanId"} & one.keys():
+                    one[name] = base64.b64decode(one[name]).hex()
     return json.dumps(document).encode()
 
 

@@ -78,7 +78,77 @@ def pair(value: bytes, key: bytes = b"a") -> bytes:
     return field(9, field(1, key) + field(2, value))
 
 
+def scoped(scope: bytes, url: bytes = b"") -> bytes:
+    return field(1, field(2, field(1, scope) + field(2, SPAN) + field(3, url)))
+
+
+NASTY_DETAILS = {
+    **{
+        f"{where} {what}": spans(SPAN + field(number, inner), SPAN)
+        for where, number, attributes in (("an event", 11, 3), ("a link", 13, 4))
+        for what, inner in {
+            "of nothing": b"",
+            "with a stranger": b"\x7a\x00",
+            "with a group": b"\x0b\x0c",
+            "with a short time or short flags": b"\x09abc" if number == 11 else b"\x35ab",
+            "that is torn": b"\x0a\x05",
+            "with an empty attribute": field(attributes, b""),
+            "with an attribute without value": field(attributes, field(1, b"k") + field(2, b"")),
+            "with an attribute that is torn": field(attributes, b"\x0a\x05"),
+            "with an attribute of two values": field(
+                attributes, field(1, b"k") + field(2, field(1, b"x")) + field(2, b"\x18\x05")
+            ),
+            "with a stranger in an attribute": field(attributes, field(3, b"k")),
+            "with a key that is not UTF-8": field(attributes, field(1, b"\xff")),
+            "with a value that is not UTF-8": field(attributes, field(2, field(1, b"\xff"))),
+            "with a NUL in an array": field(attributes, field(2, field(5, field(1, field(1, b"\0"))))),
+            "with a text that is not UTF-8": field(5 - attributes, b"")
+            + field(2 if number == 11 else 3, b"\xff"),
+            "with a NUL": field(2 if number == 11 else 3, b"a\0b"),
+        }.items()
+    },
+    **{
+        f"an event of {number!r} dropped attributes": spans(SPAN + field(11, b"\x20" + number))
+        for number in HUGE
+    },
+    **{
+        f"a link of {number!r} dropped attributes": spans(SPAN + field(13, b"\x28" + number))
+        for number in HUGE
+    },
+    "an event of two names": spans(SPAN + field(11, field(2, b"exception") + field(2, b"other"))),
+    "an event of a longer name": spans(SPAN + field(11, field(2, b"exceptions"))),
+    "many events": spans(SPAN + field(11, b"") * 1_025, SPAN + field(11, b"") * 1_024),
+    "many links": spans(SPAN + field(13, b"") * 1_025, SPAN + field(13, b"") * 1_024),
+    "long events": spans(SPAN + field(11, field(2, b"n" * 1_022)) * 257),
+    "a trace state that is not UTF-8": spans(SPAN + field(3, b"\xff")),
+    "a trace state with NUL": spans(SPAN + field(3, b"\0")),
+    "a scope of nothing at all": scoped(b""),
+    "a scope with a stranger": scoped(b"\x7a\x00"),
+    "a scope that is torn": scoped(b"\x0a\x05"),
+    "a scope that is no scope": field(1, field(2, b"\x08\x01" + field(2, SPAN))),
+    "a scope's name that is not UTF-8": scoped(field(1, b"\xff")),
+    "a scope's version with NUL": scoped(field(2, b"\0")),
+    "a scope's attribute that is not UTF-8": scoped(field(3, field(1, b"\xff"))),
+    "a long scope": scoped(field(1, b"n" * 70_000)),
+    "a schema URL that is not UTF-8": scoped(b"", b"\xff"),
+    "a group's schema URL with NUL": field(1, field(2, field(2, SPAN)) + field(3, b"\0")),
+    "two scopes of spans": field(1, field(2, 2 * field(1, field(1, b"n")) + field(2, SPAN))),
+    "a NUL in an array of a key that comes again": spans(
+        SPAN + pair(field(5, field(1, field(1, b"\0")))) + pair(field(1, b"x"))
+    ),
+    "a NUL in a key without value": spans(SPAN + field(9, field(1, b"\0"))),
+    "a service that is NUL and another": spans(
+        SPAN,
+        resource=field(
+            1,
+            b"".join(
+                field(1, field(1, b"service.name") + field(2, field(1, name))) for name in (b"\0", b"shop")
+            ),
+        ),
+    ),
+}
 NASTY = {
+    **NASTY_DETAILS,
     **{f"a length of {number!r}": spans(SPAN) + b"\x0a" + number for number in HUGE},
     **{f"a span's length of {number!r}": field(1, field(2, b"\x12" + number + SPAN)) for number in HUGE},
     **{

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
@@ -33,15 +34,31 @@ def test_text_that_is_no_json_costs_its_own_span(path: Path, text: str) -> None:
     "path",
     [
         ("not read",),
-        (*GROUP, "schemaUrl"),
+        (*GROUP, "not read"),
         (*GROUP, "resource", "entityRefs"),
-        (*SCOPE, "scope"),
-        (*SCOPE, "schemaUrl"),
+        (*SCOPE, "not read"),
     ],
 )
 def test_text_that_is_no_json_and_not_read_costs_nothing(path: Path, text: str) -> None:
     decoded = sent(put(document(), path, as_it_is(text)))
     assert (decoded.counts, reasons(decoded)) == ([30], [])
+    assert None not in decoded.good.attributes.details(np.arange(30))
+
+
+@pytest.mark.parametrize("text", BROKEN_TEXTS)
+@pytest.mark.parametrize(
+    "path",
+    [
+        (*GROUP, "schemaUrl"),
+        (*GROUP, "resource", "droppedAttributesCount"),
+        (*SCOPE, "scope"),
+        (*SCOPE, "scope", "name"),
+        (*SCOPE, "schemaUrl"),
+    ],
+)
+def test_text_that_is_no_json_around_spans_costs_those_spans(path: Path, text: str) -> None:
+    decoded = sent(put(document(), path, as_it_is(text)))
+    assert (decoded.counts, reasons(decoded)) == ([27], ["bad_details"] * 3)
 
 
 @pytest.mark.parametrize("text", BROKEN_TEXTS)

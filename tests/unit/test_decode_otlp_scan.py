@@ -55,6 +55,10 @@ def assert_as_alone(bodies: Sequence[bytes], kernels: Kernels | None = None, **b
         assert got.table.combine_chunks().equals(want.table.combine_chunks())
     rows = np.arange(len(want.table))[::-2]
     assert got.attributes.take(rows).equals(want.attributes.take(rows))
+    nul = want.attributes.with_nul()
+    fit = rows if nul is None else rows[~nul[rows]]
+    assert got.attributes.details(fit) == want.attributes.details(fit)
+    assert exceptional(got) == exceptional(want)
     for key in ("a", "user.id", "service.name", "nobody's"):
         (left, texts), (right, others) = (
             read.attributes.values_of(key, np.arange(len(want.table)) % 3 != 1) for read in (got, want)
@@ -63,6 +67,12 @@ def assert_as_alone(bodies: Sequence[bytes], kernels: Kernels | None = None, **b
             zip(right.tolist(), others.to_pylist(), strict=True)
         )
     return got
+
+
+def exceptional(read: WindowRead) -> list[int]:
+    """The rows that tell of an exception."""
+    marks = read.attributes.exceptional()
+    return [] if marks is None else np.flatnonzero(marks).tolist()
 
 
 def plain(bodies: Sequence[bytes], **bounds: int) -> list[bool]:

@@ -13,7 +13,7 @@ from tests.unit.otlp_exports import field
 from tests.unit.test_rejects_replayed import fail_again
 
 # Kinds and states are enumerations in OTLP: an unknown number is none of ours to refuse.
-NOT_OF_OTLP: Final = {"bad_kind", "bad_status", "bad_details"}
+NOT_OF_OTLP: Final = {"bad_kind", "bad_status"}
 
 
 def in_json(change: Callable[[Any, Any], object], *text: tuple[str, str]) -> bytes:
@@ -49,6 +49,7 @@ IN_JSON: Final = {
     "bad_status_message": in_json(lambda _, span: span.update(status={"message": "m" * 16_385})),
     "bad_user_id": in_json(lambda _, span: span.update(named("user.id", "u" * 1_025))),
     "bad_attributes": in_json(lambda _, span: span.update(named("k" * 257, "v"))),
+    "bad_details": in_json(lambda _, span: span.update(events=[5])),
     "nul_character": in_json(lambda _, span: span.update(name="a\0b")),
 }
 
@@ -87,6 +88,7 @@ IN_PROTOBUF: Final = {
     "bad_status_message": in_protobuf(lambda _, span: setattr(span.status, "message", "m" * 16_385)),
     "bad_user_id": in_protobuf(lambda _, span: samples.attribute(span, "user.id", "u" * 1_025)),
     "bad_attributes": in_protobuf(lambda _, span: samples.attribute(span, "k" * 257, "v")),
+    "bad_details": in_protobuf(lambda _, span: setattr(span.events.add(), "name", "n" * 2**18)),
     "nul_character": in_protobuf(lambda _, span: samples.attribute(span, "k", "a\0b")),
 }
 CASES: Final = [

@@ -1,8 +1,9 @@
 """OTLP/HTTP traces in JSON: ExportTraceServiceRequest with hexadecimal ids and names in lowerCamelCase."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from itertools import count, repeat
 from typing import Final, NamedTuple
 
 import msgspec
@@ -15,11 +16,20 @@ from tasks.decoders.ids import Mask, hex_ids
 from tasks.decoders.json_numbers import whole
 from tasks.decoders.json_pieces import Torn
 from tasks.decoders.ndjson import DETAIL, Unreadable, bound_strings, bound_values, reason_of
+from tasks.decoders.otlp.details import SentSpan, SentSpans
+from tasks.decoders.otlp.json_details import (
+    details_of,
+    look_around,
+    look_around_apart,
+    look_at_all,
+    origin_of,
+    read_span,
+)
 from tasks.decoders.otlp.json_messages import ExportRequest, Span, Status
 from tasks.decoders.otlp.json_slots import slots
 from tasks.decoders.otlp.json_values import words
 from tasks.decoders.otlp.slots import Unread, bound_events, read_apart
-from tasks.decoders.otlp.spans import Spans, table
+from tasks.decoders.otlp.spans import Spans, bound_bytes, table
 from tasks.decoders.reasons import RejectReason, UnfitReason
 from tasks.decoders.rows import picked
 from tasks.events.otlp_values import Number
@@ -32,18 +42,20 @@ KINDS: Final = {
 MOST_KIND: Final = max(KINDS.values())
 ERRORS: Final = frozenset((2, "2", "STATUS_CODE_ERROR"))
 NO_STATUS: Final = Status()
-# In a string a quote is escaped, so a name in quotes and before a colon is a name.
-SNAKE: Final = re.compile(rb'"(trace_id|span_id|parent_span_id|(?:start|end)_time_unix_nano)"(?=\s*:)')
+NAMES: Final = (b'"schema_url"', b'"instrumentation_library"')  # that only `_read_apart` knows
 _request = msgspec.json.Decoder(ExportRequest)
-_span = msgspec.json.Decoder(Span)
 
 
 class Export(NamedTuple):
-    """The spans of one export in order, how many each resource has, and the attributes of the resources."""
+    """The spans of one export in order, how many each resource has, and the attributes of the resources; who
+    makes the details of the spans, and the bytes of them that spans share, once for each span.
+    """
 
     spans: list[Span]
     sizes: list[int]
     resources: list[list[msgspec.Raw] | None]
+    sent: SentSpans
+    shared_bytes: int
 
 
 def read(data: bytes, limits: DecodeLimits) -> Read:
@@ -63,15 +75,23 @@ def parse(data: bytes, limits: DecodeLimits) -> tuple[int, Export]:
     Raises what is in `Unreadable`, and `UnfitBatch`: too_many_values, too_many_events.
     """
     bound_values(data, limits)
+    if any(name in data for name in NAMES):
+        raise msgspec.DecodeError("names in another spelling")
     groups = _request.decode(data).resource_spans or []
     scopes = [[scope.spans or [] for scope in group.scopes] for group in groups]
     if not scopes or not all(map(all, scopes)) or not all(scopes):
         raise msgspec.DecodeError("a group or a scope that seems empty")
     sizes = [sum(map(len, spans)) for spans in scopes]
     bound_events(sum(sizes), limits)
+    try:
+        shared = [
+            look_around(group, scope) * len(scope.spans or ()) for group in groups for scope in group.scopes
+        ]
+    except Unread as error:
+        raise msgspec.DecodeError(error.detail) from None
     spans = [span for lists in scopes for one in lists for span in one]
     resources = [group.resource.attributes if group.resource else None for group in groups]
-    return len(spans), Export(spans, sizes, resources)
+    return len(spans), Export(spans, sizes, resources, _sent(data), sum(shared))
 
 
 def together(exports: Sequence[Export], limits: DecodeLimits) -> Read:
@@ -83,10 +103,15 @@ def together(exports: Sequence[Export], limits: DecodeLimits) -> Read:
     spans = [span for export in exports for span in export.spans]
     sizes = [size for export in exports for size in export.sizes]
     resources = [_bytes(one) for export in exports for one in export.resources]
-    columns = _columns(spans, sizes, resources)
+    shared_bytes = sum(export.shared_bytes for export in exports)
+    bound_bytes(shared_bytes, limits)
+    detailed = [
+        one for export in exports for one in map(SentSpan, repeat(export.sent, len(export.spans)), count())
+    ]
+    columns = _columns(spans, sizes, resources, detailed)
     if columns.ids["trace_id"][0].null_count:
         raise msgspec.DecodeError("a span without a trace id")
-    return table(columns, words, limits)
+    return replace(table(columns, words, limits), shared_bytes=shared_bytes)
 
 
 def pick(data: bytes, rows: Sequence[int]) -> Iterator[bytes]:
@@ -98,29 +123,34 @@ def _read_apart(data: bytes, limits: DecodeLimits) -> Read:
     """Part by part: for exports that don't parse as a whole, that use other names, or that seem empty."""
     bound_strings(data, limits)
     try:
-        apart = read_apart(slots(data), _read_span, limits)
+        apart = read_apart(slots(data), _read_span, look_around_apart, limits)
     except Torn as error:
         raise UnfitBatch(UnfitReason.MALFORMED, f"not a trace export: {error}"[:DETAIL]) from None
-    columns = _columns(apart.spans, apart.sizes, apart.resources)
-    return table(columns, words, limits).moved(apart.places, apart.bad)
+    shared_bytes = sum(apart.shared)
+    bound_bytes(shared_bytes, limits)
+    detailed = list(map(SentSpan, repeat(_sent(data)), apart.places))
+    columns = _columns(apart.spans, apart.sizes, apart.resources, detailed)
+    read = replace(table(columns, words, limits), shared_bytes=shared_bytes)
+    return read.moved(apart.places, apart.bad)
+
+
+def _sent(data: bytes) -> SentSpans:
+    return SentSpans(data, slots, origin_of, details_of)
 
 
 def _read_span(text: bytes) -> Span:
     try:
-        span = _span.decode(text)
-        if span.trace_id is None or span.span_id is None:
-            span = _span.decode(SNAKE.sub(_camel, text))
-        return span
+        return read_span(text)
     except Unreadable as error:
         raise Unread(reason_of(error), str(error)[:DETAIL]) from None
 
 
-def _camel(name: re.Match[bytes]) -> bytes:
-    first, *rest = name[0].split(b"_")
-    return first + b"".join(word.capitalize() for word in rest)
-
-
-def _columns(spans: Sequence[Span], sizes: Sequence[int], resources: Sequence[Sequence[bytes]]) -> Spans:
+def _columns(
+    spans: Sequence[Span],
+    sizes: Sequence[int],
+    resources: Sequence[Sequence[bytes]],
+    detailed: Sequence[SentSpan],
+) -> Spans:
     sent = {
         "event_id": pa.array([span.span_id for span in spans], pa.string()),
         "trace_id": pa.array([span.trace_id for span in spans], pa.string()),
@@ -130,6 +160,9 @@ def _columns(spans: Sequence[Span], sizes: Sequence[int], resources: Sequence[Se
     start_ns, bad_start = _nanoseconds([span.start_time_unix_nano for span in spans])
     end_ns, bad_end = _nanoseconds([span.end_time_unix_nano for span in spans])
     statuses = [span.status or NO_STATUS for span in spans]
+    looked = look_at_all(spans)
+    for row in looked.exceptional:
+        detailed[row].exceptional = True
     return Spans(
         resources=resources,
         sizes=sizes,
@@ -149,7 +182,9 @@ def _columns(spans: Sequence[Span], sizes: Sequence[int], resources: Sequence[Se
             (RejectReason.BAD_PARENT_ID, ids["parent_id"][1], "not 16 hexadecimal digits"),
             (RejectReason.BAD_TIME, bad_start, "startTimeUnixNano is not a time"),
             (RejectReason.BAD_DURATION, bad_end, "endTimeUnixNano is not a time"),
+            *looked.wrong(len(spans)),
         ],
+        detailed=detailed,
     )
 
 

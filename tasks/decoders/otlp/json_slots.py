@@ -17,7 +17,10 @@ SCOPES: Final = (  # of the names that a group has, the first with anything in i
 SPANS: Final = ("spans",)
 URL: Final = ("schemaUrl", "schema_url")
 OF_A_GROUP: Final = (*SCOPES, *URL, "resource")
-OF_A_SCOPE: Final = (*SPANS, *URL, "scope", "instrumentationLibrary", "instrumentation_library")
+OF_SPANS: Final = (*URL, "scope", "instrumentationLibrary", "instrumentation_library")
+OF_A_SCOPE: Final = (*SPANS, *OF_SPANS)
+ATTRIBUTES: Final = ("attributes",)
+DROPPED: Final = ("droppedAttributesCount", "dropped_attributes_count")
 NOTHING: Final = (b"", b"null", b"[]", b"{}", b'""')
 
 
@@ -39,7 +42,8 @@ def _group(text: bytes) -> Iterator[Slot]:
     around_group = partial(_around, b'{"resourceSpans":[', b"]}")
     try:
         given = members(text)
-        resource = resource_attributes(given)
+        resource = _resource(given)
+        attributes = _list(resource, ATTRIBUTES)
         scopes = _list(given, SCOPES)
     except Torn as error:
         yield Slot([text], around_group, wrong=f"resourceSpans: {error}")
@@ -50,11 +54,12 @@ def _group(text: bytes) -> Iterator[Slot]:
     head = b'{"resourceSpans":[{%b"scopeSpans":[' % _others(given, SCOPES)
     if not scopes:
         yield Slot([], around_group)
+    around = [b'"resource":{%b}' % _members(resource, DROPPED), _members(given, URL)]
     for scope in scopes:
-        yield _scope(scope, head, resource)
+        yield _scope(scope, head, attributes, b"{%b}" % b",".join(filter(None, around)))
 
 
-def _scope(text: bytes, head: bytes, resource: Sequence[bytes]) -> Slot:
+def _scope(text: bytes, head: bytes, resource: Sequence[bytes], group: bytes) -> Slot:
     around_scope = partial(_around, head, b"]}]}")
     try:
         given = members(text)
@@ -64,13 +69,14 @@ def _scope(text: bytes, head: bytes, resource: Sequence[bytes]) -> Slot:
     if not spans and (strange := _strange(given, OF_A_SCOPE)):
         return Slot([text], around_scope, wrong=f"scopeSpans: no spans, but {strange[0]}")
     head = head + b'{%b"spans":[' % _others(given, SPANS)
-    return Slot(spans, partial(_around, head, b"]}]}]}"), resource=resource)
+    around_span = partial(_around, head, b"]}]}]}")
+    return Slot(spans, around_span, resource=resource, group=group, scope=b"{%b}" % _members(given, OF_SPANS))
 
 
-def resource_attributes(group: Iterable[Member]) -> Sequence[bytes]:
-    """The attributes of a group's resource. Raises `Torn`."""
+def _resource(group: Iterable[Member]) -> list[Member]:
+    """The members of a group's resource. Raises `Torn`."""
     resource = _value(group, ("resource",))
-    return [] if resource in NOTHING else _list(members(resource), ("attributes",))
+    return [] if resource in NOTHING else members(resource)
 
 
 def _value(given: Iterable[Member], names: Sequence[str]) -> bytes:
@@ -93,6 +99,11 @@ def _strange(given: Iterable[Member], known: Sequence[str]) -> list[str]:
 def _others(given: Iterable[Member], without: Sequence[str]) -> bytes:
     """The members of an object but those, to be followed by another."""
     return b"".join(one.text + b"," for one in given if one.name not in without)
+
+
+def _members(given: Iterable[Member], names: Sequence[str]) -> bytes:
+    """The members of these names."""
+    return b",".join(one.text for one in given if one.name in names)
 
 
 def _around(head: bytes, tail: bytes, piece: bytes) -> bytes:

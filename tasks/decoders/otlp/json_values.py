@@ -7,15 +7,33 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from tasks.decoders.attributes import as_text
 from tasks.decoders.json_numbers import LEAST, MOST, double, whole
 from tasks.decoders.ndjson import Unreadable
-from tasks.decoders.otlp.spans import Words
+from tasks.decoders.otlp.spans import Words, attribute_text
 from tasks.events.otlp_values import AnyValue, KeyValue
 
 # In a string a quote is escaped, so a name in quotes and before a colon is a name.
-SNAKE: Final = re.compile(rb'"(string|bool|int|double|array|kvlist|bytes)_value"(?=\s*:)')
+SNAKE: Final = re.compile(
+    rb'"((?:string|bool|int|double|array|kvlist|bytes)_value|time_unix_nano|trace_id|span_id|trace_state'
+    rb'|dropped_attributes_count|schema_url|instrumentation_library)"(?=\s*:)'
+)
 _pair = msgspec.json.Decoder(KeyValue)
+
+
+def camel(name: re.Match[bytes]) -> bytes:
+    """The name in lowerCamelCase."""
+    first, *rest = name[0].split(b"_")
+    return first + b"".join(word.capitalize() for word in rest)
+
+
+def camel_names(text: bytes) -> bytes:
+    """JSON text of attributes, or of what holds them, with OTLP's names in lowerCamelCase."""
+    return SNAKE.sub(camel, text) if b"_" in text else text
+
+
+def read_pair(text: bytes) -> KeyValue:
+    """A KeyValue. Raises msgspec.MsgspecError and what is in `Unreadable`."""
+    return _pair.decode(camel_names(text) if b'_value"' in text else text)
 
 
 def words(raws: Any) -> Words:
@@ -31,9 +49,10 @@ def words(raws: Any) -> Words:
 def _parse(raw: bytes) -> tuple[str, str | None] | None:
     """Key and value of one attribute, None when it can't be read."""
     try:
-        pair = _pair.decode(raw if b'_value"' not in raw else SNAKE.sub(rb'"\1Value"', raw))
+        pair = read_pair(raw)
         value = _value(pair.value)
-        return pair.key or "", None if value is None else as_text(value)
+        text = value if value is None or type(value) is str else attribute_text(value)
+        return pair.key or "", text
     except (*Unreadable, msgspec.MsgspecError, ValueError):
         return None
 

@@ -1,6 +1,8 @@
 """OTLP/HTTP traces in protobuf: ExportTraceServiceRequest. docs/formats.md says what becomes of it."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -9,18 +11,20 @@ from google.protobuf.message import DecodeError
 
 from tasks.decoders.contract import DecodeLimits, Read, UnfitBatch
 from tasks.decoders.ids import Mask, binary_ids
-from tasks.decoders.otlp.protobuf_messages import Request, Span, Status
+from tasks.decoders.otlp.details import SentSpan, SentSpans, look
+from tasks.decoders.otlp.protobuf_details import details_of, look_around, look_at, origin_of
+from tasks.decoders.otlp.protobuf_messages import Group, Request, ScopeSpans, Span, Status
 from tasks.decoders.otlp.protobuf_pairs import words
 from tasks.decoders.otlp.protobuf_slots import slots
 from tasks.decoders.otlp.slots import Unread, bound_events, read_apart
-from tasks.decoders.otlp.spans import Spans, table
+from tasks.decoders.otlp.spans import Spans, bound_bytes, table
 from tasks.decoders.reasons import RejectReason, UnfitReason
 from tasks.decoders.rows import picked
 
 ERROR: Final = 2  # Status.StatusCode
 # First bytes of the tags of messages, and how many of each a value may come with: spans and values are field
-# 2, a span's attributes field 9, scopes also field 1000, all else field 1.
-TAGS: Final = ((0x12, 1), (0x4A, 1), (0xC2, 1), (0x0A, 2))
+# 2, a span's attributes, events and links fields 9, 11 and 13, scopes also field 1000, all else field 1.
+TAGS: Final = ((0x12, 1), (0x4A, 1), (0x5A, 1), (0x6A, 1), (0xC2, 1), (0x0A, 2))
 OVERLONG: Final = 0x80  # protobuf also takes a tag with needless bytes
 
 
@@ -41,8 +45,17 @@ def read(data: bytes, limits: DecodeLimits) -> Read:
         return _read_apart(data, limits)
     sizes = [sum(map(len, one)) for one in spans_of]
     bound_events(sum(sizes), limits)
+    try:
+        shared = sum(
+            look_around(group, scope) * len(scope.spans)
+            for group, of_group in zip(groups, scopes, strict=True)
+            for scope in of_group
+        )
+    except Unread:
+        return _read_apart(data, limits)
     spans = [span for one in spans_of for scope in one for span in scope]
-    return _table(spans, [list(group.resource.attributes) for group in groups], sizes, limits)
+    resources = [list(group.resource.attributes) for group in groups]
+    return _table(data, range(len(spans)), spans, resources, sizes, shared, limits)
 
 
 def pick(data: bytes, rows: Sequence[int]) -> Iterator[bytes]:
@@ -53,10 +66,11 @@ def pick(data: bytes, rows: Sequence[int]) -> Iterator[bytes]:
 def _read_apart(data: bytes, limits: DecodeLimits) -> Read:
     """Part by part: for exports that don't parse as a whole, and those with parts that seem to be empty."""
     try:
-        apart = read_apart(slots(data), _read_span, limits)
+        apart = read_apart(slots(data), _read_span, _look_around, limits)
     except DecodeError as error:
         raise UnfitBatch(UnfitReason.MALFORMED, f"not an ExportTraceServiceRequest: {error}"[:200]) from None
-    return _table(apart.spans, apart.resources, apart.sizes, limits).moved(apart.places, apart.bad)
+    read = _table(data, apart.places, apart.spans, apart.resources, apart.sizes, sum(apart.shared), limits)
+    return read.moved(apart.places, apart.bad)
 
 
 def _read_span(data: bytes) -> Any:
@@ -66,13 +80,30 @@ def _read_span(data: bytes) -> Any:
         raise Unread(RejectReason.BAD_FIELD, f"not a Span: {error}"[:200]) from None
 
 
+def _look_around(group: bytes, scope: bytes) -> int:
+    try:
+        return look_around(Group.FromString(group), ScopeSpans.FromString(scope))
+    except DecodeError as error:
+        raise Unread(RejectReason.BAD_DETAILS, f"the scope or a schema URL: {error}"[:200]) from None
+
+
 def _table(
-    spans: Sequence[Any], resources: Sequence[Sequence[bytes]], sizes: Sequence[int], limits: DecodeLimits
+    data: bytes,
+    places: Sequence[int],
+    spans: Sequence[Any],
+    resources: Sequence[Sequence[bytes]],
+    sizes: Sequence[int],
+    shared_bytes: int,
+    limits: DecodeLimits,
 ) -> Read:
+    bound_bytes(shared_bytes, limits)
     held = [list(span.attributes) for span in spans]
     if sum(map(len, held)) + sum(map(len, resources)) > limits.values:
         raise UnfitBatch(UnfitReason.TOO_MANY_VALUES, f"more than {limits.values} attributes")
-    return table(_columns(spans, held, resources, sizes), words, limits)
+    sent = SentSpans(data, slots, origin_of, details_of)
+    detailed = [SentSpan(sent, place) for place in places]
+    columns = _columns(spans, held, resources, sizes, detailed)
+    return replace(table(columns, words, limits), shared_bytes=shared_bytes)
 
 
 def bound_values(data: bytes, limits: DecodeLimits) -> None:
@@ -92,6 +123,7 @@ def _columns(
     attributes: Sequence[Sequence[bytes]],
     resources: Sequence[Sequence[bytes]],
     sizes: Sequence[int],
+    detailed: Sequence[SentSpan],
 ) -> Spans:
     sent = {
         "event_id": pa.array([span.span_id for span in spans], pa.binary()),
@@ -103,6 +135,10 @@ def _columns(
     statuses = [span.status for span in spans]
     known = {status: _status(status) for status in set(statuses)}
     messages, bad_message = _texts([known[status][1] for status in statuses])
+    given = (span.trace_state or span.events or span.links for span in spans)
+    looked = look((row, partial(look_at, spans[row])) for row, any_ in enumerate(given) if any_)
+    for row in looked.exceptional:
+        detailed[row].exceptional = True
     return Spans(
         resources=resources,
         sizes=sizes,
@@ -122,7 +158,9 @@ def _columns(
             (RejectReason.BAD_PARENT_ID, ids["parent_id"][1], "not 8 bytes"),
             (RejectReason.BAD_UTF8, bad_name, "the name is not UTF-8"),
             (RejectReason.BAD_UTF8, bad_message, "the status message is not UTF-8"),
+            *looked.wrong(len(spans)),
         ],
+        detailed=detailed,
     )
 
 

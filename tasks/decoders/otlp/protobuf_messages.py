@@ -1,8 +1,9 @@
-"""OTLP's trace messages for protobuf, narrowed to what becomes of an event.
+"""OTLP's trace messages for protobuf, narrowed to what is kept of a span.
 
 The same wire format as opentelemetry/proto/trace/v1/trace.proto with two liberties that protobuf's encoding
-allows: fields that are not read are left out, and strings and attributes are taken as bytes, so that one bad
-string costs one span and each distinct attribute is parsed once.
+allows: fields that are not read are left out, and strings, attributes, span events and links are taken as
+bytes, so that one bad string costs one span, each distinct attribute is parsed once, and a span's details
+when somebody takes them.
 """
 
 from typing import Any, Final
@@ -16,6 +17,8 @@ INT32: Final = descriptor_pb2.FieldDescriptorProto.TYPE_INT32
 INT64: Final = descriptor_pb2.FieldDescriptorProto.TYPE_INT64
 BOOL: Final = descriptor_pb2.FieldDescriptorProto.TYPE_BOOL
 DOUBLE: Final = descriptor_pb2.FieldDescriptorProto.TYPE_DOUBLE
+FIXED32: Final = descriptor_pb2.FieldDescriptorProto.TYPE_FIXED32
+UINT32: Final = descriptor_pb2.FieldDescriptorProto.TYPE_UINT32
 LIBRARY_SPANS: Final = 1000  # where OTLP 0.15 moved the older name of scope_spans, whose fields are the same
 Kind = int | str  # a scalar type or the name of a message
 Field = tuple[str, int, Kind, bool]  # name, number, kind, repeated
@@ -25,20 +28,52 @@ MESSAGES: Final[dict[str, tuple[Field, ...]]] = {
     "ResourceSpans": (
         ("resource", 1, "Resource", False),
         ("scope_spans", 2, "ScopeSpans", True),
+        ("schema_url", 3, BYTES, False),
         ("instrumentation_library_spans", LIBRARY_SPANS, "ScopeSpans", True),
     ),
-    "Resource": (("attributes", 1, BYTES, True),),
-    "ScopeSpans": (("spans", 2, "Span", True),),
+    "Resource": (("attributes", 1, BYTES, True), ("dropped_attributes_count", 2, UINT32, False)),
+    "ScopeSpans": (
+        ("scope", 1, "Scope", False),
+        ("spans", 2, "Span", True),
+        ("schema_url", 3, BYTES, False),
+    ),
+    "Scope": (
+        ("name", 1, BYTES, False),
+        ("version", 2, BYTES, False),
+        ("attributes", 3, BYTES, True),
+        ("dropped_attributes_count", 4, UINT32, False),
+    ),
     "Span": (
         ("trace_id", 1, BYTES, False),
         ("span_id", 2, BYTES, False),
+        ("trace_state", 3, BYTES, False),
         ("parent_span_id", 4, BYTES, False),
         ("name", 5, BYTES, False),
         ("kind", 6, INT32, False),
         ("start_time_unix_nano", 7, FIXED64, False),
         ("end_time_unix_nano", 8, FIXED64, False),
         ("attributes", 9, BYTES, True),
+        ("dropped_attributes_count", 10, UINT32, False),
+        ("events", 11, BYTES, True),
+        ("dropped_events_count", 12, UINT32, False),
+        ("links", 13, BYTES, True),
+        ("dropped_links_count", 14, UINT32, False),
         ("status", 15, BYTES, False),
+        ("flags", 16, FIXED32, False),
+    ),
+    "Event": (
+        ("time_unix_nano", 1, FIXED64, False),
+        ("name", 2, BYTES, False),
+        ("attributes", 3, BYTES, True),
+        ("dropped_attributes_count", 4, UINT32, False),
+    ),
+    "Link": (
+        ("trace_id", 1, BYTES, False),
+        ("span_id", 2, BYTES, False),
+        ("trace_state", 3, BYTES, False),
+        ("attributes", 4, BYTES, True),
+        ("dropped_attributes_count", 5, UINT32, False),
+        ("flags", 6, FIXED32, False),
     ),
     "RawRequest": (("resource_spans", 1, BYTES, True),),
     "RawGroup": (
@@ -85,7 +120,12 @@ def _classes() -> dict[str, Any]:
 _made: Final = _classes()
 Request: Final = _made["Request"]
 Group: Final = _made["ResourceSpans"]
+Resource: Final = _made["Resource"]
+ScopeSpans: Final = _made["ScopeSpans"]
+Scope: Final = _made["Scope"]
 Span: Final = _made["Span"]
+Event: Final = _made["Event"]
+Link: Final = _made["Link"]
 RawRequest: Final = _made["RawRequest"]
 RawGroup: Final = _made["RawGroup"]
 RawScope: Final = _made["RawScope"]

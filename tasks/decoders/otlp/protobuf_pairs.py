@@ -10,11 +10,10 @@ import pyarrow as pa
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from tasks.decoders.attributes import as_text
 from tasks.decoders.ids import Mask
 from tasks.decoders.json_numbers import NOT_FINITE
 from tasks.decoders.otlp.protobuf_messages import KeyValue
-from tasks.decoders.otlp.spans import Words
+from tasks.decoders.otlp.spans import Words, attribute_text
 
 FIRST, SECOND = 0x0A, 0x12  # tags: field 1 and field 2, each of a counted length
 SHORT: Final = 0x80  # below it, a length is one byte
@@ -85,7 +84,7 @@ def _parse(raw: bytes) -> tuple[str, str | None] | None:
     try:
         pair = KeyValue.FromString(raw)
         value = _value(pair.value)
-        return pair.key.decode(), None if value is None else as_text(value)
+        return pair.key.decode(), None if value is None else attribute_text(value)
     except (DecodeError, UnicodeDecodeError, RecursionError, msgspec.MsgspecError):
         return None
 
@@ -95,7 +94,7 @@ def text_of(value: Any) -> str:
 
     Raises `UnicodeDecodeError`, and `RecursionError`, mostly as `TooDeep`.
     """
-    return as_text(_value(value))
+    return attribute_text(_value(value))
 
 
 def _value(value: Any) -> Any:
@@ -109,11 +108,12 @@ def _value(value: Any) -> Any:
     if kind == "bytes_value":
         return base64.b64encode(value.bytes_value).decode()
     if kind == "double_value":
-        return _double(value.double_value)
+        return as_number(value.double_value)
     return None if kind is None else getattr(value, kind)
 
 
-def _double(value: float) -> float | str:
+def as_number(value: float) -> float | str:
+    """A double as JSON says it: as text if it isn't finite."""
     if math.isfinite(value):
         return value
     not_a_number, infinite, negative = NOT_FINITE

@@ -56,7 +56,8 @@ def _scope(data: bytes, group: bytes, resource: Sequence[bytes]) -> Slot:
     if not spans and (strange := _strange(scope, (SCOPE, URL))):
         return Slot([data], around_scope, wrong=f"scopeSpans: no spans, but {strange[0]}")
     scope.ClearField("spans")
-    return Slot(spans, partial(_around_span, group, scope.SerializeToString()), resource=resource)
+    rest = scope.SerializeToString()
+    return Slot(spans, partial(_around_span, group, rest), resource=resource, group=group, scope=rest)
 
 
 def _strange(message: Any, known: Sequence[int]) -> list[str]:

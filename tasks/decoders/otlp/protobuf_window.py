@@ -15,6 +15,7 @@ from tasks.decoders.otlp import protobuf_export
 from tasks.decoders.otlp.protobuf_export import ERROR
 from tasks.decoders.otlp.scan_tables import (
     CODE,
+    EXCEPTIONAL,
     FIRST,
     GROUP,
     GROUP_FIRST,
@@ -41,6 +42,7 @@ from tasks.decoders.otlp.scan_tables import (
 )
 from tasks.decoders.otlp.scan_texts import strings
 from tasks.decoders.otlp.scanned import Kernels, Scan, machine_code, scanned
+from tasks.decoders.otlp.scanned_details import scanned_details
 from tasks.decoders.otlp.spans import KINDS, NO_SERVICE, durations, operations
 from tasks.decoders.times import MICROSECONDS
 from tasks.decoders.validate import ATTRIBUTES
@@ -199,8 +201,9 @@ class ScannedAttributes:
 
     def details(self, rows: Rows) -> list[SpanDetails | None]:
         """As `AttributeSource.details`."""
-        return [None] * len(rows)
+        return scanned_details(self.scan, rows)
 
     def exceptional(self) -> Mask | None:
         """As `AttributeSource.exceptional`."""
-        return None
+        marks = self.scan.room.spans[: len(self), EXCEPTIONAL] != 0
+        return marks if marks.any() else None

@@ -8,28 +8,37 @@ left to the decoder that reads one batch.
 
 from typing import Any
 
+from tasks.decoders.otlp.scan_details import scope
 from tasks.decoders.otlp.scan_spans import attribute, span_row
 from tasks.decoders.otlp.scan_tables import (
     ALONE,
     AT,
     ENTRIES,
     EXPANDED,
-    FIRST,
     FULL,
     FULL_TABLE,
-    GROUP,
     GROUP_FIRST,
     GROUP_LAST,
+    GROUP_URL_AT,
+    GROUP_URL_SIZE,
     GROUPS,
     KEY,
-    LAST,
     MOST_ATTRIBUTES,
     MOST_EVENTS,
     MOST_EXPANDED,
+    MOST_SCOPE_BYTES,
     MOST_VALUES,
     NONE,
     OK,
     RAW,
+    RESOURCE_AT,
+    RESOURCE_SIZE,
+    SCOPE_AT,
+    SCOPE_COLUMNS,
+    SCOPE_SIZE,
+    SCOPE_URL_AT,
+    SCOPE_URL_SIZE,
+    SCOPES,
     SERVICE,
     SERVICE_AT,
     SERVICE_SIZE,
@@ -39,7 +48,7 @@ from tasks.decoders.otlp.scan_tables import (
     SPANS,
     TYPE,
 )
-from tasks.decoders.otlp.scan_values import counted, filled, passed_varint
+from tasks.decoders.otlp.scan_values import counted, filled, passed_varint, plain_text
 
 
 def scan(
@@ -52,6 +61,7 @@ def scan(
     times: Any,
     ids: Any,
     groups: Any,
+    scopes: Any,
     work: Any,
     bounds: Any,
 ) -> int:
@@ -61,16 +71,17 @@ def scan(
     body) becomes OK or ALONE, the number of its spans, the bytes that its attributes make as maps.
     """
     for body in range(first, len(ends) - 1):
-        before, stored, lent = work[SPANS], work[ENTRIES], work[GROUPS]
+        before, stored, lent, around = work[SPANS], work[ENTRIES], work[GROUPS], work[SCOPES]
         work[EXPANDED] = 0
         work[RAW] = 0
         state = _export(
-            data, ends[body], ends[body + 1], before, entries, spans, times, ids, groups, work, bounds
+            data, ends[body], ends[body + 1], before, entries, spans, times, ids, groups, scopes, work, bounds
         )
         if state != OK:
             work[SPANS] = before
             work[ENTRIES] = stored
             work[GROUPS] = lent
+            work[SCOPES] = around
         if state == FULL:
             return body - first
         outcome[body, 0] = state
@@ -89,6 +100,7 @@ def _export(
     times: Any,
     ids: Any,
     groups: Any,
+    scopes: Any,
     work: Any,
     bounds: Any,
 ) -> int:
@@ -100,7 +112,7 @@ def _export(
         start, at = counted(data, at + 1, end)
         if start < 0:
             return ALONE
-        state = _group(data, start, at, first, entries, spans, times, ids, groups, work, bounds)
+        state = _group(data, start, at, first, entries, spans, times, ids, groups, scopes, work, bounds)
         if state != OK:
             return state
     return OK
@@ -116,12 +128,13 @@ def _group(
     times: Any,
     ids: Any,
     groups: Any,
+    scopes: Any,
     work: Any,
     bounds: Any,
 ) -> int:
     """ResourceSpans: the resource first, wherever it lies."""
-    resource_at = resource_end = -1
-    scopes = 0
+    resource_at = resource_end = url_at = url_end = -1
+    listed = 0
     place = at
     while place < end:
         tag = data[place]
@@ -131,11 +144,13 @@ def _group(
         if tag == 0x0A and resource_at < 0:
             resource_at, resource_end = start, place
         elif tag == 0x12:
-            scopes += 1
-        elif tag != 0x1A:
+            listed += 1
+        elif tag == 0x1A and plain_text(data, start, place):
+            url_at, url_end = start, place
+        else:
             return ALONE
     group = work[GROUPS]
-    if scopes == 0:
+    if listed == 0:
         return ALONE
     if group == len(groups):
         work[FULL_TABLE] = GROUPS
@@ -143,6 +158,10 @@ def _group(
     expanded, raw = work[EXPANDED], work[RAW]
     groups[group, GROUP_FIRST] = work[ENTRIES]
     groups[group, SERVICE_TYPE] = NONE
+    groups[group, RESOURCE_AT] = resource_at
+    groups[group, RESOURCE_SIZE] = resource_end - resource_at
+    groups[group, GROUP_URL_AT] = url_at
+    groups[group, GROUP_URL_SIZE] = url_end - url_at
     if resource_at >= 0:
         state = _resource(data, resource_at, resource_end, group, entries, groups, work, bounds)
         if state != OK:
@@ -168,6 +187,7 @@ def _group(
                 times,
                 ids,
                 groups,
+                scopes,
                 work,
                 bounds,
             )
@@ -221,17 +241,33 @@ def _scope(
     times: Any,
     ids: Any,
     groups: Any,
+    scopes: Any,
     work: Any,
     bounds: Any,
 ) -> int:
-    none = True
+    before = work[SPANS]
+    row = work[SCOPES]
+    if row == len(scopes):
+        work[FULL_TABLE] = SCOPES
+        return FULL
+    for column in range(SCOPE_COLUMNS):
+        scopes[row, column] = 0
     while at < end:
         tag = data[at]
         start, at = counted(data, at + 1, end)
         if start < 0 or (tag != 0x12 and tag != 0x0A and tag != 0x1A):
             return ALONE
+        if tag == 0x0A:
+            if scopes[row, SCOPE_AT] or not scope(data, start, at, work):
+                return ALONE
+            scopes[row, SCOPE_AT] = start
+            scopes[row, SCOPE_SIZE] = at - start
+        if tag == 0x1A:
+            if not plain_text(data, start, at):
+                return ALONE
+            scopes[row, SCOPE_URL_AT] = start
+            scopes[row, SCOPE_URL_SIZE] = at - start
         if tag == 0x12:
-            none = False
             if work[SPANS] == len(spans):
                 work[FULL_TABLE] = SPANS
                 return FULL
@@ -246,34 +282,10 @@ def _scope(
                 or work[RAW] > bounds[MOST_VALUES]
             ):
                 return ALONE
-    return ALONE if none else OK
-
-
-def merged(rows: Any, spans: Any, groups: Any, entries: Any, marks: Any, counts: Any, found: Any) -> int:
-    """The entries that the spans at `rows` have: of each key the last, the resource's before the span's own.
-
-    They come into `found`, one row's after the other's, and into `counts` how many each row has; `marks` is
-    room, as long as there are keys. Returns how many were found.
-    """
-    total = 0
-    for place in range(len(rows)):
-        row = rows[place]
-        begin = total
-        for part in range(2):
-            first, last = spans[row, FIRST], spans[row, LAST]
-            if part == 0:
-                group = spans[row, GROUP]
-                first, last = groups[group, GROUP_FIRST], groups[group, GROUP_LAST]
-            for entry in range(first, last):
-                found[total] = entry
-                marks[entries[entry, KEY]] = total
-                total += 1
-        end = total
-        total = begin
-        for candidate in range(begin, end):
-            entry = found[candidate]
-            if marks[entries[entry, KEY]] == candidate:
-                found[total] = entry
-                total += 1
-        counts[place] = total - begin
-    return total
+    shared = scopes[row, SCOPE_SIZE] + scopes[row, SCOPE_URL_SIZE] + groups[group, GROUP_URL_SIZE]
+    held = work[SPANS] - before
+    work[EXPANDED] += shared * held
+    work[SCOPES] += 1
+    if held == 0 or shared > bounds[MOST_SCOPE_BYTES] or work[EXPANDED] > bounds[MOST_EXPANDED]:
+        return ALONE
+    return OK

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from tasks.decoders.otlp.scan_details import event, link, within
 from tasks.decoders.otlp.scan_tables import (
     ALONE,
     AT,
     CODE,
     END_USER,
     ENTRIES,
+    EXCEPTIONAL,
     EXPANDED,
     FIRST,
     FULL,
@@ -30,7 +32,11 @@ from tasks.decoders.otlp.scan_tables import (
     OFFSETS,
     OK,
     RAW,
+    SCOPE,
+    SCOPES,
     SIZE,
+    SPAN_AT,
+    SPAN_SIZE,
     SPANS,
     TYPE,
     USER,
@@ -68,6 +74,10 @@ def span_row(
     spans[row, MESSAGE_SIZE] = 0
     spans[row, KIND] = 0
     spans[row, CODE] = 0
+    spans[row, SPAN_AT] = at
+    spans[row, SPAN_SIZE] = end - at
+    spans[row, SCOPE] = work[SCOPES]
+    exceptional = events = links = own = 0
     present = 0
     times[row, 0] = 0
     times[row, 1] = 0
@@ -132,8 +142,24 @@ def span_row(
             start, at = counted(data, at + 1, end)
             if start < 0:
                 return ALONE
+            own += at - start
+            if tag == 0x5A:
+                events += 1
+                found = event(data, start, at, work)
+                if found < 0:
+                    return ALONE
+                exceptional |= found
+            elif tag == 0x6A:
+                links += 1
+                if not link(data, start, at, work):
+                    return ALONE
+            elif not plain_text(data, start, at):
+                return ALONE
         else:
             return ALONE
+    if not within(events, links, own, bounds):
+        return ALONE
+    spans[row, EXCEPTIONAL] = exceptional
     spans[row, IDS] = present
     spans[row, LAST] = work[ENTRIES]
     spans[row, USER_ENTRY] = _user(entries, groups, work, group, first)

@@ -12,24 +12,34 @@ from numpy.typing import NDArray
 from tasks.decoders.contract import DecodeLimits
 from tasks.decoders.kernels import Kernel, compiled
 from tasks.decoders.otlp import scan_texts
-from tasks.decoders.otlp.scan import merged, scan
+from tasks.decoders.otlp.details import OWN_BYTES, SCOPE_BYTES, SPAN_EVENTS
+from tasks.decoders.otlp.scan import scan
+from tasks.decoders.otlp.scan_merged import merged
 from tasks.decoders.otlp.scan_tables import (
+    BOUNDS,
     DICTIONARY,
     ENTRIES,
     FIRST,
     FULL_TABLE,
     GROUP,
+    GROUP_COLUMNS,
     GROUP_FIRST,
     GROUP_LAST,
     GROUPS,
     KEYS,
     LAST,
     MOST_ATTRIBUTES,
+    MOST_DETAILS,
     MOST_EVENTS,
     MOST_EXPANDED,
     MOST_KEY_BYTES,
+    MOST_OWN_BYTES,
+    MOST_SCOPE_BYTES,
     MOST_VALUE_BYTES,
     MOST_VALUES,
+    SCOPE_COLUMNS,
+    SCOPES,
+    SPAN_COLUMNS,
     SPANS,
     WORK,
 )
@@ -42,7 +52,12 @@ FIRST_KEYS: Final = tuple(key.encode() for key in (SERVICE, *USERS))  # in the o
 MOST_BYTES: Final = 2**31 - 1  # of all bodies together: places in them are int32
 LEAST_ROOM: Final = 64  # rows
 SPAN_BYTES, ENTRY_BYTES, GROUP_BYTES = 64, 20, 1_000  # of a body, for which room is made at first
-TABLES: Final = {SPANS: ("spans", "times", "ids"), ENTRIES: ("entries",), GROUPS: ("groups",)}
+TABLES: Final = {
+    SPANS: ("spans", "times", "ids"),
+    ENTRIES: ("entries",),
+    GROUPS: ("groups",),
+    SCOPES: ("scopes",),
+}
 Rows = NDArray[np.int64]
 
 
@@ -68,7 +83,7 @@ def machine_code() -> Kernels:
     room = Room.of(1, 1, 1)
     rows, data = np.zeros(1, np.int64), _array(b"\0")
     numbers = np.zeros(1, np.int32)
-    tables = (room.entries, room.spans, room.times, room.ids, room.groups)
+    tables = (room.entries, room.spans, room.times, room.ids, room.groups, room.scopes)
     return Kernels(
         compiled(scan, data, rows, np.zeros((1, 3), np.int64), 0, *tables, room.work, rows),
         compiled(merged, rows, room.spans, room.groups, room.entries, rows, rows, numbers),
@@ -86,17 +101,19 @@ class Room:
     times: NDArray[np.uint64]
     ids: NDArray[np.uint8]
     groups: NDArray[np.int32]
+    scopes: NDArray[np.int32]
     work: NDArray[np.int64]
 
     @classmethod
     def of(cls, entries: int, spans: int, groups: int) -> "Room":
-        """For so many rows of each."""
+        """For so many rows of each, and as many scopes as groups."""
         return cls(
             np.empty((entries, 4), np.int32),
-            np.empty((spans, 11), np.int32),
+            np.empty((spans, SPAN_COLUMNS), np.int32),
             np.empty((spans, 2), np.uint64),
             np.empty((spans, 32), np.uint8),
-            np.empty((groups, 5), np.int32),
+            np.empty((groups, GROUP_COLUMNS), np.int32),
+            np.empty((groups, SCOPE_COLUMNS), np.int32),
             np.zeros(WORK, np.int64),
         )
 
@@ -165,14 +182,16 @@ def scanned(bodies: Sequence[bytes], limits: DecodeLimits, kernels: Kernels) -> 
         key_code(data, at, at + len(key), room.work)
         at += len(key)
     given = kernels.data(data)
-    bounds = np.zeros(6, np.int64)
+    bounds = np.zeros(BOUNDS, np.int64)
     bounds[MOST_EVENTS], bounds[MOST_VALUES] = limits.events, limits.values
     bounds[MOST_EXPANDED], bounds[MOST_ATTRIBUTES] = limits.window_bytes, ATTRIBUTES
     bounds[MOST_KEY_BYTES], bounds[MOST_VALUE_BYTES] = KEY_BYTES, VALUE_BYTES
+    bounds[MOST_DETAILS], bounds[MOST_OWN_BYTES] = SPAN_EVENTS, OWN_BYTES
+    bounds[MOST_SCOPE_BYTES] = SCOPE_BYTES
     outcome = np.zeros((len(bodies), 3), np.int64)
     done = 0
     while done < len(bodies):
-        tables = (room.entries, room.spans, room.times, room.ids, room.groups)
+        tables = (room.entries, room.spans, room.times, room.ids, room.groups, room.scopes)
         done += kernels.scan(given, ends, outcome, done, *tables, room.work, bounds)
         if done < len(bodies):
             room.grow(limits.window_bytes)

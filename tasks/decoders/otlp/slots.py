@@ -24,9 +24,12 @@ class Slot(Frame):
     """The spans of one scope; or a group, or a scope, whose spans can't be told apart: one piece; or nothing.
 
     `resource` is what the slot's group says of it, one object for all slots of a group; None for no spans.
+    `group` and `scope` are what else the group and the scope say of their spans, each as a message.
     """
 
     resource: Sequence[bytes] | None = None
+    group: bytes = b""
+    scope: bytes = b""
     wrong: str = ""  # why it is but one piece
 
 
@@ -38,11 +41,18 @@ class ReadableSpans:
     sizes: list[int] = field(default_factory=list)
     spans: list[Any] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
+    shared: list[int] = field(default_factory=list)  # bytes that each has in common with others
     bad: list[BadRow] = field(default_factory=list)
 
 
-def read_apart(slots: Iterable[Slot], read: Callable[[bytes], Any], limits: DecodeLimits) -> ReadableSpans:
-    """Each span by itself; `read` raises `Unread`.
+def read_apart(
+    slots: Iterable[Slot],
+    read: Callable[[bytes], Any],
+    around: Callable[[bytes, bytes], int],
+    limits: DecodeLimits,
+) -> ReadableSpans:
+    """Each span by itself. `read`, which reads one, and `around`, which gives the bytes of what a group and a
+    scope say of all their spans, raise `Unread`.
 
     Raises `UnfitBatch`: too_many_events, too_many_rejects.
     """
@@ -54,11 +64,13 @@ def read_apart(slots: Iterable[Slot], read: Callable[[bytes], Any], limits: Deco
             apart.sizes.append(0)
         bound_events(max(number, row + len(slot.pieces)), limits)
         before = len(apart.spans)
+        shared, wrong = _shared(slot, around)
         for piece in slot.pieces:
             try:
-                if slot.wrong:
-                    raise Unread(RejectReason.BAD_GROUP, slot.wrong)
+                if wrong:
+                    raise wrong
                 apart.spans.append(read(piece))
+                apart.shared.append(shared)
                 apart.places.append(row)
             except Unread as unread:
                 apart.bad.append(BadRow(row=row, reason=unread.reason, detail=unread.detail))
@@ -68,6 +80,16 @@ def read_apart(slots: Iterable[Slot], read: Callable[[bytes], Any], limits: Deco
         if len(apart.bad) > limits.rejects:
             bound_rejects(Counter(one.reason for one in apart.bad), 0, limits)
     return apart
+
+
+def _shared(slot: Slot, around: Callable[[bytes, bytes], int]) -> tuple[int, Unread | None]:
+    """What `around` gives or raises for the slot."""
+    if slot.wrong:
+        return 0, Unread(RejectReason.BAD_GROUP, slot.wrong)
+    try:
+        return around(slot.group, slot.scope), None
+    except Unread as unread:
+        return 0, unread
 
 
 def bound_events(spans: int, limits: DecodeLimits) -> None:

@@ -4,6 +4,7 @@ Attributes arrive as the bytes they were sent in. Most of them repeat from span 
 is read once and the rest is index arithmetic.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -14,20 +15,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.decoders.attributes import from_parts, valid
+from tasks.decoders.attributes import as_text, from_parts, valid
 from tasks.decoders.contract import DecodeLimits, Read, UnfitBatch
 from tasks.decoders.ids import Mask
 from tasks.decoders.reasons import RejectReason, UnfitReason
 from tasks.decoders.rows import bad_rows
 from tasks.decoders.times import MICROSECONDS
 from tasks.decoders.validate import ATTRIBUTES
-from tasks.events import EVENTS
+from tasks.events import EVENTS, Detailed, holds_zero
 
 SERVICE: Final = "service.name"
 NO_SERVICE: Final = "unknown_service"  # what OpenTelemetry's resource conventions say of one without a name
 USERS: Final = ("user.id", "enduser.id")  # the first that a span has
 KINDS: Final = pa.array([None, "internal", "server", "client", "producer", "consumer"])
 NO_OPERATION: Final = "unknown_operation"  # of a span without a name, which OTLP says is an unknown one
+NUL_IN_JSON: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 Codes = NDArray[np.int64]
 
 
@@ -44,6 +46,7 @@ class Spans:
     kinds: NDArray[np.int64]  # as OTLP numbers them
     texts: dict[str, Any]  # operation, status, status_message
     wrong: list[tuple[RejectReason, Mask | None, str]]
+    detailed: Sequence[Detailed]  # of each span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,15 @@ class Words:
     keys: Any  # strings
     values: Any  # strings, null for an attribute without value
     read: Mask  # False: can't be read
+
+    @property
+    def with_nul(self) -> Mask:
+        """Which have U+0000 in their key or their value."""
+        if not holds_zero(self.keys) and not holds_zero(self.values):
+            return np.zeros(len(self.keys), np.bool_)
+        found = (pc.match_substring(texts, "\0").fill_null(False) for texts in (self.keys, self.values))
+        keys, values = (np.asarray(mask.to_numpy(zero_copy_only=False), np.bool_) for mask in found)
+        return keys | values
 
     def named(self, key: str) -> Mask:
         """Which have this key."""
@@ -83,21 +95,22 @@ def table(spans: Spans, read: Callable[[Any], Words], limits: DecodeLimits) -> R
     rows = len(spans.attributes)
     raws = pa.array(chain(*spans.resources, *spans.attributes), pa.binary()).dictionary_encode()
     words, codes = read(raws.dictionary), raws.indices.to_numpy().astype(np.int64)
+    nul = words.with_nul
     of_resources = sum(map(len, spans.resources))
     resource_codes, span_codes = codes[:of_resources], codes[of_resources:]
     resource_of = np.repeat(np.arange(len(spans.sizes)), spans.sizes)
     counts = np.fromiter(map(len, spans.resources), np.int64, len(spans.resources))
     services = _services(words, counts, resource_codes)
-    named = words.named(SERVICE)[resource_codes]
+    named = (words.named(SERVICE) & ~nul)[resource_codes]
     counts -= np.bincount(np.repeat(np.arange(len(counts)), counts)[named], minlength=len(counts))
     span_counts = np.fromiter(map(len, spans.attributes), np.int64, rows)
     lent = resource_codes[~named]
     merged, row_of, own = _merged(lent, counts, resource_of, span_codes, span_counts, limits)
     unread = np.zeros(rows, np.bool_)
-    unread[row_of[~words.read[merged]]] = True
+    unread[row_of[~(words.read & (words.given | ~nul))[merged]]] = True
     user_id = _users(words, merged, row_of, rows)
     attributes, lent_to = _maps(words, merged, row_of, own, rows, limits)
-    _bound(int(np.asarray(pc.binary_length(services))[resource_of].sum()), limits)
+    bound_bytes(int(np.asarray(pc.binary_length(services))[resource_of].sum()), limits)
     events = pa.table(
         {
             **{name: ids for name, (ids, _) in spans.ids.items()},
@@ -112,7 +125,15 @@ def table(spans: Spans, read: Callable[[Any], Words], limits: DecodeLimits) -> R
         }
     ).select(EVENTS.names)
     wrong = [*spans.wrong, (RejectReason.BAD_ATTRIBUTES, unread, "one of them can't be read")]
-    return Read.of(events.cast(EVENTS), bad_rows(wrong, limits), lent_to)
+    return Read.of(events.cast(EVENTS), bad_rows(wrong, limits), lent_to, spans.detailed)
+
+
+def attribute_text(value: Any) -> str:
+    """As `as_text`; but U+0000 within an array or an object stands there as it is, for validation to find."""
+    text = as_text(value)
+    if type(value) in (list, dict) and NUL_IN_JSON.search(text):
+        return text.replace("\\u0000", "\0")
+    return text
 
 
 def operations(names: Any) -> Any:
@@ -164,17 +185,18 @@ def _maps(
     words: Words, codes: Codes, row_of: Codes, own: Mask, rows: int, limits: DecodeLimits
 ) -> tuple[Any, Codes | None]:
     """One value a key: the last, which is the span's own where its resource has one too; and how many of each
-    row's are its resource's, None where nobody has so many that it matters.
+    row's are its resource's, None where nobody has so many that it matters. None with U+0000 is left out.
     """
     given = words.given[codes]
     codes, row_of, own = codes[given], row_of[given], own[given]
-    key_codes = np.asarray(words.keys.dictionary_encode().indices)
-    marks = row_of * max(1, len(words.keys)) + key_codes[codes]
+    key_codes = np.asarray(words.keys.dictionary_encode().indices).astype(np.int64)
+    key_codes = np.where(words.with_nul, len(key_codes) + np.arange(len(key_codes)), key_codes)
+    marks = row_of * max(1, 2 * len(words.keys)) + key_codes[codes]
     _, last = np.unique(marks[::-1], return_index=True)
     if len(last) < len(marks):
         kept = np.sort(len(marks) - 1 - last)
         codes, row_of, own = codes[kept], row_of[kept], own[kept]
-    _bound(int(words.sizes[codes].sum()), limits)
+    bound_bytes(int(words.sizes[codes].sum()), limits)
     indices = pa.array(codes)
     counts = np.bincount(row_of, minlength=rows).astype(np.int32)
     many = len(counts) and counts.max() > ATTRIBUTES
@@ -189,6 +211,7 @@ def durations(start_ns: NDArray[np.uint64], end_ns: NDArray[np.uint64]) -> NDArr
     return np.asarray((end - start) // 1_000, np.int64)
 
 
-def _bound(size: int, limits: DecodeLimits) -> None:
+def bound_bytes(size: int, limits: DecodeLimits) -> None:
+    """Raises `UnfitBatch` (too_large) for more bytes of events than `limits` allow."""
     if size > limits.window_bytes:
-        raise UnfitBatch(UnfitReason.TOO_LARGE, f"its resources' attributes make {size} bytes of events")
+        raise UnfitBatch(UnfitReason.TOO_LARGE, f"its resources and scopes make {size} bytes of events")

@@ -1,0 +1,118 @@
+"""What OTLP says of a span besides columns: checked when it is read, made when somebody takes it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+from tasks.decoders.ids import Mask
+from tasks.decoders.otlp.slots import Slot, Unread
+from tasks.decoders.reasons import RejectReason
+from tasks.events import SpanDetails
+from tasks.events.details import SpanResource, SpanScope
+
+SPAN_EVENTS: Final = 1_024  # of a span; as many links
+OWN_BYTES: Final = 256 * 1_024  # of a span's trace state, span events and links, as they were sent
+SCOPE_BYTES: Final = 64 * 1_024  # of a scope and of the schema URLs around it, as they were sent
+OUT_OF_BOUNDS: Final = (
+    f"more than {SPAN_EVENTS} span events or links, more than {OWN_BYTES} bytes of them, or a scope of more "
+    f"than {SCOPE_BYTES} bytes"
+)
+
+
+class Origin(NamedTuple):
+    """What the spans of one scope share."""
+
+    resource: SpanResource
+    scope: SpanScope
+
+
+class SentSpans:
+    """The spans of one export, which is told apart once more when the details of one are asked for.
+
+    It holds the export's bytes instead of an object for each span.
+    """
+
+    def __init__(
+        self,
+        data: bytes,
+        slots: Callable[[bytes], Iterable[Slot]],
+        origin_of: Callable[[Slot], Origin],
+        details_of: Callable[[bytes, Origin], SpanDetails],
+    ) -> None:
+        self._data = data
+        self._slots = slots
+        self._origin_of = origin_of
+        self._details_of = details_of
+        self._origins: dict[int, Origin] = {}  # by the slot's id
+
+    @cached_property
+    def _pieces(self) -> list[tuple[bytes, Slot]]:
+        return [(piece, slot) for slot in self._slots(self._data) for piece in slot.pieces]
+
+    def details(self, row: int) -> SpanDetails:
+        """The details of the span at `row` of the export."""
+        piece, slot = self._pieces[row]
+        if id(slot) not in self._origins:
+            self._origins[id(slot)] = self._origin_of(slot)
+        return self._details_of(piece, self._origins[id(slot)])
+
+
+class SentSpan(msgspec.Struct, gc=False):
+    """One span of an export: a `Detailed`."""
+
+    spans: SentSpans
+    row: int
+    exceptional: bool = False
+
+    def details(self) -> SpanDetails:
+        """As `Detailed.details`."""
+        return self.spans.details(self.row)
+
+
+class Looked(NamedTuple):
+    """What a look at the details of an export's spans found, by the number of the span."""
+
+    exceptional: Sequence[int]
+    unread: Mapping[int, Unread]
+
+    def wrong(self, spans: int) -> list[tuple[RejectReason, Mask, str]]:
+        """What is wrong with which of so many spans."""
+        found: dict[tuple[RejectReason, str], Mask] = {}
+        for row, error in self.unread.items():
+            found.setdefault((error.reason, error.detail), np.zeros(spans, np.bool_))[row] = True
+        return [(reason, mask, detail) for (reason, detail), mask in found.items()]
+
+
+def look(spans: Iterable[tuple[int, Callable[[], bool]]]) -> Looked:
+    """Look at spans, each a number and what says whether it is exceptional or raises `Unread`."""
+    exceptional: list[int] = []
+    unread: dict[int, Unread] = {}
+    for row, is_exceptional in spans:
+        try:
+            if is_exceptional():
+                exceptional.append(row)
+        except Unread as error:
+            unread[row] = error
+    return Looked(exceptional, unread)
+
+
+def bound_own(sizes: Sequence[int], events: int, links: int) -> None:
+    """Raises `Unread` (bad_details) for more of a span's details, of so many bytes, than are taken."""
+    if sum(sizes) > OWN_BYTES or max(events, links) > SPAN_EVENTS:
+        raise Unread(RejectReason.BAD_DETAILS, OUT_OF_BOUNDS)
+
+
+def bound_scope(size: int) -> None:
+    """Raises `Unread` (bad_details) for a scope and schema URLs that are too long."""
+    if size > SCOPE_BYTES:
+        raise Unread(RejectReason.BAD_DETAILS, OUT_OF_BOUNDS)
+
+
+def without_nul(text: str) -> str:
+    """The text. Raises `Unread` (nul_character)."""
+    if "\0" in text:
+        raise Unread(RejectReason.NUL_CHARACTER, "holds U+0000 in its details, which the database can't")
+    return text

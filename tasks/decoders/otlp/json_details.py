@@ -1,0 +1,247 @@
+"""The details of spans from OTLP's JSON, in one of the forms that its encoding allows."""
+
+import base64
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from operator import attrgetter
+from typing import Final
+
+import msgspec
+
+from tasks.decoders.attributes import NESTING
+from tasks.decoders.json_numbers import LEAST, MOST, double, whole
+from tasks.decoders.ndjson import DETAIL, Unreadable
+from tasks.decoders.otlp.details import Looked, Origin, bound_own, bound_scope, look, without_nul
+from tasks.decoders.otlp.json_messages import (
+    AroundScopes,
+    AroundSpans,
+    ExportedEvent,
+    ExportedLink,
+    ExportedScope,
+    Span,
+)
+from tasks.decoders.otlp.json_values import camel, camel_names, read_pair
+from tasks.decoders.otlp.slots import Slot, Unread
+from tasks.decoders.reasons import RejectReason
+from tasks.events import AnyValue, ArrayValue, KeyValue, KeyValueList, SpanDetails
+from tasks.events.details import (
+    EXCEPTION,
+    SpanEvent,
+    SpanLink,
+    SpanResource,
+    SpanRest,
+    SpanScope,
+    nanoseconds,
+)
+from tasks.events.otlp_values import Number
+
+HEX: Final = re.compile("(?:[0-9a-fA-F]{2})*")
+URL_SAFE: Final = str.maketrans("-_", "+/")
+STATUS: Final = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2, "1": 1, "2": 2}
+# In a string a quote is escaped, so a name in quotes and before a colon is a name.
+SNAKE: Final = re.compile(
+    rb'"(trace_id|span_id|parent_span_id|(?:start|end)_time_unix_nano|trace_state'
+    rb'|dropped_(?:attributes|events|links)_count)"(?=\s*:)'
+)
+COUNTS = attrgetter("flags", "dropped_attributes_count", "dropped_events_count", "dropped_links_count")
+_span = msgspec.json.Decoder(Span)
+_event = msgspec.json.Decoder(ExportedEvent)
+_link = msgspec.json.Decoder(ExportedLink)
+_scope = msgspec.json.Decoder(ExportedScope)
+_group = msgspec.json.Decoder(AroundScopes)
+_scope_spans = msgspec.json.Decoder(AroundSpans)
+
+
+def read_span(text: bytes) -> Span:
+    """One span, in either spelling of its names. Raises what is in `Unreadable`."""
+    span = _span.decode(text)
+    return _span.decode(SNAKE.sub(camel, text)) if span.trace_id is None or span.span_id is None else span
+
+
+def details_of(text: bytes, origin: Origin) -> SpanDetails:
+    """The details of a span."""
+    span = read_span(text)
+    code = span.status.code if span.status else None
+    return SpanDetails(
+        trace_state=span.trace_state or "",
+        flags=_count(span.flags),
+        resource=origin.resource,
+        scope=origin.scope,
+        span=SpanRest(
+            start_time_unix_nano=_time(span.start_time_unix_nano),
+            end_time_unix_nano=_time(span.end_time_unix_nano),
+            attributes=_raw_pairs(span.attributes),
+            status_code=STATUS.get(code, 0) if isinstance(code, str) else code or 0,
+            nameless=not span.name,
+            dropped_attributes_count=_count(span.dropped_attributes_count),
+            dropped_events_count=_count(span.dropped_events_count),
+            dropped_links_count=_count(span.dropped_links_count),
+        ),
+        events=[_span_event(bytes(one)) for one in span.events or ()],
+        links=[_span_link(bytes(one)) for one in span.links or ()],
+    )
+
+
+def origin_of(slot: Slot) -> Origin:
+    """What the spans of a slot share."""
+    around = _group.decode(camel_names(slot.group))
+    dropped = around.resource.dropped_attributes_count if around.resource else None
+    resource = SpanResource(_raw_pairs(slot.resource), _count(dropped), _text(around.schema_url))
+    return Origin(resource, _span_scope(_scope_spans.decode(camel_names(slot.scope))))
+
+
+def look_at_all(spans: Sequence[Span]) -> Looked:
+    """Which spans have an event that tells of an exception, and which hold what can't be kept: bad_details,
+    nul_character.
+    """
+    try:
+        for counts in set(map(COUNTS, spans)):
+            _counts(counts)
+        some = [row for row, span in enumerate(spans) if span.events or span.links or span.trace_state]
+    except ValueError:
+        some = list(range(len(spans)))
+    return look((row, partial(_look_at, spans[row])) for row in some)
+
+
+def look_around(group: AroundScopes, scope: AroundSpans) -> int:
+    """How many bytes a scope and its schema URLs have.
+
+    Raises `Unread` for those that can't be kept: bad_details, nul_character.
+    """
+    urls = len((group.schema_url or "").encode()) + len((scope.schema_url or "").encode())
+    size = urls + len(scope.scope) + len(scope.instrumentation_library)
+    bound_scope(size)
+    with _readable("the scope, a schema URL or a count"):
+        _span_scope(scope)
+        _text(group.schema_url)
+        _count(group.resource.dropped_attributes_count if group.resource else None)
+    return size
+
+
+def look_around_apart(group: bytes, scope: bytes) -> int:
+    """As `look_around`, of what waits as bytes."""
+    with _readable("the scope, a schema URL or the resource"):
+        around, spans = _group.decode(camel_names(group)), _scope_spans.decode(camel_names(scope))
+    return look_around(around, spans)
+
+
+def _look_at(span: Span) -> bool:
+    events, links = span.events or (), span.links or ()
+    state = span.trace_state or ""
+    bound_own([len(state.encode()), *map(len, events), *map(len, links)], len(events), len(links))
+    with _readable("a span event, a link or a count"):
+        _counts(COUNTS(span))
+        _text(state)
+        for link in links:
+            _span_link(bytes(link))
+        made = [_span_event(bytes(event)) for event in events]
+    return any(event.name == EXCEPTION for event in made)
+
+
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """Makes `Unread` of what is raised for JSON that is no message of OTLP."""
+    try:
+        yield
+    except (*Unreadable, msgspec.MsgspecError, ValueError) as error:
+        raise Unread(RejectReason.BAD_DETAILS, f"{what}: {error}"[:DETAIL]) from None
+
+
+def _span_event(text: bytes) -> SpanEvent:
+    event = _event.decode(camel_names(text))
+    return SpanEvent(
+        _time(event.time_unix_nano),
+        _text(event.name),
+        _pairs(event.attributes),
+        _count(event.dropped_attributes_count),
+    )
+
+
+def _span_link(text: bytes) -> SpanLink:
+    link = _link.decode(camel_names(text))
+    return SpanLink(
+        _id(link.trace_id),
+        _id(link.span_id),
+        _text(link.trace_state),
+        _pairs(link.attributes),
+        _count(link.dropped_attributes_count),
+        _count(link.flags),
+    )
+
+
+def _span_scope(spans: AroundSpans) -> SpanScope:
+    text = bytes(spans.scope)
+    if text in (b"", b"null"):
+        text = bytes(spans.instrumentation_library)
+    scope = ExportedScope() if text in (b"", b"null") else _scope.decode(camel_names(text))
+    return SpanScope(
+        _text(scope.name),
+        _text(scope.version),
+        _pairs(scope.attributes),
+        _count(scope.dropped_attributes_count),
+        _text(spans.schema_url),
+    )
+
+
+def _raw_pairs(raws: Sequence[bytes | msgspec.Raw] | None) -> list[KeyValue]:
+    return _pairs([read_pair(bytes(raw)) for raw in raws or ()])
+
+
+def _pairs(given: Sequence[KeyValue] | None, depth: int = 0) -> list[KeyValue]:
+    return [KeyValue(_text(pair.key) or None, _value(pair.value, depth)) for pair in given or ()]
+
+
+def _value(value: AnyValue | None, depth: int) -> AnyValue | None:
+    """Of several fields the one that becomes the attribute's text."""
+    if depth > NESTING:
+        raise ValueError(f"values nested deeper than {NESTING}")
+    if value is None:
+        return None
+    if value.string_value is not None:
+        return AnyValue(string_value=_text(value.string_value))
+    if value.int_value is not None:
+        return AnyValue(int_value=str(whole(value.int_value, LEAST, MOST)))
+    if value.double_value is not None:
+        return AnyValue(double_value=double(value.double_value))
+    if value.array_value is not None:
+        values = [_value(one, depth + 1) or AnyValue() for one in value.array_value.values or ()]
+        return AnyValue(array_value=ArrayValue(values or None))
+    if value.kvlist_value is not None:
+        return AnyValue(kvlist_value=KeyValueList(_pairs(value.kvlist_value.values, depth + 1) or None))
+    if value.bytes_value is not None:
+        return AnyValue(bytes_value=_base64(value.bytes_value))
+    return AnyValue(bool_value=value.bool_value)
+
+
+def _base64(text: str) -> str:
+    """In the usual alphabet, padded; what is no base64 as it came."""
+    plain = text.translate(URL_SAFE).rstrip("=")
+    try:
+        return base64.b64encode(base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)).decode()
+    except ValueError:
+        return _text(text)
+
+
+def _id(text: str | None) -> str:
+    if not HEX.fullmatch(text or ""):
+        raise ValueError("an id that is not hexadecimal")
+    return (text or "").lower()
+
+
+def _time(value: Number | None) -> str:
+    return nanoseconds(0 if value is None else whole(value, 0, 2**64 - 1))
+
+
+def _counts(values: Sequence[Number | None]) -> None:
+    for value in values:
+        _count(value)
+
+
+def _count(value: Number | None) -> int:
+    return 0 if value is None else whole(value, 0, 2**32 - 1)
+
+
+def _text(text: str | None) -> str:
+    return without_nul(text or "")
