@@ -148,7 +148,7 @@ SDKS = (
         name="OpenTelemetry SDK for Python 1.20",
         sends=f"{PROTOBUF}, gzip",
         command=_python("python-1.20"),
-        environment=GZIP,
+        environment=GZIP | PATIENT_PYTHON,
     ),
     KnownSender(
         name="OpenTelemetry SDK for Python, newest",
