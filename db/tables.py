@@ -130,7 +130,7 @@ folded = Table(
     *map(count, ("upto_window_id", "windows", "batches", "decoded", "kept", "dropped", "rejected")),
     *map(count, ("quarantined", "pruned_interactions", "pruned_rollups", "pruned_events")),
     *map(count, ("pruned_quarantined_batches", "pruned_quarantined_events", "quarantine_pruned_below")),
-    count("pruned_exceptions"),
+    *map(count, ("pruned_exceptions", "pruned_split_rollups")),
 )
 
 quarantine = Table(
@@ -235,6 +235,18 @@ rollups = Table(
     **CLUSTERED,
 )
 
+split_rollups = Table(
+    "split_rollups",
+    metadata,
+    customer(key=True),
+    when("minute", key=True),
+    *(word(name, key=True) for name in ("environment", "version", "service", "operation", "status")),
+    *map(number, ("count", "duration_sum", "duration_min", "duration_max")),
+    Column("histogram", JSON, nullable=False),
+    postgresql_partition_by="RANGE (minute)",
+    **CLUSTERED,
+)
+
 exceptions = Table(
     "exceptions",
     metadata,
@@ -242,11 +254,8 @@ exceptions = Table(
     when("minute", key=True),
     word("service", key=True),
     word("fingerprint", key=True),
-    word("type"),
-    word("message"),
-    number("count"),
-    when("first_seen"),
-    when("last_seen"),
+    *map(word, ("type", "message")),
+    *(number("count"), when("first_seen"), when("last_seen")),
     postgresql_partition_by="RANGE (minute)",
     **CLUSTERED,
 )

@@ -103,8 +103,15 @@ class Compose(Step, frozen=True):
     """Output: one partial row a trace, to be merged in `interactions`."""
 
 
-class Rollup(Step, frozen=True):
-    """Output: partial rows a minute × service × operation × status, to be merged in `rollups`."""
+class Rollup(Step, frozen=True, kw_only=True, omit_defaults=True):
+    """Output: partial rows a minute × service × operation × status, to be merged in `rollups`; and the same
+    `by` more columns, to be merged in `split_rollups`.
+
+    `most`: values of these columns together that may have rows of their own in a minute.
+    """
+
+    by: tuple[Literal["environment", "version"], ...] = ()
+    most: Most = 50
 
 
 class Exceptions(Step, frozen=True, kw_only=True):

@@ -72,8 +72,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
 class Handover(NamedTuple):
     """A header and the tables it speaks of, by name: `events` (`tasks.events.WHOLE`) after decoding,
-    `interactions`, `rollups`, `events` and, if there are any, `exceptions` (`tasks.processors.schemas`)
-    after processing.
+    `interactions`, `rollups`, `events` and, if there are any, `exceptions` and `split_rollups`
+    (`tasks.processors.schemas`) after processing.
     """
 
     header: Header

@@ -27,6 +27,7 @@ from db.results import (
     write_exceptions,
     write_interactions,
     write_rollups,
+    write_split_rollups,
 )
 from db.tables import customers, generations, metadata
 from streams import encode_result, processed, raw
@@ -39,6 +40,7 @@ from tests.integration.result_tables import (
     exceptions_table,
     interactions_table,
     rollups_table,
+    split_rollups_table,
 )
 from tests.receiver import Home
 
@@ -152,10 +154,13 @@ def _results(home: Home, customer: Customer, window_id: int, secret: str) -> Non
     example = {"fingerprint": "f", "type": secret, "message": secret, "count": 1, "most": 1}
     seen = {"minute": rollup["minute"], "service": secret, "first_seen": NOW_US, "last_seen": NOW_US}
     exceptions = exceptions_table([example | seen])
+    by = {"environment": secret, "version": secret, "most": 1}
+    split_rollups = split_rollups_table([rollup | numbers | by])
     events = events_table([an_event(window_id=window_id, position=0, service=secret, started_at=NOW_US)])
-    prepare(home.engine, [events], [rollups], exceptions=[exceptions])
+    prepare(home.engine, [events], [rollups], exceptions=[exceptions], split_rollups=[split_rollups])
     with begin(home.engine) as conn:
         write_interactions(conn, of_customer(customer.id, interactions_table([one | times])))
         write_rollups(conn, of_customer(customer.id, rollups))
         write_exceptions(conn, of_customer(customer.id, exceptions))
+        write_split_rollups(conn, of_customer(customer.id, split_rollups))
         write_events(conn, of_customer(customer.id, events))

@@ -37,13 +37,14 @@ from db.tables import (
     quarantine_days,
     quarantine_notes,
     rollups,
+    split_rollups,
     usage,
     windows,
 )
 
 # Windows before the pipelines that they name, quarantine before its notes.
 SLICED = (
-    *(windows, batches, events, rollups, exceptions, interactions),
+    *(windows, batches, events, rollups, exceptions, split_rollups, interactions),
     *(quarantine, quarantine_notes, quarantine_days),
     *(usage, costs, generations, left_queues, pipelines, customer_keys, public_key_use, public_keys),
 )

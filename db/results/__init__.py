@@ -11,7 +11,7 @@ from db.results.columns import of_customer
 from db.results.events import MOST_AS_ARRAYS, write_events
 from db.results.exceptions import write_exceptions
 from db.results.interactions import write_interactions
-from db.results.rollups import write_rollups
+from db.results.rollups import write_rollups, write_split_rollups
 from db.retention.partitions import prepare
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "write_exceptions",
     "write_interactions",
     "write_rollups",
+    "write_split_rollups",
     "writing",
 ]
 
@@ -33,6 +34,7 @@ def writing(
     rollups: pa.Table,
     events: pa.Table,
     exceptions: pa.Table | None = None,
+    split_rollups: pa.Table | None = None,
 ) -> Iterator[None]:
     """Write these, as `write_interactions`, `write_rollups` and so on do, and what the block sends: a block
     of `db.bulk.together`.
@@ -45,6 +47,8 @@ def writing(
         write_rollups(conn, rollups)
         if exceptions is not None:
             write_exceptions(conn, exceptions)
+        if split_rollups is not None:
+            write_split_rollups(conn, split_rollups)
         if not many:
             write_events(conn, events)
         yield

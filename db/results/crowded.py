@@ -4,7 +4,7 @@ The deposit holds the customers' cursor rows, so nobody else adds any between th
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,12 +25,14 @@ class _Minute(NamedTuple):
     minute: Any  # a datetime
 
 
-def crowded_out(conn: Connection, into: str, pair: _Pair, table: pa.Table) -> list[bool] | None:
+def crowded_out(
+    conn: Connection, into: str, pair: _Pair, table: pa.Table, is_other: Callable[[_Pair], bool]
+) -> list[bool] | None:
     """Which rows have a pair of values for which their customer's minute has no room; None for no row.
 
     `into` is the table with these two columns. `table` has customer_id, minute, the pair, count, and `most`
-    (int64): how many pairs there may be, beside those whose second value is OTHER. Pairs that are there stay;
-    of new ones those that count most, and of as many the smallest.
+    (int64): how many pairs there may be, beside those that stand for others. Pairs that are there stay; of
+    new ones those that count most, and of as many the smallest.
     """
     key = ("customer_id", "minute", *pair)
     counted = table.group_by(list(key), use_threads=False).aggregate([("count", "sum"), ("most", "max")])
@@ -39,10 +41,11 @@ def crowded_out(conn: Connection, into: str, pair: _Pair, table: pa.Table) -> li
     for customer, minute, first, second, count, bound in _rows(counted, (*key, "count_sum", "most_max")):
         of = _Minute(customer, minute)
         most[of] = max(bound, most.get(of, 0))
-        if second != OTHER:
+        if not is_other((first, second)):
             asked[of].append((-count, (first, second)))
     there = _there(conn, into, pair, list(asked))
-    out = {(*of, *one) for of, pairs in asked.items() for one in _beyond(pairs, there[of], most[of])}
+    known = {of: {one for one in pairs if not is_other(one)} for of, pairs in there.items()}
+    out = {(*of, *one) for of, new in asked.items() for one in _beyond(new, known.get(of, set()), most[of])}
     return [row in out for row in _rows(table, key)] if out else None
 
 
@@ -62,7 +65,7 @@ def _there(
     found: defaultdict[_Minute, set[_Pair]] = defaultdict(set)
     if not minutes:
         return found
-    names, second = ", ".join(pair), pair[1]
+    names = ", ".join(pair)
     customers = pa.array([one.customer_id for one in minutes], pa.int64())
     times = pa.array([one.minute for one in minutes], pa.timestamp("us", tz="UTC"))
     if bulk.is_postgresql(conn):
@@ -72,13 +75,12 @@ def _there(
         within = {"first": min(one.minute for one in minutes), "last": max(one.minute for one in minutes)}
         read = (
             f"SELECT number, {names} FROM {keys} k CROSS JOIN LATERAL (SELECT DISTINCT {names} FROM {into}"  # noqa: S608
-            f" WHERE customer_id = k.of AND minute = k.at AND minute BETWEEN %(first)s AND %(last)s"
-            f" AND {second} <> '{OTHER}') there"
+            f" WHERE customer_id = k.of AND minute = k.at AND minute BETWEEN %(first)s AND %(last)s) there"
         )
         for at, *one in bulk.driver(conn).execute(read, within | parameters).fetchall():
             found[minutes[at]].add((one[0], one[1]))
         return found
-    read = f"SELECT DISTINCT {names} FROM {into} WHERE customer_id = ? AND minute = ? AND {second} <> ?"  # noqa: S608
+    read = f"SELECT DISTINCT {names} FROM {into} WHERE customer_id = ? AND minute = ?"  # noqa: S608
     for of, at in zip(minutes, iso(times).to_pylist(), strict=True):
-        found[of] = set(bulk.driver(conn).execute(read, (of.customer_id, at, OTHER)).fetchall())
+        found[of] = set(bulk.driver(conn).execute(read, (of.customer_id, at)).fetchall())
     return found

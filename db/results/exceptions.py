@@ -35,7 +35,7 @@ def write_exceptions(conn: Connection, table: pa.Table) -> None:
         return
     for name in ("service", "type", "message"):
         table = table.set_column(table.column_names.index(name), name, plain(column(table, name)))
-    out = crowded_out(conn, "exceptions", ("service", "fingerprint"), table)
+    out = crowded_out(conn, "exceptions", ("service", "fingerprint"), table, _is_other)
     table = _grouped(table if out is None else _under_other(table, pa.array(out)))
     columns = {name: column(table, name) for name in _COLUMNS}
     if bulk.is_postgresql(conn):
@@ -47,6 +47,10 @@ def write_exceptions(conn: Connection, table: pa.Table) -> None:
         iso(of).to_pylist() if pa.types.is_timestamp(of.type) else listed(of) for of in columns.values()
     )
     bulk.execute_many(conn, _FROM_VALUES, zip(*values, strict=True))
+
+
+def _is_other(pair: tuple[str, str]) -> bool:
+    return pair[1] == OTHER
 
 
 def _under_other(table: pa.Table, out: pa.BooleanArray) -> pa.Table:

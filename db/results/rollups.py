@@ -1,9 +1,12 @@
-"""Rollups: rows of the long form merged into one row a minute × service × operation × status.
+"""Rollups: rows of the long form merged into one row a minute × service × operation × status; and the same
+for rollups that are split by environment and version, too.
 
 The deposit holds the customers' cursor rows, so nobody else writes these rows between the read and the write.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,27 +16,40 @@ from sqlalchemy import Connection, text
 from db import bulk
 from db.results import histograms
 from db.results.columns import column, iso, listed, text as plain
+from db.results.crowded import OTHER, crowded_out
 from db.results.histograms import Histograms, Integers
 
-_KEY = ("customer_id", "minute", "service", "operation", "status")
-_WORDS = _KEY[2:]
 _VALUES = ("count", "duration_sum", "duration_min", "duration_max", "histogram")
-_COLUMNS = (*_KEY, *_VALUES)
-_NAMES = ", ".join(_COLUMNS)
 _UPDATE = ", ".join(f"{name} = excluded.{name}" for name in _VALUES)
-_MERGE = f"ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET {_UPDATE}"
 _LARGEST = np.iinfo(np.int64).max
 
-_STAGE = (
-    "CREATE TEMP TABLE IF NOT EXISTS staged_keys (row_number INTEGER PRIMARY KEY,"
-    " customer_id, minute, service, operation, status)",
-    "DELETE FROM temp.staged_keys",
-)
-_MATCH = " AND ".join(f"r.{name} = k.{name}" for name in _KEY)
 _THERE = f"{', '.join(f'r.{name}' for name in _VALUES[:-1])}, CAST(r.histogram AS text) AS histogram"
-# CROSS JOIN keeps SQLite from walking the large table first.
-_READ = text(f"SELECT row_number, {_THERE} FROM staged_keys k CROSS JOIN rollups r WHERE {_MATCH}")  # noqa: S608
-_FROM_VALUES = bulk.insert_statement("rollups", _COLUMNS, _MERGE)
+
+
+class _Into(NamedTuple):
+    """A table, and its key."""
+
+    name: str
+    key: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (*self.key, *_VALUES)
+
+    @property
+    def merge(self) -> str:
+        return f"ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {_UPDATE}"
+
+    @property
+    def match(self) -> str:
+        return " AND ".join(f"r.{name} = k.{name}" for name in self.key)
+
+
+_ROLLUPS = _Into("rollups", ("customer_id", "minute", "service", "operation", "status"))
+_SPLIT = _Into(
+    "split_rollups",
+    ("customer_id", "minute", "environment", "version", "service", "operation", "status"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,56 +81,83 @@ def write_rollups(conn: Connection, table: pa.Table) -> None:
     """
     if not table.num_rows:
         return
-    rows = _grouped(table)
+    _write(conn, _ROLLUPS, table)
+
+
+def write_split_rollups(conn: Connection, table: pa.Table) -> None:
+    """As `write_rollups`, of rollups with environment and version, and with `most` (int64): how many pairs of
+    these a customer's minute may have; the others go under OTHER, both of them.
+    """
+    if not table.num_rows:
+        return
+    pair = ("environment", "version")
+    for name in pair:
+        table = table.set_column(table.column_names.index(name), name, plain(column(table, name)))
+    out = crowded_out(conn, _SPLIT.name, pair, table, lambda one: one == (OTHER, OTHER))
+    for name in pair if out is not None else ():
+        other = pc.if_else(pa.array(out), OTHER, column(table, name))
+        table = table.set_column(table.column_names.index(name), name, other)
+    _write(conn, _SPLIT, table)
+
+
+def _write(conn: Connection, into: _Into, table: pa.Table) -> None:
+    rows = _grouped(table, into.key)
     if bulk.is_postgresql(conn):
-        _write_postgresql(conn, rows)
+        _write_postgresql(conn, into, rows)
     else:
-        _write_sqlite(conn, rows)
+        _write_sqlite(conn, into, rows)
 
 
-def _write_postgresql(conn: Connection, rows: _Rows) -> None:
+def _write_postgresql(conn: Connection, into: _Into, rows: _Rows) -> None:
     driver, bounds = bulk.driver(conn), pc.min_max(rows.keys["minute"])
     number = pa.array(np.arange(len(rows), dtype=np.int32))
     keys, parameters = bulk.arrays({"row_number": number, **rows.keys})
     # LIMIT makes it one look at the index for each key, whatever the server believes of a table that grew
     # since it was analyzed: a join may compare each key with all rows of its customer. The bounds keep it to
     # the partitions of their months.
-    one = f"{_THERE} FROM rollups r WHERE {_MATCH} AND r.minute BETWEEN %(first)s AND %(last)s LIMIT 1"
+    one = (
+        f"{_THERE} FROM {into.name} r WHERE {into.match} AND r.minute BETWEEN %(first)s AND %(last)s LIMIT 1"
+    )
     read = f"SELECT row_number, r.* FROM {keys} k CROSS JOIN LATERAL (SELECT {one}) r"  # noqa: S608
     within = {"first": bounds["min"].as_py(), "last": bounds["max"].as_py()}
     there = driver.execute(read, within | parameters).fetchall()
     given, parameters = bulk.arrays(rows.keys | _merged(rows, there).values())
-    names = (*_KEY, *_VALUES[:-1])
     merge = (
-        f"INSERT INTO rollups ({_NAMES})"  # noqa: S608
-        f" SELECT {', '.join(names)}, CAST(histogram AS json) FROM {given} given {_MERGE}"
+        f"INSERT INTO {into.name} ({', '.join(into.columns)})"  # noqa: S608
+        f" SELECT {', '.join(into.columns[:-1])}, CAST(histogram AS json) FROM {given} given {into.merge}"
     )
     driver.execute(merge, parameters)
 
 
-def _write_sqlite(conn: Connection, rows: _Rows) -> None:
+def _write_sqlite(conn: Connection, into: _Into, rows: _Rows) -> None:
     keys = [iso(of).to_pylist() if name == "minute" else listed(of) for name, of in rows.keys.items()]
-    for statement in _STAGE:
-        conn.exec_driver_sql(statement)
-    insert = "INSERT INTO temp.staged_keys VALUES (?, ?, ?, ?, ?, ?)"
+    staged, names = f"staged_{into.name}", ", ".join(into.key)
+    conn.exec_driver_sql(
+        f"CREATE TEMP TABLE IF NOT EXISTS {staged} (row_number INTEGER PRIMARY KEY, {names})"
+    )
+    conn.exec_driver_sql(f"DELETE FROM temp.{staged}")  # noqa: S608
+    insert = bulk.insert_statement(f"temp.{staged}", ("row_number", *into.key))
     bulk.execute_many(conn, insert, zip(range(len(rows)), *keys, strict=True))
-    there = conn.execute(_READ).all()
+    # CROSS JOIN keeps SQLite from walking the large table first.
+    read = f"SELECT row_number, {_THERE} FROM {staged} k CROSS JOIN {into.name} r WHERE {into.match}"  # noqa: S608
+    there = conn.execute(text(read)).all()
     values = _merged(rows, [tuple(row) for row in there]).values()
     columns = [*keys, *(listed(column) for column in values.values())]
-    bulk.execute_many(conn, _FROM_VALUES, zip(*columns, strict=True))
+    merge = bulk.insert_statement(into.name, into.columns, into.merge)
+    bulk.execute_many(conn, merge, zip(*columns, strict=True))
 
 
-def _grouped(table: pa.Table) -> _Rows:
+def _grouped(table: pa.Table, key: Sequence[str]) -> _Rows:
     """One row a key, sorted by it."""
-    for name in _WORDS:
+    for name in key[2:]:
         table = table.set_column(table.column_names.index(name), name, plain(column(table, name)))
-    table = table.take(pc.sort_indices(table, [(name, "ascending") for name in _KEY]))
+    table = table.take(pc.sort_indices(table, [(name, "ascending") for name in key]))
     columns = {name: column(table, name) for name in table.column_names}
-    starts = _starts([columns[name] for name in _KEY])
+    starts = _starts([columns[name] for name in key])
     row = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, table.num_rows)))
     number = {name: columns[name].to_numpy() for name in ("bucket", *_VALUES[:-1])}
     return _Rows(
-        keys={name: columns[name].take(pa.array(starts)) for name in _KEY},
+        keys={name: columns[name].take(pa.array(starts)) for name in key},
         count=np.add.reduceat(number["count"], starts),
         duration_sum=_added(number["duration_sum"], row, len(starts)),
         duration_min=np.minimum.reduceat(number["duration_min"], starts),

@@ -32,14 +32,24 @@ from db.retention.bounds import RetentionBounds
 from db.retention.forgetting import days_before, old_batches, old_quarantined, old_results
 from db.retention.isolated_work import IsolatedWork
 from db.retention.questions import Question
-from db.tables import batches, events, exceptions, folded, interactions, quarantine_days, rollups, windows
+from db.tables import (
+    batches,
+    events,
+    exceptions,
+    folded,
+    interactions,
+    quarantine_days,
+    rollups,
+    split_rollups,
+    windows,
+)
 
 Overdue = Mapping[str, Set[int]]
 """By kind of work, the customers of whom it would do something, or of whom that could not be looked up."""
 
 Look = Callable[[Connection, Sequence[RetentionBounds]], Overdue]
 
-RESULTS = (interactions, rollups, exceptions, events)
+RESULTS = (interactions, rollups, exceptions, split_rollups, events)
 """The tables whose names are kinds of work."""
 _LEDGER = ("unfolded windows", "quarantine's days", "batch ids", "windows", "quarantine")
 _LAST_ID = 2**63 - 1

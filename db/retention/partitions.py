@@ -35,7 +35,7 @@ _MADE_AHEAD = timedelta(days=7)
 _NEAR = timedelta(days=31)
 # One process changes which partitions there are at a time; any constant of our own will do.
 LOCK = text("SELECT pg_advisory_xact_lock(7316529048221002)")
-TIMES = {"events": "started_at", "rollups": "minute", "exceptions": "minute"}
+TIMES = {"events": "started_at", "rollups": "minute", "exceptions": "minute", "split_rollups": "minute"}
 """The partitioned tables, and the column that says where a row belongs."""
 _PARENTS = ", ".join(f"CAST('{table}' AS regclass)" for table in TIMES)
 _MADE = text(
@@ -87,6 +87,7 @@ def prepare(
     rollups: Sequence[pa.Table],
     *,
     exceptions: Sequence[pa.Table] = (),
+    split_rollups: Sequence[pa.Table] = (),
 ) -> None:
     """Make the partitions that these tables need, each in a transaction of its own before the deposit's.
 
@@ -96,7 +97,12 @@ def prepare(
     DatabaseUnavailable.
     """
     if engine.dialect.name == "postgresql":
-        given = {"events": events, "rollups": rollups, "exceptions": exceptions}
+        given = {
+            "events": events,
+            "rollups": rollups,
+            "exceptions": exceptions,
+            "split_rollups": split_rollups,
+        }
         of = {table: _months(TIMES[table], some) for table, some in given.items() if some}
         _see_to(engine, {month(table, when) for table, months in of.items() for when in months})
 

@@ -24,7 +24,7 @@ _FREE = text(f"SELECT pg_try_advisory_xact_lock({_ADDING_UP})")
 _DETACHED = text(
     "SELECT relname FROM pg_class WHERE relkind = 'r' AND NOT relispartition"
     " AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = CAST('events' AS regclass))"
-    " AND relname ~ '^(events_[0-9]{8}(_[0-9]{8}_default)?|(rollups|exceptions)_[0-9]{6})$'"
+    " AND relname ~ '^(events_[0-9]{8}(_[0-9]{8}_default)?|(rollups|exceptions|split_rollups)_[0-9]{6})$'"
     " ORDER BY relname"
 )
 _COUNT_S = 3_600.0

@@ -5,6 +5,7 @@ partial result like any other, so compose and rollup are merges too: of several 
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,15 @@ from numpy.typing import NDArray
 
 from tasks.processors.groups import Groups, Integers
 from tasks.processors.names import Names
-from tasks.processors.schemas import INTERACTIONS, NO_INTERACTIONS, NO_ROLLUPS, ROLLUPS, TIMESTAMP
+from tasks.processors.schemas import (
+    INTERACTIONS,
+    NO_INTERACTIONS,
+    NO_ROLLUPS,
+    NO_SPLIT_ROLLUPS,
+    ROLLUPS,
+    SPLIT_ROLLUPS,
+    TIMESTAMP,
+)
 from tasks.processors.windows import Windows
 
 MINUTE_US = 60_000_000
@@ -88,7 +97,19 @@ def reduce_interactions(
 
 def merge_rollups(tables: Sequence[pa.Table]) -> pa.Table:
     """One table of ROLLUPS with one row a minute × service × operation × status × bucket, in this order."""
-    table = joined(tables, NO_ROLLUPS)
+    return _merged_rollups(joined(tables, NO_ROLLUPS))
+
+
+def merge_split_rollups(tables: Sequence[pa.Table]) -> pa.Table:
+    """One table of SPLIT_ROLLUPS with one row a minute × environment × version and what `merge_rollups` says,
+    in this order.
+    """
+    table = joined(tables, NO_SPLIT_ROLLUPS)
+    split = Split(Names.of(table["environment"]), Names.of(table["version"]), integers(table["most"]))
+    return _merged_rollups(table, split)
+
+
+def _merged_rollups(table: pa.Table, split: "Split | None" = None) -> pa.Table:
     (merged,) = reduce_rollups(
         Windows.of([len(table)]),
         minute_us=integers(table["minute"]),
@@ -100,8 +121,17 @@ def merge_rollups(tables: Sequence[pa.Table]) -> pa.Table:
         sums=integers(table["duration_sum"]),
         least=integers(table["duration_min"]),
         most=integers(table["duration_max"]),
+        split=split,
     )
     return merged
+
+
+class Split(NamedTuple):
+    """By what else rollups are made, and how many pairs of both may have rows of their own, row by row."""
+
+    environment: Names
+    version: Names
+    most: Integers
 
 
 def reduce_rollups(
@@ -116,19 +146,22 @@ def reduce_rollups(
     sums: Integers,
     least: Integers,
     most: Integers,
+    split: Split | None = None,
 ) -> list[pa.Table]:
-    """Of each window the table of ROLLUPS that its rows, given by column, make.
+    """Of each window the table that its rows, given by column, make: of ROLLUPS, or with `split` of
+    SPLIT_ROLLUPS.
 
     Durations in µs, minutes in µs since 1970.
     """
     if not len(minute_us):
-        return [NO_ROLLUPS] * windows.count
+        return [NO_ROLLUPS if split is None else NO_SPLIT_ROLLUPS] * windows.count
     minute = (minute_us - minute_us.min()) // MINUTE_US
     status = np.where(failed, 0, 1)  # in the order of their names
     groups = Groups.of(
         [
             (windows.of_row, windows.count),
             (minute, int(minute.max()) + 1),
+            *(() if split is None else (split.environment.ranked(), split.version.ranked())),
             service.ranked(),
             operation.ranked(),
             (status, 2),
@@ -147,7 +180,15 @@ def reduce_rollups(
         "duration_min": groups.least(least),
         "duration_max": groups.most(most),
     }
-    return windows.take(rows).parts(pa.table(merged, schema=ROLLUPS))
+    if split is None:
+        return windows.take(rows).parts(pa.table(merged, schema=ROLLUPS))
+    merged |= {
+        "environment": split.environment.take(rows),
+        "version": split.version.take(rows),
+        "most": groups.most(split.most),
+    }
+    table = pa.table({name: merged[name] for name in SPLIT_ROLLUPS.names}, schema=SPLIT_ROLLUPS)
+    return windows.take(rows).parts(table)
 
 
 def _known(table: pa.Table, name: str) -> Integers:

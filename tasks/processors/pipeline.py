@@ -23,7 +23,7 @@ from pipelines.steps import (
 from tasks.events import NO_WHOLE, EventTable
 from tasks.processors.found_exceptions import FoundExceptions
 from tasks.processors.rows import Rows
-from tasks.processors.schemas import NO_EXCEPTIONS, NO_INTERACTIONS, NO_ROLLUPS
+from tasks.processors.schemas import NO_EXCEPTIONS, NO_INTERACTIONS, NO_ROLLUPS, NO_SPLIT_ROLLUPS
 from tasks.processors.steps.compose import compose
 from tasks.processors.steps.drop import drop
 from tasks.processors.steps.enrich import enrich
@@ -32,19 +32,21 @@ from tasks.processors.steps.keep import keep
 from tasks.processors.steps.normalise import normalise
 from tasks.processors.steps.redact import redact
 from tasks.processors.steps.rename import rename
-from tasks.processors.steps.rollup import rollup
+from tasks.processors.steps.rollup import rollup, split_rollup
 from tasks.processors.steps.sample import sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processed:
-    """What a window leaves: tables of INTERACTIONS, ROLLUPS, EXCEPTIONS and WHOLE.
+    """What a window leaves: tables of INTERACTIONS, ROLLUPS, SPLIT_ROLLUPS, EXCEPTIONS
+    and WHOLE.
 
     Events in = kept + dropped.
     """
 
     interactions: pa.Table
     rollups: pa.Table
+    split_rollups: pa.Table
     exceptions: pa.Table
     events: pa.Table
     kept: int
@@ -66,10 +68,13 @@ def process_windows(windows: Sequence[EventTable], pipeline: Pipeline) -> list[P
     dropped: dict[str, list[int]] = {}
     outputs: dict[type[Output], list[pa.Table]] = {}
     found: FoundExceptions | None = None
+    split: list[pa.Table] = []
     for step in pipeline.steps:
         if isinstance(step, Output):
             found = found or _found(rows, pipeline)
             outputs[type(step)] = _output(rows, step, found)
+            if isinstance(step, Rollup) and step.by:
+                split = split_rollup(rows, step)
             continue
         before, rows = rows.windows, _changed(rows, step)
         if isinstance(step, Drop | Sample):
@@ -78,6 +83,7 @@ def process_windows(windows: Sequence[EventTable], pipeline: Pipeline) -> list[P
         Processed(
             interactions=outputs[Compose][window] if Compose in outputs else NO_INTERACTIONS,
             rollups=outputs[Rollup][window] if Rollup in outputs else NO_ROLLUPS,
+            split_rollups=split[window] if split else NO_SPLIT_ROLLUPS,
             exceptions=outputs[Exceptions][window] if Exceptions in outputs else NO_EXCEPTIONS,
             events=outputs[Keep][window] if Keep in outputs else NO_WHOLE,
             kept=kept,

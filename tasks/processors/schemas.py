@@ -58,6 +58,19 @@ EXCEPTIONS = pa.schema(
     ]
 )
 
+# The same a minute × environment × version × …: empty where not split by or not said, both `other` for the
+# rest. most: as in EXCEPTIONS, of pairs of environment and version.
+SPLIT_ROLLUPS = pa.schema(
+    [
+        ROLLUPS.field("minute"),
+        pa.field("environment", pa.string(), nullable=False),
+        pa.field("version", pa.string(), nullable=False),
+        *list(ROLLUPS)[1:],
+        pa.field("most", pa.int64(), nullable=False),
+    ]
+)
+
 NO_INTERACTIONS = INTERACTIONS.empty_table()  # making one takes longer than many a small window's merge
 NO_ROLLUPS = ROLLUPS.empty_table()
 NO_EXCEPTIONS = EXCEPTIONS.empty_table()
+NO_SPLIT_ROLLUPS = SPLIT_ROLLUPS.empty_table()

@@ -20,7 +20,14 @@ from db.ledger.deposits import DepositedWindow, DepositState, Owed
 from tasks.errors import Tripped
 from tasks.events import WHOLE
 from tasks.handover import Header, ProcessedWindow
-from tasks.processors import NO_EXCEPTIONS, merge_exceptions, merge_interactions, merge_rollups
+from tasks.processors import (
+    NO_EXCEPTIONS,
+    NO_SPLIT_ROLLUPS,
+    merge_exceptions,
+    merge_interactions,
+    merge_rollups,
+    merge_split_rollups,
+)
 from tasks.stages import processor_time
 from tasks.stages.breaker import failures, tripped
 from tasks.stages.context import Context
@@ -115,6 +122,7 @@ def _prepare(context: Context, ready: Sequence[_Ready]) -> None:
         [each["events"] for each in tables],
         [each["rollups"] for each in tables],
         exceptions=[each["exceptions"] for each in tables if "exceptions" in each],
+        split_rollups=[each["split_rollups"] for each in tables if "split_rollups" in each],
     )
 
 
@@ -128,7 +136,11 @@ def _alone(one: ProcessedWindow) -> "_Results":
     tables = one.tables
     events = _placed(one.header.window_id, tables["events"])
     return _Results(
-        tables["interactions"], tables["rollups"], events, tables.get("exceptions", NO_EXCEPTIONS)
+        tables["interactions"],
+        tables["rollups"],
+        events,
+        tables.get("exceptions", NO_EXCEPTIONS),
+        tables.get("split_rollups", NO_SPLIT_ROLLUPS),
     )
 
 
@@ -176,6 +188,7 @@ class _Results(NamedTuple):
     rollups: pa.Table
     events: pa.Table
     exceptions: pa.Table
+    split_rollups: pa.Table
 
 
 def _merged(ready: Sequence[OwedResult]) -> _Results:
@@ -185,6 +198,7 @@ def _merged(ready: Sequence[OwedResult]) -> _Results:
         merge_rollups([one.tables["rollups"] for one in ready]),
         pa.concat_tables([_placed(one.header.window_id, one.tables["events"]) for one in ready]),
         merge_exceptions([one.tables["exceptions"] for one in ready if "exceptions" in one.tables]),
+        merge_split_rollups([one.tables["split_rollups"] for one in ready if "split_rollups" in one.tables]),
     )
 
 

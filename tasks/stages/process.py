@@ -106,5 +106,6 @@ def _processed(handed: DecodedWindow, outcome: Processed) -> ProcessedWindow:
     header = msgspec.structs.replace(handed.header, kept=outcome.kept, dropped=outcome.dropped, pipeline="")
     tables = {"interactions": outcome.interactions, "rollups": outcome.rollups, "events": outcome.events}
     # What few windows have does not travel empty; workers of earlier releases leave it out, too.
-    tables |= {"exceptions": outcome.exceptions} if len(outcome.exceptions) else {}
+    few = {"exceptions": outcome.exceptions, "split_rollups": outcome.split_rollups}
+    tables |= {name: table for name, table in few.items() if len(table)}
     return ProcessedWindow(header, tables)

@@ -41,6 +41,13 @@ ROLLUPS = pa.schema(
         "duration_max": pa.int64(),
     }
 )
+SPLIT_ROLLUPS = pa.schema(
+    [
+        *ROLLUPS,
+        *(pa.field(name, pa.string()) for name in ("environment", "version")),
+        pa.field("most", pa.int64()),
+    ]
+)
 EXCEPTIONS = pa.schema(
     {
         "minute": TIMESTAMP,
@@ -101,6 +108,10 @@ def interactions_table(rows: Sequence[Row]) -> pa.Table:
 
 def rollups_table(rows: Sequence[Row]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), ROLLUPS)
+
+
+def split_rollups_table(rows: Sequence[Row]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), SPLIT_ROLLUPS)
 
 
 def exceptions_table(rows: Sequence[Row]) -> pa.Table:

@@ -30,7 +30,9 @@ def alembic(engine: Engine) -> Config:
 
 
 def not_a_partition(name: str | None, kind: str, _: object) -> bool:
-    return not (kind == "table" and str(name).startswith(("events_", "rollups_", "exceptions_")))
+    return not (
+        kind == "table" and str(name).startswith(("events_", "rollups_", "exceptions_", "split_rollups_"))
+    )
 
 
 def test_the_migrated_schema_is_that_of_the_metadata(engine: Engine) -> None:

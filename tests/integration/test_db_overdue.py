@@ -11,7 +11,7 @@ from db.clock import now_us
 from db.customers import own_retention, rows as customers
 from db.engine import begin, connect
 from db.quarantine import budget
-from db.results import of_customer, write_exceptions
+from db.results import of_customer, write_exceptions, write_split_rollups
 from db.retention import forgetting
 from db.retention.bounds import RetentionBounds, bounds
 from db.retention.folding import fold
@@ -20,10 +20,11 @@ from db.retention.overdue import LOOKS, RESULTS, find
 from db.retention.pruning import prune
 from db.settings import DatabaseSettings
 from tests.integration.ledger_rows import add_customer
-from tests.integration.result_tables import exceptions_table
+from tests.integration.result_tables import exceptions_table, split_rollups_table
 from tests.integration.test_db_pruning import DAY_US, write
 from tests.integration.test_db_reads_by_key import rows_read
 from tests.integration.test_exceptions_stored import counted
+from tests.integration.test_split_rollups import a_split
 
 SETTINGS = DatabaseSettings()
 CUSTOMERS = 40
@@ -67,6 +68,8 @@ class NearBounds:
             rows = [counted("f", minute=at_us // 60_000_000 * 60_000_000) for at_us in set(times)]
             with begin(self._engine) as conn:
                 write_exceptions(conn, of_customer(changed.id, exceptions_table(rows)))
+                split = [a_split("1", 1, minute=row["minute"]) for row in rows]
+                write_split_rollups(conn, of_customer(changed.id, split_rollups_table(split)))
         return of
 
     def _times(self, bound: int) -> list[int]:

@@ -18,10 +18,10 @@ from tests.unit.exceptions_by_hand import (
     first_of_all,
     redacted_by_hand,
 )
+from tests.unit.rollups_by_hand import SAID, Key, rollups_by_hand, split_rollups_by_hand
 
 # The columns of EVENTS, times in µs, attributes a list of pairs or None; and perhaps `exceptions`.
 Event = dict[str, Any]
-Key = tuple[Any, ...]
 
 UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 TIMES = (
@@ -34,6 +34,7 @@ TIMES = (
 class ByHand:
     interactions: dict[bytes, dict[str, Any]] = field(default_factory=dict)
     rollups: dict[Key, dict[str, int]] = field(default_factory=dict)
+    split_rollups: dict[Key, dict[str, int]] = field(default_factory=dict)
     exceptions: dict[Key, dict[str, Any]] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     kept: int = 0
@@ -55,7 +56,8 @@ def process_by_hand(events: Iterable[Event], definition: dict[str, Any]) -> ByHa
             case "compose":
                 result.interactions = _interactions(rows)
             case "rollup":
-                result.rollups = _rollups(rows)
+                result.rollups = rollups_by_hand(rows)
+                result.split_rollups = split_rollups_by_hand(rows, step)
             case "exceptions":
                 result.exceptions = exceptions_by_hand(rows)
             case "keep":
@@ -155,28 +157,6 @@ def _interactions(rows: list[Event]) -> dict[bytes, dict[str, Any]]:
     return result
 
 
-def bucket_by_hand(duration_us: int) -> int:
-    return next(i for i in itertools.count() if duration_us * 10**i <= 11**i)
-
-
-def _rollups(rows: list[Event]) -> dict[Key, dict[str, int]]:
-    groups: dict[Key, list[int]] = {}
-    for row in rows:
-        minute = row["started_at"] - row["started_at"] % 60_000_000
-        duration = row["duration_us"]
-        key = (minute, row["service"], row["operation"], row["status"], bucket_by_hand(duration))
-        groups.setdefault(key, []).append(duration)
-    return {
-        key: {
-            "count": len(durations),
-            "duration_sum": min(sum(durations), 2**63 - 1),
-            "duration_min": min(durations),
-            "duration_max": max(durations),
-        }
-        for key, durations in groups.items()
-    }
-
-
 def listed(table: pa.Table) -> list[dict[str, Any]]:
     """The rows of a table with times in µs."""
     for name in (name for name in table.column_names if name in TIMES):
@@ -208,7 +188,7 @@ TRACES = [bytes(9) + bytes.fromhex(low) for low in ("00000000000001", "800000000
 TRACES += [b"\1" * 16, b"\xff" * 16]
 ATTRIBUTES = st.lists(
     st.tuples(
-        st.sampled_from(["db.system", "Password", "x-api-key", "http.route", "env", "note"]),
+        st.sampled_from(["db.system", "Password", "x-api-key", "http.route", "env", "note", *SAID]),
         st.sampled_from(["mysql", "Bearer abcdefgh12345", "", "prod", "a\N{SNOWMAN}", None]),
     ),
     max_size=4,
@@ -288,4 +268,6 @@ def definitions(draw: st.DrawFn) -> dict[str, Any]:
         if step["step"] in ("drop", "sample"):
             step["rule"] = f"rule-{number}"
     keep = {"step": "keep", "slower_than_us": 1_000_000, "percent": draw(st.sampled_from([0, 1, 100, 100]))}
-    return {"steps": [*steps, {"step": "compose"}, {"step": "rollup"}, {"step": "exceptions"}, keep]}
+    by = draw(st.sampled_from([[], ["environment"], ["version"], ["environment", "version"]]))
+    outputs = [{"step": "compose"}, {"step": "rollup", "by": by}, {"step": "exceptions"}, keep]
+    return {"steps": [*steps, *outputs]}

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from tasks.processors import ROLLUPS, merge_rollups
 from tasks.processors.buckets import ENDS, LAST, buckets, value
 from tasks.processors.groups import packed
-from tests.unit.process_by_hand import bucket_by_hand
+from tests.unit.rollups_by_hand import bucket_by_hand
 
 ENDS_AND_NEXT = sorted(
     {int(end) + more for end in ENDS if end < 2**63 - 2 for more in (0, 1)} | {0, 2**63 - 1}

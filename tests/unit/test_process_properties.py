@@ -13,10 +13,12 @@ from tasks.processors import (
     EXCEPTIONS,
     INTERACTIONS,
     ROLLUPS,
+    SPLIT_ROLLUPS,
     Processed,
     merge_exceptions,
     merge_interactions,
     merge_rollups,
+    merge_split_rollups,
     process,
     process_windows,
 )
@@ -52,6 +54,9 @@ def test_the_columns_say_what_the_rules_say_event_by_event(
     key = ("minute", "service", "operation", "status", "bucket")
     rollups = {tuple(row.pop(name) for name in key): row for row in listed(processed.rollups)}
     assert rollups == expected.rollups
+    by = ("minute", "environment", "version", "service", "operation", "status", "bucket")
+    split = {tuple(row.pop(name) for name in by): row for row in listed(processed.split_rollups)}
+    assert split == expected.split_rollups
     of = ("minute", "service", "fingerprint")
     exceptions = {tuple(row.pop(name) for name in of): row for row in listed(processed.exceptions)}
     assert exceptions == expected.exceptions
@@ -101,6 +106,11 @@ def test_parts_merge_to_the_whole_in_any_order_and_any_grouping(
     assert merge_rollups(rollups).equals(whole.rollups)
     assert merge_rollups([right, left]).equals(whole.rollups)
 
+    split = [part.split_rollups for part in parts]
+    left, right = merge_split_rollups(split[:cut]), merge_split_rollups(split[cut:])
+    assert merge_split_rollups(split).equals(whole.split_rollups)
+    assert merge_split_rollups([right, left]).equals(whole.split_rollups)
+
     exceptions = [part.exceptions for part in parts]
     left, right = merge_exceptions(exceptions[:cut]), merge_exceptions(exceptions[cut:])
     assert merge_exceptions(exceptions).equals(whole.exceptions)
@@ -131,6 +141,7 @@ def test_windows_together_leave_what_each_of_them_leaves_alone(
         for table, schema in (
             (one.interactions, INTERACTIONS),
             (one.rollups, ROLLUPS),
+            (one.split_rollups, SPLIT_ROLLUPS),
             (one.exceptions, EXCEPTIONS),
             (one.events, WHOLE),
         ):
@@ -142,6 +153,7 @@ def test_windows_without_events_leave_empty_tables() -> None:
     nothing = Processed(
         interactions=INTERACTIONS.empty_table(),
         rollups=ROLLUPS.empty_table(),
+        split_rollups=SPLIT_ROLLUPS.empty_table(),
         exceptions=EXCEPTIONS.empty_table(),
         events=WHOLE.empty_table(),
         kept=0,
