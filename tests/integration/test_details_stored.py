@@ -1,5 +1,6 @@
 """What spans say besides their fields: from the raw stream to the rows of `events`, and given back."""
 
+import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -30,6 +31,76 @@ from tests.integration.test_whole import event, ndjson
 from tests.unit.test_sent_details import SENT
 from webapp.kept_trace import KeptTrace, find
 
+TRACE = "0c" * 16
+START_NS = NOW_US * 1_000 + 123
+VALUES: dict[str, Any] = {
+    "text": {"stringValue": "a\tb"},
+    "whole": {"intValue": str(-(2**63))},
+    "double": {"doubleValue": 1e300},
+    "zero": {"doubleValue": -0.0},
+    "none": {"doubleValue": "NaN"},
+    "truth": {"boolValue": False},
+    "bytes": {"bytesValue": "/+8="},
+    "list": {"arrayValue": {"values": [{"intValue": "1"}, {"stringValue": ""}]}},
+    "map": {"kvlistValue": {"values": [{"key": "k", "value": {"boolValue": True}}]}},
+}
+ATTRIBUTES = [{"key": key, "value": value} for key, value in VALUES.items()]
+SPAN = {
+    "traceId": TRACE,
+    "spanId": "0d" * 8,
+    "parentSpanId": "0e" * 8,
+    "traceState": "a=1,b=2",
+    "flags": 257,
+    "name": "GET /cart",
+    "kind": 2,
+    "startTimeUnixNano": str(START_NS),
+    "endTimeUnixNano": str(START_NS + 4_567),
+    "attributes": ATTRIBUTES,
+    "droppedAttributesCount": 1,
+    "droppedEventsCount": 2,
+    "droppedLinksCount": 3,
+    "status": {"message": "it broke", "code": 2},
+    "events": [
+        {
+            "timeUnixNano": str(START_NS),
+            "name": "exception",
+            "attributes": ATTRIBUTES,
+            "droppedAttributesCount": 4,
+        },
+        {"timeUnixNano": "1", "name": "other"},
+    ],
+    "links": [
+        {
+            "traceId": "0f" * 16,
+            "spanId": "0f" * 8,
+            "traceState": "c=3",
+            "attributes": ATTRIBUTES,
+            "droppedAttributesCount": 5,
+            "flags": 1,
+        }
+    ],
+}
+BARE_SPAN = {
+    "traceId": TRACE,
+    "spanId": "1d" * 8,
+    "startTimeUnixNano": str(START_NS + 1_000),
+    "endTimeUnixNano": str(START_NS + 1_000),
+}
+SCOPE = {"name": "lib", "version": "1.2", "attributes": ATTRIBUTES, "droppedAttributesCount": 6}
+SHOP = {
+    "attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}, *ATTRIBUTES],
+    "droppedAttributesCount": 7,
+}
+EXPORT = {
+    "resourceSpans": [
+        {
+            "resource": SHOP,
+            "scopeSpans": [{"scope": SCOPE, "spans": [SPAN], "schemaUrl": "s/1"}],
+            "schemaUrl": "r/1",
+        },
+        {"scopeSpans": [{"spans": [BARE_SPAN]}]},
+    ]
+}
 KEEP_ALL = '{"steps": [{"step": "keep", "percent": 100}]}'
 FIRST = Delivery("first")
 SMALL = {"max_bytes": 50_000_000, "max_age_s": 3600, "segment_bytes": 5_000_000}
@@ -154,3 +225,10 @@ def test_an_event_in_json_is_given_back_as_a_span_with_its_details(
     monkeypatch.setattr(webapp.kept_trace, "MOST_EVENTS", 1)
     cut = given_back(context, customer, trace)
     assert (cut.events, cut.more, cut.export) == (1, True, {"resourceSpans": [group]})
+
+
+def test_spans_that_came_by_otlp_are_given_back_field_by_field(context: Context, slug: str) -> None:
+    customer = deposited(context, slug, json.dumps(EXPORT).encode(), "otlp-json")
+    found = given_back(context, customer, TRACE)
+    assert found.export == EXPORT
+    assert "-0.0" in json.dumps(found.export), "numbers are written as they were"

@@ -26,6 +26,13 @@ from tests.unit import decode_samples as samples
 from tests.whole import running, until
 from webapp.terminal.exits import Exit
 
+RAISED = {
+    "timeUnixNano": "1700000000000000123",
+    "name": "exception",
+    "attributes": [{"key": "exception.type", "value": {"stringValue": "KeyError"}}],
+}
+LINK = {"traceId": "0a" * 16, "spanId": "0b" * 8, "attributes": [{"key": "n", "value": {"intValue": "5"}}]}
+
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def live(
@@ -142,7 +149,11 @@ def test_a_rejected_span_is_replayed_as_the_span_that_came_and_fails_for_the_sam
     live: Live, slug: str
 ) -> None:
     key, export = live.add(slug), json.loads(samples.otlp_json(samples.otlp(samples.table(3))))
-    span = export["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
+    span, kept, _ = (
+        span for group in export["resourceSpans"] for scope in group["scopeSpans"] for span in scope["spans"]
+    )
+    for one in (span, kept):
+        one |= {"status": {"code": 2}, "events": [RAISED], "links": [LINK], "traceState": "a=1", "flags": 257}
     span["attributes"] = [{"key": "half", "value": {"intValue": "12.5"}}]
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     assert live.whole.post("/v1/traces", json.dumps(export).encode(), headers).status == 200
@@ -155,12 +166,15 @@ def test_a_rejected_span_is_replayed_as_the_span_that_came_and_fails_for_the_sam
     assert live.scalar(f"SELECT count(DISTINCT bytes) FROM quarantine WHERE {MINE}", slug=slug) == 1
     stored = live.scalar(f"SELECT bytes FROM quarantine WHERE {MINE} LIMIT 1", slug=slug)
     assert json.loads(bytes(stored))["resourceSpans"][0]["scopeSpans"][0]["spans"] == [span]
+    shown = flask_json(live.home, "trace", slug, kept["traceId"])["otlp"]
+    normalised = {"name": "GET /things/{id}"}
+    assert shown["resourceSpans"][0]["scopeSpans"][0]["spans"] == [kept | normalised]
 
 
 def test_an_event_that_is_taken_now_is_deposited_and_counted_as_rejected_before(
     live: Live, slug: str
 ) -> None:
-    key, good = live.add(slug), event(secrets.token_hex(16))
+    key, good = live.add(slug), event(secrets.token_hex(16), status="error", span_events=[RAISED])
     bad = event(secrets.token_hex(16), duration_us=-1)
     assert live.whole.post_batch(key, ndjson(bad, good, bad)).status == 202
     live.settled(slug)
@@ -174,6 +188,9 @@ def test_an_event_that_is_taken_now_is_deposited_and_counted_as_rejected_before(
     books = live.settled(slug)
     assert (live.events(slug), books["decoded"], books["kept"], books["rejected"]) == (3, 5, 3, 2)
     assert books["results"]["rejected_events"] == {"kept": 0, "replayed": 2, "discarded": 0, "pruned": 0}
+    (shown,) = flask_json(live.home, "trace", slug, str(good["trace_id"]))["otlp"]["resourceSpans"]
+    spans = shown["scopeSpans"][0]["spans"]
+    assert [span["events"] for span in spans] == [[RAISED]] * 3
 
 
 DIES = {
