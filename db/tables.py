@@ -15,6 +15,7 @@ from db.customers.tables import (
     public_keys as public_keys,
     usage as usage,
 )
+from db.log_tables import log_rollups as log_rollups, logs as logs
 from db.schema import (
     CLUSTERED,
     NEVER_REUSED,
@@ -88,6 +89,7 @@ windows = Table(
     number("last_accepted_at"),
     Column("deposited_at", BigInteger),
     *(Column(name, BigInteger) for name in ("decoded", "kept", "dropped", "rejected", "quarantined")),
+    Column("kept_logs", BigInteger),  # among the kept
     Column("deaths", Integer, nullable=False, server_default=text("0")),
     Column("cause", Text),
     Column("tried_by", Text),
@@ -131,6 +133,7 @@ folded = Table(
     *map(count, ("quarantined", "pruned_interactions", "pruned_rollups", "pruned_events")),
     *map(count, ("pruned_quarantined_batches", "pruned_quarantined_events", "quarantine_pruned_below")),
     *map(count, ("pruned_exceptions", "pruned_split_rollups")),
+    *map(count, ("kept_logs", "pruned_logs", "pruned_log_rollups")),
 )
 
 quarantine = Table(
@@ -209,12 +212,12 @@ interactions = Table(
     word("user_id", nullable=True),
     when("started_at"),
     when("ended_at"),
-    number("events"),
-    number("errors"),
+    *map(number, ("events", "errors")),
     word("status"),
     Column("exception_at", Timestamp()),
     Column("exception_event_id", LargeBinary),
     *(word(f"exception_{name}", nullable=True) for name in ("fingerprint", "type", "message")),
+    *map(count, ("logs", "log_errors")),
     Index(None, "customer_id", "started_at"),
 )
 
@@ -226,10 +229,7 @@ rollups = Table(
     word("service", key=True),
     word("operation", key=True),
     word("status", key=True),
-    number("count"),
-    number("duration_sum"),
-    number("duration_min"),
-    number("duration_max"),
+    *map(number, ("count", "duration_sum", "duration_min", "duration_max")),
     Column("histogram", JSON, nullable=False),
     postgresql_partition_by="RANGE (minute)",
     **CLUSTERED,

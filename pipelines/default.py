@@ -21,7 +21,9 @@ DEFAULT = """{
     {"step": "compose"},
     {"step": "rollup"},
     {"step": "exceptions"},
-    {"step": "keep", "errors": true, "slower_than_us": 1000000, "percent": 1}
+    {"step": "keep", "errors": true, "slower_than_us": 1000000, "percent": 1},
+    {"step": "rollup_logs"},
+    {"step": "keep_logs", "min_severity": "warn", "percent": 1}
   ]
 }
 """.replace("HEALTH_CHECKS", HEALTH_CHECKS)

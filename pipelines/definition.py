@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -11,6 +11,8 @@ from pipelines.steps import (
     AnyStep,
     Drop,
     Enrich,
+    KeepLogs,
+    LogOutput,
     Match,
     Output,
     Pipeline,
@@ -24,7 +26,8 @@ from pipelines.steps import (
 __all__ = ["MAX_TEXT_BYTES", "BadPipeline", "Pipeline", "parse"]
 
 MAX_TEXT_BYTES = 65_536
-STEP_NAMES = "drop, sample, redact, rename, enrich, normalise, compose, rollup, exceptions, keep"
+_CHANGES = "drop, sample, redact, rename, enrich, normalise"
+STEP_NAMES = f"{_CHANGES}, compose, rollup, exceptions, keep, rollup_logs, keep_logs"
 
 
 class BadPipeline(ValueError):
@@ -81,8 +84,8 @@ def _problems(pipeline: Pipeline) -> Iterator[str]:
 def _order_problems(steps: tuple[AnyStep, ...]) -> Iterator[str]:
     first_output: dict[str, int] = {}
     for number, step in enumerate(steps):
-        name = type(step).__name__.lower()
-        if not isinstance(step, Output):
+        name = str(step.__struct_config__.tag)
+        if not isinstance(step, Output | LogOutput):
             if first_output:
                 before = ", ".join(first_output)
                 yield f"The step {name} is after {before} at $.steps[{number}]: move it before the outputs."
@@ -91,7 +94,8 @@ def _order_problems(steps: tuple[AnyStep, ...]) -> Iterator[str]:
         else:
             first_output[name] = number
     if not first_output:
-        yield "Nothing would come out at $.steps: add compose, rollup, exceptions or keep."
+        outputs = "compose, rollup, exceptions, keep, rollup_logs or keep_logs"
+        yield f"Nothing would come out at $.steps: add {outputs}."
     rules = Counter(step.rule for step in steps if isinstance(step, Drop | Sample))
     for rule, uses in rules.items():
         if uses > 1:
@@ -113,6 +117,8 @@ def _patterns(step: AnyStep, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(step, Redact):
         yield f"{path}.keys", step.keys
         yield f"{path}.values", step.values
+    if isinstance(step, KeepLogs):
+        yield from _attribute_patterns(step.attributes, path)
     if isinstance(step, Drop | Sample | Enrich):
         where = step.where
         matches: dict[str, Match | None] = {
@@ -120,9 +126,13 @@ def _patterns(step: AnyStep, path: str) -> Iterator[tuple[str, str]]:
             "operation": where.operation,
             "kind": where.kind,
         }
-        matches |= {
-            f"attributes[{re.sub('[^ -~]', '?', key)}]": match for key, match in where.attributes.items()
-        }
         for name, match in matches.items():
             if isinstance(match, Regex):
                 yield f"{path}.where.{name}.regex", match.regex
+        yield from _attribute_patterns(where.attributes, f"{path}.where")
+
+
+def _attribute_patterns(attributes: Mapping[str, Match], path: str) -> Iterator[tuple[str, str]]:
+    for key, match in attributes.items():
+        if isinstance(match, Regex):
+            yield f"{path}.attributes[{re.sub('[^ -~]', '?', key)}].regex", match.regex

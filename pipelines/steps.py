@@ -11,6 +11,8 @@ Constant = Annotated[str, Meta(max_length=4096, pattern=r"\A[^\x00]*\Z")]
 Pattern = Annotated[str, Meta(min_length=1, max_length=4096)]
 Rule = Annotated[str, Meta(pattern=r"\A[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?\Z")]
 Percent = Annotated[float, Meta(ge=0, le=100)]
+SeverityNumber = Annotated[int, Meta(ge=1, le=24)]
+SeverityWord = Literal["trace", "debug", "info", "warn", "error", "fatal"]
 Microseconds = Annotated[int, Meta(ge=0, le=2**53)]
 Most = Annotated[int, Meta(ge=1, le=1_000)]
 
@@ -131,8 +133,23 @@ class Keep(Step, frozen=True, kw_only=True):
     percent: Percent = 0.0
 
 
+class RollupLogs(Step, frozen=True, tag="rollup_logs"):
+    """Output: partial rows a minute × service × severity of log records, to be merged in `log_rollups`."""
+
+
+class KeepLogs(Step, frozen=True, kw_only=True, tag="keep_logs", omit_defaults=True):
+    """Output: the log records for `logs`: those at least as severe, or with these attributes, and `percent`
+    of the traces, or of the records without one.
+    """
+
+    min_severity: SeverityNumber | SeverityWord | None = None
+    percent: Percent = 0.0
+    attributes: dict[Name, Match] = {}
+
+
+LogOutput = RollupLogs | KeepLogs
 Output = Compose | Rollup | Exceptions | Keep
-AnyStep = Drop | Sample | Redact | Rename | Enrich | Normalise | Compose | Rollup | Exceptions | Keep
+AnyStep = Drop | Sample | Redact | Rename | Enrich | Normalise | Output | LogOutput
 
 
 class Pipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

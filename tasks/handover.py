@@ -54,6 +54,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     pipeline: str  # the definition's text, as pinned in the window
     decoded: Number  # events found in the window's batches: good ones and rejects
     kept: Number = 0
+    kept_logs: Number = 0  # log records among the kept
     dropped: dict[str, Number] = msgspec.field(default_factory=dict)  # events by rule
     rejects: list[RejectRow] = msgspec.field(default_factory=list)
     unfit: list[UnfitRow] = msgspec.field(default_factory=list)
@@ -73,7 +74,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 class Handover(NamedTuple):
     """A header and the tables it speaks of, by name: `events` (`tasks.events.WHOLE`) after decoding,
     `interactions`, `rollups`, `events` and, if there are any, `exceptions` and `split_rollups`
-    (`tasks.processors.schemas`) after processing.
+    (`tasks.processors.schemas`) after processing. Of a window with log records, also `logs`
+    (`tasks.events.LOGS`), and `log_rollups` after processing.
     """
 
     header: Header
@@ -98,15 +100,18 @@ class DecodedWindow(NamedTuple):
 
     header: Header
     events: EventTable
+    logs: pa.Table | None = None  # of `tasks.events.LOGS`; None for no batch of log records
 
     def packed(self) -> bytes:
         """The same as bytes, with the map of every event, and its details."""
-        return pack(self.header, {"events": self.events.whole()})
+        tables = {"events": self.events.whole()}
+        return pack(self.header, tables if self.logs is None else tables | {"logs": self.logs})
 
     @classmethod
     def of(cls, header: Header, tables: Mapping[str, bytes]) -> Self:
         """What was packed, of what `peek` tells of it. Raises as `read` does."""
-        return cls(header, EventTable.of(read(tables)["events"]))
+        found = read(tables)
+        return cls(header, EventTable.of(found["events"]), found.get("logs"))
 
 
 class _Packed(msgspec.Struct, frozen=True, array_like=True):

@@ -26,6 +26,8 @@ from db.results import (
     write_events,
     write_exceptions,
     write_interactions,
+    write_log_rollups,
+    write_logs,
     write_rollups,
     write_split_rollups,
 )
@@ -35,10 +37,13 @@ from tests.envelopes import envelope
 from tests.integration import ledger_rows
 from tests.integration.ledger_rows import DAILY_BYTES, NOW_US
 from tests.integration.result_tables import (
+    a_log,
     an_event,
     events_table,
     exceptions_table,
     interactions_table,
+    log_rollups_table,
+    logs_table,
     rollups_table,
     split_rollups_table,
 )
@@ -157,10 +162,23 @@ def _results(home: Home, customer: Customer, window_id: int, secret: str) -> Non
     by = {"environment": secret, "version": secret, "most": 1}
     split_rollups = split_rollups_table([rollup | numbers | by])
     events = events_table([an_event(window_id=window_id, position=0, service=secret, started_at=NOW_US)])
-    prepare(home.engine, [events], [rollups], exceptions=[exceptions], split_rollups=[split_rollups])
+    logs = logs_table([a_log(window_id=window_id, position=0, service=secret, at=NOW_US)])
+    of_logs = {"minute": rollup["minute"], "service": secret, "severity": "error", "count": 1}
+    log_rollups = log_rollups_table([of_logs])
+    prepare(
+        home.engine,
+        [events],
+        [rollups],
+        exceptions=[exceptions],
+        split_rollups=[split_rollups],
+        logs=[logs],
+        log_rollups=[log_rollups],
+    )
     with begin(home.engine) as conn:
         write_interactions(conn, of_customer(customer.id, interactions_table([one | times])))
         write_rollups(conn, of_customer(customer.id, rollups))
         write_exceptions(conn, of_customer(customer.id, exceptions))
         write_split_rollups(conn, of_customer(customer.id, split_rollups))
+        write_logs(conn, of_customer(customer.id, logs))
+        write_log_rollups(conn, of_customer(customer.id, log_rollups))
         write_events(conn, of_customer(customer.id, events))

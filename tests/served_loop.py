@@ -7,12 +7,12 @@ import threading
 
 from tests.receiver import DEADLINE_S
 from webapp.app import build
-from webapp.receiving import batches, traces
+from webapp.receiving import batches, otlp
 from webapp.serving.application import LoopApplication
 from webapp.serving.server import AgentServer
 from webapp.settings import HttpSettings
 
-PATHS = {batches.PATH: batches.FORMATS, traces.PATH: traces.FORMATS}
+PATHS = {batches.PATH: batches.FORMATS, **otlp.FORMATS}
 
 
 class ServedLoop:

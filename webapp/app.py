@@ -25,7 +25,7 @@ from webapp.limits.meters import Meters
 from webapp.limits.public_keys import PublicKeyLimits
 from webapp.limits.quota_sync import QuotaSync
 from webapp.metrics import DATABASE_WAIT_SECONDS, RECONNECTS, CustomerCounts
-from webapp.receiving import batches, cors, error_handlers, own_traces, traces
+from webapp.receiving import batches, cors, error_handlers, otlp, own_traces
 from webapp.receiving.accept import BatchAcceptor
 from webapp.receiving.authentication import Authenticator
 from webapp.receiving.keys import PUBLIC_FORM, SECRET_FORM, Find, KeyCache
@@ -115,7 +115,7 @@ def _built(settings: HttpSettings, shutdown: ShutdownFlag) -> Flask:
     app.url_map.merge_slashes = False
     app.extensions["sluice"] = parts
     app.register_blueprint(batches.blueprint(reception))
-    app.register_blueprint(traces.blueprint(reception))
+    app.register_blueprint(otlp.blueprint(reception))
     app.register_blueprint(health.blueprint(broker, keys, parts.shutdown))
     error_handlers.register(app)
     cors.register(app, settings.cors_origin)

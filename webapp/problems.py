@@ -109,7 +109,14 @@ NOT_FOUND = ProblemType(
     slug="not-found",
     status=HTTPStatus.NOT_FOUND,
     title="There is nothing at this path",
-    remedy="Post batches to /v1/batches and OTLP traces to /v1/traces.",
+    remedy="Post batches to /v1/batches, OTLP traces to /v1/traces and OTLP logs to /v1/logs.",
+)
+METRICS_NOT_KEPT = ProblemType(
+    slug="metrics-not-kept",
+    status=HTTPStatus.NOT_FOUND,
+    title="Metrics are not taken here",
+    remedy="Metrics belong to a metrics store: set OTEL_EXPORTER_OTLP_METRICS_ENDPOINT to one, or"
+    " OTEL_METRICS_EXPORTER=none.",
 )
 METHOD_NOT_ALLOWED = ProblemType(
     slug="method-not-allowed",
@@ -236,6 +243,7 @@ PROBLEMS: Mapping[str, ProblemType] = {
         UNKNOWN_EXPECTATION,
         UNKNOWN_TRANSFER_CODING,
         NOT_FOUND,
+        METRICS_NOT_KEPT,
         METHOD_NOT_ALLOWED,
         UNKNOWN_CONTENT_TYPE,
         UNKNOWN_CONTENT_ENCODING,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select, text
 
 from db.retention.retired_partitions import rollups_left
-from db.tables import folded, interactions, quarantine, rollups
+from db.tables import folded, interactions, log_rollups, quarantine, rollups
 
 _LEDGER = """
 SELECT d.customer_id, d.next_offset, d.generation, d.base_offset, d.base_batches,
@@ -17,6 +17,7 @@ SELECT d.customer_id, d.next_offset, d.generation, d.base_offset, d.base_batches
  f.quarantined + COALESCE(SUM(w.quarantined), 0) AS unfit,
  f.decoded + COALESCE(SUM(w.decoded), 0) AS decoded,
  f.kept + COALESCE(SUM(w.kept), 0) AS kept,
+ f.kept_logs + COALESCE(SUM(w.kept_logs), 0) AS kept_logs,
  f.dropped + COALESCE(SUM(w.dropped), 0) AS dropped,
  f.rejected + COALESCE(SUM(w.rejected), 0) AS rejected
 FROM dispatch d JOIN folded f ON f.customer_id = d.customer_id
@@ -43,7 +44,7 @@ class LedgerCounts:
 
     The stream's `generation` began at `base_offset`, when `base_batches` had passed: since then offsets count
     batches. `quarantined` are whole batches: unfit ones of windows, and those that never came into one
-    (`reused`).
+    (`reused`). `kept_logs` are the log records among the kept events.
     """
 
     customer_id: int
@@ -63,6 +64,7 @@ class LedgerCounts:
     deposited: int
     decoded: int
     kept: int
+    kept_logs: int
     dropped: int
     rejected: int
 
@@ -116,12 +118,13 @@ class QuarantineCounts:
 class ResultCounts:
     """Events that the result tables stand for, pruned rows included, and what came into quarantine.
 
-    Each of the first two equals `LedgerCounts.kept` for a pipeline that composes, or rolls up, everything it
-    keeps.
+    Each of the first two equals `LedgerCounts.kept` without `kept_logs`, and the third equals the latter, for
+    a pipeline that composes, or rolls up, everything it keeps.
     """
 
     interactions: int
     rollups: int
+    log_rollups: int
     quarantined: QuarantineCounts
     rejected: QuarantineCounts
 
@@ -159,7 +162,11 @@ def results(conn: Connection, customer_id: int) -> ResultCounts:
     composed = conn.execute(in_interactions.where(interactions.c.customer_id == customer_id)).scalar_one()
     counted = conn.execute(in_rollups.where(rollups.c.customer_id == customer_id)).scalar_one()
     counted += rollups_left(conn, customer_id)
+    in_log_rollups = select(func.coalesce(func.sum(log_rollups.c["count"]), 0))
+    logged = conn.execute(in_log_rollups.where(log_rollups.c.customer_id == customer_id)).scalar_one()
+    logged += rollups_left(conn, customer_id, "log_rollups")
     return ResultCounts(
+        log_rollups=pruned.pruned_log_rollups + int(logged),
         interactions=pruned.pruned_interactions + int(composed),
         rollups=pruned.pruned_rollups + int(counted),
         quarantined=_quarantine_counts(batches, pruned.pruned_quarantined_batches),

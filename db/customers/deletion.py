@@ -30,6 +30,8 @@ from db.tables import (
     generations,
     interactions,
     left_queues,
+    log_rollups,
+    logs,
     pipelines,
     public_key_use,
     public_keys,
@@ -44,7 +46,7 @@ from db.tables import (
 
 # Windows before the pipelines that they name, quarantine before its notes.
 SLICED = (
-    *(windows, batches, events, rollups, exceptions, split_rollups, interactions),
+    *(windows, batches, events, rollups, exceptions, split_rollups, interactions, logs, log_rollups),
     *(quarantine, quarantine_notes, quarantine_days),
     *(usage, costs, generations, left_queues, pipelines, customer_keys, public_key_use, public_keys),
 )

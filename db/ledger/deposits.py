@@ -35,7 +35,7 @@ _ADVANCE = (
     .where(deposits.c.customer_id == bindparam("of"), deposits.c.next_offset == bindparam("before"))
     .values(next_offset=bindparam("after"))
 )
-_COUNTS = ("decoded", "kept", "dropped", "rejected", "quarantined")
+_COUNTS = ("decoded", "kept", "kept_logs", "dropped", "rejected", "quarantined")
 _MOVE = _ADVANCE.returning(deposits.c.customer_id)
 _CLOSE = (
     update(windows)
@@ -79,8 +79,9 @@ class DepositState(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepositedWindow:
-    """Of events: decoded = kept + dropped + rejected. `quarantined` counts those of the `batches` that were
-    not taken as a whole; `failures` those that failed to decode or process, by reason.
+    """Of events: decoded = kept + dropped + rejected; `kept_logs` of the kept are log records. `quarantined`
+    counts those of the `batches` that were not taken as a whole; `failures` those that failed to decode or
+    process, by reason.
     """
 
     id: int
@@ -90,6 +91,7 @@ class DepositedWindow:
     dropped: int
     rejected: int
     quarantined: int
+    kept_logs: int = 0
     failures: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 

@@ -66,8 +66,9 @@ class Window:
     before a backup was restored perhaps.
     `fingerprints`: those of the messages from the first offset to the last, 8 bytes each, as they were when
     the window was recorded, in that `generation` of the stream; None for a window of an earlier revision.
-    From `decoded` on None until the deposit, then events; only `quarantined` counts batches. For
-    `deliveries`, `deaths`, `cause` and `tried_by` see `db.ledger.bad_ends`; the breaker looks at `failures`.
+    From `decoded` on None until the deposit, then events; only `quarantined` counts batches, and `kept_logs`
+    the log records among the kept events. For `deliveries`, `deaths`, `cause` and `tried_by` see
+    `db.ledger.bad_ends`; the breaker looks at `failures`.
     """
 
     id: int
@@ -90,6 +91,7 @@ class Window:
     deposited_at: int | None
     decoded: int | None
     kept: int | None
+    kept_logs: int | None
     dropped: int | None
     rejected: int | None
     quarantined: int | None

@@ -11,6 +11,8 @@ from db.results.columns import of_customer
 from db.results.events import MOST_AS_ARRAYS, write_events
 from db.results.exceptions import write_exceptions
 from db.results.interactions import write_interactions
+from db.results.log_rollups import write_log_rollups
+from db.results.logs import copy_logs, write_logs
 from db.results.rollups import write_rollups, write_split_rollups
 from db.retention.partitions import prepare
 
@@ -20,6 +22,8 @@ __all__ = [
     "write_events",
     "write_exceptions",
     "write_interactions",
+    "write_log_rollups",
+    "write_logs",
     "write_rollups",
     "write_split_rollups",
     "writing",
@@ -35,6 +39,8 @@ def writing(
     events: pa.Table,
     exceptions: pa.Table | None = None,
     split_rollups: pa.Table | None = None,
+    logs: pa.Table | None = None,
+    log_rollups: pa.Table | None = None,
 ) -> Iterator[None]:
     """Write these, as `write_interactions`, `write_rollups` and so on do, and what the block sends: a block
     of `db.bulk.together`.
@@ -42,6 +48,9 @@ def writing(
     many = len(events) > MOST_AS_ARRAYS
     if many:
         write_events(conn, events)
+    many_logs = logs is not None and len(logs) > MOST_AS_ARRAYS
+    if many_logs:
+        copy_logs(conn, logs)
     with bulk.together(conn):
         write_interactions(conn, interactions)
         write_rollups(conn, rollups)
@@ -51,4 +60,8 @@ def writing(
             write_split_rollups(conn, split_rollups)
         if not many:
             write_events(conn, events)
+        if logs is not None and not many_logs:
+            write_logs(conn, logs)
+        if log_rollups is not None:
+            write_log_rollups(conn, log_rollups)
         yield

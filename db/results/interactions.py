@@ -11,7 +11,7 @@ from db.results.columns import column, iso, listed, octets, text as plain
 
 _COLUMNS = (
     *("customer_id", "trace_id", "root_service", "root_operation", "root_event_id", "root_started_at"),
-    *("user_id", "started_at", "ended_at", "events", "errors"),
+    *("user_id", "started_at", "ended_at", "events", "errors", "logs", "log_errors"),
 )
 _NEW_STATUS = "CASE WHEN errors > 0 THEN 'error' ELSE 'ok' END"
 
@@ -34,15 +34,20 @@ def _smallest(columns: Sequence[str]) -> str:
     )
 
 
+# Log records alone say when something was until an event says it.
+_FIRST_EVENTS = "(interactions.events = 0 AND excluded.events > 0)"
+_NO_LESS = "(interactions.events = 0 OR excluded.events > 0)"
 _MERGE = f"""ON CONFLICT (customer_id, trace_id) DO UPDATE SET {_smallest(_ROOT)},
  user_id = CASE WHEN interactions.user_id IS NULL OR excluded.user_id > interactions.user_id
   THEN excluded.user_id ELSE interactions.user_id END,
- started_at = CASE WHEN excluded.started_at < interactions.started_at
+ started_at = CASE WHEN {_FIRST_EVENTS} OR ({_NO_LESS} AND excluded.started_at < interactions.started_at)
   THEN excluded.started_at ELSE interactions.started_at END,
- ended_at = CASE WHEN excluded.ended_at > interactions.ended_at
+ ended_at = CASE WHEN {_FIRST_EVENTS} OR ({_NO_LESS} AND excluded.ended_at > interactions.ended_at)
   THEN excluded.ended_at ELSE interactions.ended_at END,
  events = interactions.events + excluded.events,
  errors = interactions.errors + excluded.errors,
+ logs = interactions.logs + excluded.logs,
+ log_errors = interactions.log_errors + excluded.log_errors,
  status = CASE WHEN interactions.errors + excluded.errors > 0 THEN 'error' ELSE 'ok' END"""
 # Most deposits know of no exception, and need not say so.
 _MERGE_EXCEPTIONS = f"{_MERGE}, {_smallest(_EXCEPTION)}"
@@ -53,7 +58,7 @@ def write_interactions(conn: Connection, table: pa.Table) -> None:
 
     `table` has one row a trace of a customer: customer_id (int64), trace_id (16 bytes), root_service,
     root_operation, root_event_id (8 bytes), root_started_at, user_id (all five nullable), started_at,
-    ended_at (µs, UTC), events, errors (int64), exception_at, exception_event_id (8 bytes),
+    ended_at (µs, UTC), events, errors, logs, log_errors (int64), exception_at, exception_event_id (8 bytes),
     exception_fingerprint, exception_type, exception_message (all five null, or none); sorted by customer_id
     and trace_id it is written fastest.
     """

@@ -6,7 +6,7 @@ from db.errors import LostRace
 from db.ledger.windows import IS_OPEN
 from db.tables import dispatch, folded, windows
 
-_SUMS = ("batches", "decoded", "kept", "dropped", "rejected", "quarantined")
+_SUMS = ("batches", "decoded", "kept", "kept_logs", "dropped", "rejected", "quarantined")
 _SUM = {
     dialect: text(
         f"SELECT COUNT(*) AS windows, {', '.join(f'COALESCE(SUM({name}), 0) AS {name}' for name in _SUMS)}"  # noqa: S608

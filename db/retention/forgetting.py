@@ -30,6 +30,7 @@ from db.tables import (
     events,
     folded,
     interactions,
+    logs,
     quarantine,
     quarantine_notes,
     windows,
@@ -163,6 +164,6 @@ def old_results(table: Table, of: Of, before: Time) -> Select[tuple[datetime]]:
 
 def _stood_for(table: Table) -> ColumnElement[int]:
     """The number of events that a row stands for."""
-    if table is events:
+    if table in (events, logs):
         return literal(1)
     return table.c.events if table is interactions else table.c["count"]

@@ -38,6 +38,8 @@ from db.tables import (
     exceptions,
     folded,
     interactions,
+    log_rollups,
+    logs,
     quarantine_days,
     rollups,
     split_rollups,
@@ -49,7 +51,7 @@ Overdue = Mapping[str, Set[int]]
 
 Look = Callable[[Connection, Sequence[RetentionBounds]], Overdue]
 
-RESULTS = (interactions, rollups, exceptions, split_rollups, events)
+RESULTS = (interactions, rollups, exceptions, split_rollups, events, logs, log_rollups)
 """The tables whose names are kinds of work."""
 _LEDGER = ("unfolded windows", "quarantine's days", "batch ids", "windows", "quarantine")
 _LAST_ID = 2**63 - 1

@@ -1,4 +1,4 @@
-"""PostgreSQL's partitions: a month of one of the tables of TIMES each.
+"""PostgreSQL's partitions: a month of events, of logs, or of the rollups of either and of exceptions, each.
 
 The months around today are made ahead by housekeeping, or by the first deposit that needs one, in any case.
 Those of the past are made when rows come, up to a bound, and without waiting. Rows for which there is none
@@ -35,7 +35,14 @@ _MADE_AHEAD = timedelta(days=7)
 _NEAR = timedelta(days=31)
 # One process changes which partitions there are at a time; any constant of our own will do.
 LOCK = text("SELECT pg_advisory_xact_lock(7316529048221002)")
-TIMES = {"events": "started_at", "rollups": "minute", "exceptions": "minute", "split_rollups": "minute"}
+TIMES = {
+    "events": "started_at",
+    "rollups": "minute",
+    "exceptions": "minute",
+    "split_rollups": "minute",
+    "logs": "at",
+    "log_rollups": "minute",
+}
 """The partitioned tables, and the column that says where a row belongs."""
 _PARENTS = ", ".join(f"CAST('{table}' AS regclass)" for table in TIMES)
 _MADE = text(
@@ -88,6 +95,8 @@ def prepare(
     *,
     exceptions: Sequence[pa.Table] = (),
     split_rollups: Sequence[pa.Table] = (),
+    logs: Sequence[pa.Table] = (),
+    log_rollups: Sequence[pa.Table] = (),
 ) -> None:
     """Make the partitions that these tables need, each in a transaction of its own before the deposit's.
 
@@ -102,6 +111,8 @@ def prepare(
             "rollups": rollups,
             "exceptions": exceptions,
             "split_rollups": split_rollups,
+            "logs": logs,
+            "log_rollups": log_rollups,
         }
         of = {table: _months(TIMES[table], some) for table, some in given.items() if some}
         _see_to(engine, {month(table, when) for table, months in of.items() for when in months})

@@ -24,7 +24,8 @@ _FREE = text(f"SELECT pg_try_advisory_xact_lock({_ADDING_UP})")
 _DETACHED = text(
     "SELECT relname FROM pg_class WHERE relkind = 'r' AND NOT relispartition"
     " AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = CAST('events' AS regclass))"
-    " AND relname ~ '^(events_[0-9]{8}(_[0-9]{8}_default)?|(rollups|exceptions|split_rollups)_[0-9]{6})$'"
+    " AND relname ~ '^(events_[0-9]{8}(_[0-9]{8}_default)?"
+    "|(rollups|exceptions|split_rollups|logs|log_rollups)_[0-9]{6})$'"
     " ORDER BY relname"
 )
 _COUNT_S = 3_600.0
@@ -74,9 +75,9 @@ def detached(conn: Connection) -> list[str]:
     return list(conn.execute(_DETACHED).scalars()) if conn.dialect.name == "postgresql" else []
 
 
-def rollups_left(conn: Connection, customer_id: int) -> int:
-    """Events that the customer's rows in such tables stand for."""
-    tables = [name for name in detached(conn) if parts(name)[0] == "rollups"]
+def rollups_left(conn: Connection, customer_id: int, table: str = "rollups") -> int:
+    """Events, or log records, that the customer's rows in such tables stand for."""
+    tables = [name for name in detached(conn) if parts(name)[0] == table]
     one = "SELECT COALESCE(SUM(count), 0) FROM {} WHERE customer_id = :of"
     found = (conn.execute(text(one.format(name)), {"of": customer_id}).scalar_one() for name in tables)
     return sum(map(int, found))
@@ -123,7 +124,7 @@ def _count_and_drop(engine: Engine, name: str) -> int:
 
 def _counted(engine: Engine, name: str) -> list[dict[str, int]]:
     """The events that each customer's rows stand for."""
-    stood_for = "COUNT(*)" if parts(name)[0] == "events" else "SUM(count)"
+    stood_for = "COUNT(*)" if parts(name)[0] in ("events", "logs") else "SUM(count)"
     statement = text(f"SELECT customer_id, {stood_for} FROM {name} GROUP BY customer_id")  # noqa: S608 (our own names)
     with read(engine, statement_s=_COUNT_S) as conn:
         return [{"of": customer_id, "gone": int(gone)} for customer_id, gone in conn.execute(statement)]

@@ -1,4 +1,4 @@
-"""All batches of a window in, one table of good events out."""
+"""All batches of a window in, one table of good events out, and one of good log records."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +19,7 @@ from tasks.decoders.contract import (
     DecodedBatches,
     DecodeLimits,
     Format,
+    LogRead,
     RawBatch,
     Reject,
     UnfitBatch,
@@ -27,10 +28,11 @@ from tasks.decoders.contract import (
 )
 from tasks.decoders.decompress import decompress
 from tasks.decoders.otlp import json_export, protobuf_export, protobuf_window
+from tasks.decoders.otlp_logs import json_logs, protobuf_logs
 from tasks.decoders.parsed import by_runs
-from tasks.decoders.reasons import UnfitReason
+from tasks.decoders.reasons import RejectReason, UnfitReason
 from tasks.decoders.rows import bound_rejects
-from tasks.decoders.validate import Check, checks, normalised
+from tasks.decoders.validate import OUT_OF_TIME, Check, checks, normalised, out_of_time
 from tasks.decoders.window_reads import merged, nothing
 from tasks.events import EventTable
 
@@ -54,6 +56,8 @@ FORMATS: Final[Mapping[str, Format]] = {
         read_window=by_runs(json_export.read, json_export.parse, json_export.together),
         pick=json_export.pick,
     ),
+    "otlp-logs-protobuf": protobuf_logs.FORMAT,
+    "otlp-logs-json": json_logs.FORMAT,
 }
 
 
@@ -68,6 +72,8 @@ def decode_batches(batches: Sequence[RawBatch], limits: DecodeLimits) -> Decoded
         return DecodedBatches(good=EventTable.none(), counts=[0] * len(batches), unfit=unfit)
     table = normalised(read.table)
     accepted = np.array([batch.accepted_at_us for batch in batches], np.int64)
+    if read.logs is not None:
+        read = _logs_in_time(read, read.logs, accepted)
     found = list(checks(table, read.attributes, accepted[read.batch_of], read.lent))
     first = _first(found, table.num_rows)
     rejects: list[Reject] = []
@@ -82,6 +88,7 @@ def decode_batches(batches: Sequence[RawBatch], limits: DecodeLimits) -> Decoded
         counts=np.bincount(read.batch_of[good], minlength=len(batches)).tolist(),
         rejects=rejects,
         unfit=dict(sorted(unfit.items())),
+        logs=None if read.logs is None else read.logs.filter(~np.isin(read.logs.batch_of, list(unfit))),
     )
 
 
@@ -106,6 +113,7 @@ def decode_windows(windows: Sequence[Sequence[RawBatch]], limits: DecodeLimits) 
                     if first <= each.batch < end
                 ],
                 unfit={index - first: error for index, error in whole.unfit.items() if first <= index < end},
+                logs=None if whole.logs is None else whole.logs.of_batches(first, end),
             )
         )
         first, row = end, row + sum(counts)
@@ -164,6 +172,16 @@ def _format(name: str) -> Format:
     if name not in FORMATS:
         raise UnfitBatch(UnfitReason.UNKNOWN_FORMAT, f"format {name[:64]!r} is not known")
     return FORMATS[name]
+
+
+def _logs_in_time(read: WindowRead, logs: LogRead, accepted_at_us: NDArray[np.int64]) -> WindowRead:
+    """With a reject in place of each log record whose time is beyond the bounds of events."""
+    late = out_of_time(logs.table["at"].combine_chunks(), accepted_at_us[logs.batch_of])
+    rejects = {index: [*bad] for index, bad in read.rejects.items()}
+    for batch, place in zip(logs.batch_of[late].tolist(), logs.places[late].tolist(), strict=True):
+        bad = BadRow(row=place, reason=RejectReason.BAD_TIME, detail=OUT_OF_TIME)
+        rejects.setdefault(batch, []).append(bad)
+    return replace(read, rejects=rejects, logs=logs.filter(~late))
 
 
 def _first(found: Sequence[Check], rows: int) -> NDArray[np.int64]:

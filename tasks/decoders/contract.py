@@ -122,6 +122,40 @@ class WindowBody(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogRead:
+    """Log records of a window's batches: a table of `tasks.events.LOGS`, the index of each row's batch,
+    ascending, and where in its batch each row was.
+    """
+
+    table: pa.Table
+    batch_of: NDArray[np.int64]
+    places: NDArray[np.int64]
+
+    def filter(self, mask: NDArray[np.bool_]) -> Self:
+        """The records where the mask is true."""
+        if mask.all():
+            return self
+        return replace(
+            self,
+            table=self.table.filter(pa.array(mask)),
+            batch_of=self.batch_of[mask],
+            places=self.places[mask],
+        )
+
+    def of_batches(self, first: int, end: int) -> Self | None:
+        """Those of the batches from `first` up to `end`, which then count from 0; None for none."""
+        row, after = np.searchsorted(self.batch_of, (first, end)).tolist()
+        if row == after:
+            return None
+        return replace(
+            self,
+            table=self.table.slice(row, after - row),
+            batch_of=self.batch_of[row:after] - first,
+            places=self.places[row:after],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WindowRead:
     """What one decoder, or all of them, made of a window's batches.
 
@@ -129,7 +163,7 @@ class WindowRead:
     those of its rows; `lent` as of `Read`; all of them the rows of all batches in the order of these;
     `batch_of` the index of each row's batch, ascending; `places` where in its batch each row was, None = in
     order and all of them there, in each batch. A batch is in `unfit` or has rows and `rejects`, and of these
-    it may have none.
+    it may have none. `logs` are the log records of batches that hold such, None where no batch is one.
     """
 
     table: pa.Table
@@ -139,6 +173,7 @@ class WindowRead:
     lent: NDArray[np.int64] | None = None
     rejects: Mapping[int, Sequence[BadRow]] = field(default_factory=dict)
     unfit: Mapping[int, UnfitBatch] = field(default_factory=dict)
+    logs: LogRead | None = None
 
 
 class Allowance:
@@ -189,12 +224,31 @@ class Reject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedBatches:
-    """The good events of all batches in order, `counts[i]` of them from batch `i`."""
+    """The good events of all batches in order, `counts[i]` of them from batch `i`; and the good log records,
+    None where no batch holds such.
+    """
 
     good: EventTable
     counts: list[int]
     rejects: list[Reject] = field(default_factory=list)
     unfit: dict[int, UnfitBatch] = field(default_factory=dict)
+    logs: LogRead | None = None
+
+    def good_of(self, batch: int) -> int:
+        """How many events, or log records, of a batch are good."""
+        logs = 0 if self.logs is None else int((self.logs.batch_of == batch).sum())
+        return self.counts[batch] + logs
+
+    @property
+    def found(self) -> int:
+        """Events and log records of all batches: good ones and rejects."""
+        logs = 0 if self.logs is None else len(self.logs.batch_of)
+        return sum(self.counts) + logs + len(self.rejects)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tables, those included of maps that nobody has made yet."""
+        return self.good.nbytes + (0 if self.logs is None else int(self.logs.table.nbytes))
 
     @property
     def events(self) -> pa.Table:

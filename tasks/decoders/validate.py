@@ -115,8 +115,13 @@ def _int64(values: Any, null: int) -> NDArray[np.int64]:
 
 
 def _time(table: pa.Table, accepted_at_us: NDArray[np.int64]) -> Mask:
-    times = _int64(column(table, "started_at"), 0)
-    return np.asarray((times < YEAR_2000_US) | (times > accepted_at_us + DAY_US))
+    return out_of_time(column(table, "started_at"), accepted_at_us)
+
+
+def out_of_time(times: Any, accepted_at_us: NDArray[np.int64]) -> Mask:
+    """Which timestamps (µs; null is one) are nobody's, given when each one's batch was accepted."""
+    us = _int64(times, 0)
+    return np.asarray((us < YEAR_2000_US) | (us > accepted_at_us + DAY_US))
 
 
 def _duration(table: pa.Table) -> Mask:

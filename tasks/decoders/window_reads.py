@@ -9,7 +9,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks.decoders.attributes import compact
-from tasks.decoders.contract import Allowance, BadRow, DecodeLimits, Read, UnfitBatch, WindowBody, WindowRead
+from tasks.decoders.contract import (
+    Allowance,
+    BadRow,
+    DecodeLimits,
+    LogRead,
+    Read,
+    UnfitBatch,
+    WindowBody,
+    WindowRead,
+)
 from tasks.events import ATTRIBUTES, COLUMNS, NO_EVENTS, Detailed, LateAttributes, MapAttributes
 
 Rows = NDArray[np.int64]
@@ -41,9 +50,10 @@ def merged(parts: Sequence[WindowRead]) -> WindowRead:
     """All of them as one; no batch may be in two of them."""
     unfit = {index: error for part in parts for index, error in part.unfit.items()}
     rejects = {index: bad for part in parts for index, bad in part.rejects.items()}
+    logs = merged_logs([part.logs for part in parts if part.logs is not None])
     filled = [part for part in parts if len(part.batch_of)]
     if not filled:
-        return nothing(rejects, unfit)
+        return replace(nothing(rejects, unfit), logs=logs)
     table, attributes = filled[0].table, filled[0].attributes
     batch_of, places, lent = filled[0].batch_of, filled[0].places, filled[0].lent
     if len(filled) > 1:
@@ -64,6 +74,20 @@ def merged(parts: Sequence[WindowRead]) -> WindowRead:
         lent=lent,
         rejects=rejects,
         unfit=unfit,
+        logs=logs,
+    )
+
+
+def merged_logs(parts: Sequence[LogRead]) -> LogRead | None:
+    """All of them as one, None for none; no batch may be in two of them."""
+    if len(parts) <= 1:
+        return parts[0] if parts else None
+    batch_of = _joined(part.batch_of for part in parts)
+    order = np.argsort(batch_of, kind="stable")
+    return LogRead(
+        table=pa.concat_tables([part.table for part in parts]).combine_chunks().take(pa.array(order)),
+        batch_of=batch_of[order],
+        places=_joined(part.places for part in parts)[order],
     )
 
 

@@ -1,8 +1,11 @@
-"""Events: their schema, and a table of them whose attributes wait until somebody reads them. Pure."""
+"""Events: their schema, and a table of them whose attributes wait until somebody reads them; the schema of
+log records. Pure.
+"""
 
 from tasks.events.as_otlp import otlp_export
 from tasks.events.details import DETAILS, NO_WHOLE, WHOLE, Detailed, SpanDetails, detail_columns, details_of
 from tasks.events.late_attributes import AttributeSource, LateAttributes, MapAttributes, holds_zero
+from tasks.events.log_schema import ERROR, LOGS, NO_LOGS, SEVERITIES
 from tasks.events.otlp_values import AnyValue, ArrayValue, KeyValue, KeyValueList
 from tasks.events.schema import ATTRIBUTES, COLUMNS, EVENTS, NO_EVENTS
 from tasks.events.table import EventTable
@@ -11,9 +14,13 @@ __all__ = [
     "ATTRIBUTES",
     "COLUMNS",
     "DETAILS",
+    "ERROR",
     "EVENTS",
+    "LOGS",
     "NO_EVENTS",
+    "NO_LOGS",
     "NO_WHOLE",
+    "SEVERITIES",
     "WHOLE",
     "AnyValue",
     "ArrayValue",

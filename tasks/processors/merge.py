@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.processors.groups import Groups, Integers
+from tasks.processors.groups import MAX_INT64, Groups, Integers
 from tasks.processors.names import Names
 from tasks.processors.schemas import (
     INTERACTIONS,
@@ -50,6 +50,8 @@ def merge_interactions(tables: Sequence[pa.Table]) -> pa.Table:
         ended=integers(table["ended_at"]),
         events=integers(table["events"]),
         errors=integers(table["errors"]),
+        logs=integers(table["logs"]),
+        log_errors=integers(table["log_errors"]),
         user_id=table["user_id"].chunk(0),
         rooted=rooted,
         roots=table.select(ROOT).take(pa.array(rooted)),
@@ -72,24 +74,33 @@ def reduce_interactions(
     roots: pa.Table,
     failing: Integers,
     exceptions: pa.Table,
+    logs: Integers | None = None,
+    log_errors: Integers | None = None,
 ) -> list[pa.Table]:
     """Of each window the table of INTERACTIONS that its rows, given by column, make.
 
-    Times in µs since 1970. `roots` has the columns of ROOT for the rows at `rooted`, which know a root,
-    and `exceptions` those of FIRST_EXCEPTION for the rows at `failing`, which know an exception.
+    Times in µs since 1970; those of rows without events count where no row of the trace has any. No `logs` or
+    `log_errors` are none in each row. `roots` has the columns of ROOT for the rows at `rooted`, which know a
+    root, and `exceptions` those of FIRST_EXCEPTION for the rows at `failing`, which know an exception.
     """
     if not len(started):
         return [NO_INTERACTIONS] * windows.count
     groups = Groups.of([(windows.of_row, windows.count), trace_id.ranked()])
-    rows = groups.any_row()
+    rows, none = groups.any_row(), np.zeros(groups.count, np.int64)
+    total = groups.sums(events)
+    if not events.all():
+        decides = (events > 0) | (total[groups.codes] == 0)
+        started, ended = np.where(decides, started, MAX_INT64), np.where(decides, ended, -MAX_INT64)
     merged = {
         "trace_id": trace_id.take(rows),
         **groups.smallest(roots, rooted, ROOT),
         "user_id": groups.largest(user_id),
         "started_at": pa.array(groups.least(started)).cast(TIMESTAMP),
         "ended_at": pa.array(groups.most(ended)).cast(TIMESTAMP),
-        "events": groups.sums(events),
+        "events": total,
         "errors": groups.sums(errors),
+        "logs": none if logs is None else groups.sums(logs),
+        "log_errors": none if log_errors is None else groups.sums(log_errors),
         **groups.smallest(exceptions, failing, FIRST_EXCEPTION),
     }
     return windows.take(rows).parts(pa.table(merged, schema=INTERACTIONS))
@@ -203,13 +214,19 @@ def joined(tables: Sequence[pa.Table], empty: pa.Table) -> pa.Table:
 
 
 def _conformed(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with this schema; columns that the release that made it did not have are null."""
+    """The table with this schema; columns that the release that made it did not have are null, and
+    counts 0.
+    """
     if table.schema == schema:
         return table
     for field in schema:
         if field.name not in table.column_names:
-            table = table.append_column(field, pa.nulls(len(table), field.type))
+            table = table.append_column(field, _missing(field, len(table)))
     return table.select(schema.names).cast(schema)
+
+
+def _missing(field: pa.Field, rows: int) -> pa.Array:
+    return pa.nulls(rows, field.type) if field.nullable else pa.repeat(pa.scalar(0, field.type), rows)
 
 
 def integers(column: pa.ChunkedArray) -> Integers:

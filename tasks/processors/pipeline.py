@@ -12,12 +12,15 @@ from pipelines.steps import (
     Enrich,
     Exceptions,
     Keep,
+    KeepLogs,
+    LogOutput,
     Normalise,
     Output,
     Pipeline,
     Redact,
     Rename,
     Rollup,
+    RollupLogs,
     Sample,
 )
 from tasks.events import NO_WHOLE, EventTable
@@ -70,6 +73,8 @@ def process_windows(windows: Sequence[EventTable], pipeline: Pipeline) -> list[P
     found: FoundExceptions | None = None
     split: list[pa.Table] = []
     for step in pipeline.steps:
+        if isinstance(step, LogOutput):
+            continue
         if isinstance(step, Output):
             found = found or _found(rows, pipeline)
             outputs[type(step)] = _output(rows, step, found)
@@ -107,7 +112,7 @@ def _changed(rows: Rows, step: AnyStep) -> Rows:
             return enrich(rows, step)
         case Normalise():
             return normalise(rows)
-        case Compose() | Rollup() | Exceptions() | Keep():
+        case Compose() | Rollup() | Exceptions() | Keep() | RollupLogs() | KeepLogs():
             return rows
 
 

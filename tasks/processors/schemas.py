@@ -6,7 +6,8 @@ TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 # One row a trace. root_*: the event without parent that started first; null as long as it has not come.
 # ended_at: the latest end of an event; errors: how many of the events failed. exception_*: the first
-# exception that a span event tells of, null for none.
+# exception that a span event tells of, null for none. logs: the trace's log records, log_errors: those of
+# them of an error's severity. Where there is no event, the times are those of records.
 INTERACTIONS = pa.schema(
     [
         pa.field("trace_id", pa.binary(16), nullable=False),
@@ -19,6 +20,8 @@ INTERACTIONS = pa.schema(
         pa.field("ended_at", TIMESTAMP, nullable=False),
         pa.field("events", pa.int64(), nullable=False),
         pa.field("errors", pa.int64(), nullable=False),
+        pa.field("logs", pa.int64(), nullable=False),
+        pa.field("log_errors", pa.int64(), nullable=False),
         pa.field("exception_at", TIMESTAMP),
         pa.field("exception_event_id", pa.binary(8)),
         pa.field("exception_fingerprint", pa.string()),
@@ -70,7 +73,18 @@ SPLIT_ROLLUPS = pa.schema(
     ]
 )
 
+# One row a minute × service × severity, which is a word of `tasks.events.SEVERITIES` or `unspecified`.
+LOG_ROLLUPS = pa.schema(
+    [
+        pa.field("minute", TIMESTAMP, nullable=False),
+        pa.field("service", pa.string(), nullable=False),
+        pa.field("severity", pa.string(), nullable=False),
+        pa.field("count", pa.int64(), nullable=False),
+    ]
+)
+
 NO_INTERACTIONS = INTERACTIONS.empty_table()  # making one takes longer than many a small window's merge
 NO_ROLLUPS = ROLLUPS.empty_table()
 NO_EXCEPTIONS = EXCEPTIONS.empty_table()
 NO_SPLIT_ROLLUPS = SPLIT_ROLLUPS.empty_table()
+NO_LOG_ROLLUPS = LOG_ROLLUPS.empty_table()

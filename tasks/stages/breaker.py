@@ -24,7 +24,7 @@ def spoilt_batches(decoded: DecodedBatches) -> dict[str, int]:
         Counter(
             reason
             for (batch, reason), count in for_reason.items()
-            if 2 * count > decoded.counts[batch] + rejected[batch]
+            if 2 * count > decoded.good_of(batch) + rejected[batch]
         )
     )
 

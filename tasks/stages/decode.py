@@ -116,7 +116,8 @@ class ReadWindow(NamedTuple):
 
     def decoded(self, decoded: DecodedBatches) -> DecodedWindow:
         """With what became of the batches."""
-        return DecodedWindow(_header(self.work, self.envelopes, decoded), decoded.good)
+        logs = None if decoded.logs is None else decoded.logs.table
+        return DecodedWindow(_header(self.work, self.envelopes, decoded), decoded.good, logs)
 
 
 def refuse(work: Work, reason: str, detail: str, deaths: int = 0) -> DecodedWindow:
@@ -163,10 +164,11 @@ def _header(work: Work, envelopes: Mapping[int, Envelope], decoded: DecodedBatch
         if offset not in envelopes
     ]
     rejects = [_reject(*places[reject.batch], reject) for reject in decoded.rejects]
-    found = sum(decoded.counts) + len(rejects)
     batches = len(envelopes) + len(unfit) - len(decoded.unfit)
     spoilt = spoilt_batches(decoded)
-    return _plain_header(work, batches=batches, unfit=unfit, rejects=rejects, decoded=found, spoilt=spoilt)
+    return _plain_header(
+        work, batches=batches, unfit=unfit, rejects=rejects, decoded=decoded.found, spoilt=spoilt
+    )
 
 
 def _reject(offset: int, envelope: Envelope, reject: Reject) -> RejectRow:

@@ -116,13 +116,18 @@ def _book_group(context: Context, ready: Sequence[ProcessedWindow]) -> set[int]:
 
 def _prepare(context: Context, ready: Sequence[_Ready]) -> None:
     """The partitions that these results need."""
-    tables = [one.tables for one in ready]
+
+    def tables(name: str) -> list[pa.Table]:
+        return [one.tables[name] for one in ready if name in one.tables]
+
     db.results.prepare(
         context.engine,
-        [each["events"] for each in tables],
-        [each["rollups"] for each in tables],
-        exceptions=[each["exceptions"] for each in tables if "exceptions" in each],
-        split_rollups=[each["split_rollups"] for each in tables if "split_rollups" in each],
+        tables("events"),
+        tables("rollups"),
+        exceptions=tables("exceptions"),
+        split_rollups=tables("split_rollups"),
+        logs=tables("logs"),
+        log_rollups=tables("log_rollups"),
     )
 
 
@@ -133,14 +138,17 @@ def _is_owed(header: Header, owed: Mapping[int, Owed]) -> bool:
 
 def _alone(one: ProcessedWindow) -> "_Results":
     """What one window left needs no merging."""
-    tables = one.tables
-    events = _placed(one.header.window_id, tables["events"])
+    tables, of = one.tables, one.header.window_id
+    logs = _placed(of, tables["logs"]) if "logs" in tables else None
+    events = _placed(of, _whole(tables["events"]))
     return _Results(
         tables["interactions"],
         tables["rollups"],
         events,
         tables.get("exceptions", NO_EXCEPTIONS),
         tables.get("split_rollups", NO_SPLIT_ROLLUPS),
+        logs,
+        tables.get("log_rollups"),
     )
 
 
@@ -182,13 +190,15 @@ def _check_breaker(
 
 
 class _Results(NamedTuple):
-    """What a customer's windows left, a row once."""
+    """What a customer's windows left, a row once; of log records None where no window has any."""
 
     interactions: pa.Table
     rollups: pa.Table
     events: pa.Table
     exceptions: pa.Table
     split_rollups: pa.Table
+    logs: pa.Table | None
+    log_rollups: pa.Table | None
 
 
 def _merged(ready: Sequence[OwedResult]) -> _Results:
@@ -196,10 +206,18 @@ def _merged(ready: Sequence[OwedResult]) -> _Results:
     return _Results(
         merge_interactions([one.tables["interactions"] for one in ready]),
         merge_rollups([one.tables["rollups"] for one in ready]),
-        pa.concat_tables([_placed(one.header.window_id, one.tables["events"]) for one in ready]),
+        pa.concat_tables([_placed(one.header.window_id, _whole(one.tables["events"])) for one in ready]),
         merge_exceptions([one.tables["exceptions"] for one in ready if "exceptions" in one.tables]),
         merge_split_rollups([one.tables["split_rollups"] for one in ready if "split_rollups" in one.tables]),
+        _concatenated(
+            [_placed(one.header.window_id, one.tables["logs"]) for one in ready if "logs" in one.tables]
+        ),
+        _concatenated([one.tables["log_rollups"] for one in ready if "log_rollups" in one.tables]),
     )
+
+
+def _concatenated(tables: Sequence[pa.Table]) -> pa.Table | None:
+    return pa.concat_tables(tables) if tables else None
 
 
 def _close(
@@ -211,10 +229,7 @@ def _close(
     """Write what the customers' windows left, each customer given once by its id, and close the windows;
     returns the time (µs) that is noted with them.
     """
-    tables = {
-        name: pa.concat_tables([db.results.of_customer(of, getattr(left, name)) for of, _, left in written])
-        for name in _Results._fields
-    }
+    tables = {name: _everyones(written, name) for name in _Results._fields}
     with db.results.writing(connection, **tables):
         at_us = now_us(connection)
         own_us = (processor_time.now_us() - began_us) // len(written)
@@ -226,19 +241,26 @@ def _close(
     return at_us
 
 
-def _placed(window_id: int, events: pa.Table) -> pa.Table:
-    """The window's events with the key of their rows: window_id (int64) and position (int32).
+def _everyones(written: Sequence[tuple[int, Sequence[_Ready], _Results]], name: str) -> pa.Table | None:
+    """One of the tables that `_close` writes; None where nobody has any."""
+    tables = ((of, getattr(left, name)) for of, _, left in written)
+    return _concatenated([db.results.of_customer(of, table) for of, table in tables if table is not None])
 
-    Details that the results lack, as those of an earlier release do, are null; other columns are left out.
-    """
+
+def _whole(events: pa.Table) -> pa.Table:
+    """With nulls for details that the results lack, as those of an earlier release do; no other columns."""
     there = set(events.column_names)
     columns = [
         events[field.name] if field.name in there else pa.nulls(len(events), field.type) for field in WHOLE
     ]
-    events = pa.table(columns, schema=WHOLE)
-    window_ids = pa.repeat(pa.scalar(window_id, pa.int64()), len(events))
-    positions = pa.arange(0, len(events)).cast(pa.int32())
-    return events.append_column("window_id", window_ids).append_column("position", positions)
+    return pa.table(columns, schema=WHOLE)
+
+
+def _placed(window_id: int, rows: pa.Table) -> pa.Table:
+    """A window's events, or log records, with the key of their rows: window_id (int64), position (int32)."""
+    window_ids = pa.repeat(pa.scalar(window_id, pa.int64()), len(rows))
+    positions = pa.arange(0, len(rows)).cast(pa.int32())
+    return rows.append_column("window_id", window_ids).append_column("position", positions)
 
 
 def _cost(ready: Sequence[_Ready], owed: Mapping[int, Owed], own_us: int) -> CustomerCost:
@@ -259,6 +281,7 @@ def _deposited(header: Header) -> DepositedWindow:
         batches=header.batches,
         decoded=header.decoded,
         kept=header.kept,
+        kept_logs=header.kept_logs,
         dropped=sum(header.dropped.values()),
         rejected=len(header.rejects),
         quarantined=len(header.unfit),

@@ -105,8 +105,8 @@ def _decoded_apart(context: Context, windows: Sequence[ReadWindow]) -> dict[int,
         began_us = processor_time.now_us()
         with suppress(WindowTooLarge), context.measures.working(one.work.slug, "decode"):
             (decoded,) = decode_windows([one.batches()], limits_of(context.settings))
-            if decoded.good.nbytes <= room:
-                room -= decoded.good.nbytes
+            if decoded.nbytes <= room:
+                room -= decoded.nbytes
                 found[one.work.window.id] = _charged(one.decoded(decoded), began_us)
     return found
 

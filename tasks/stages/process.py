@@ -14,7 +14,7 @@ from pipelines import Pipeline, parse
 from streams import encode_result, processed
 from streams.errors import StreamMissing
 from tasks.handover import DecodedWindow, Header, ProcessedWindow, pack, peek
-from tasks.processors import Processed, process_windows
+from tasks.processors import Processed, process_logs, process_windows, with_logs
 from tasks.stages import processor_time
 from tasks.stages.context import Context
 from tasks.stages.decode import TOO_LARGE, refuse
@@ -99,10 +99,22 @@ def results(windows: Sequence[DecodedWindow]) -> list[ProcessedWindow]:
     """
     pipeline: Pipeline = _pipeline(windows[0].header.pipeline)
     outcomes = process_windows([handed.events for handed in windows], pipeline)
-    return [_processed(handed, outcome) for handed, outcome in zip(windows, outcomes, strict=True)]
+    return [_processed(handed, outcome, pipeline) for handed, outcome in zip(windows, outcomes, strict=True)]
 
 
-def _processed(handed: DecodedWindow, outcome: Processed) -> ProcessedWindow:
+def _processed(handed: DecodedWindow, outcome: Processed, pipeline: Pipeline) -> ProcessedWindow:
+    if handed.logs is None:
+        return _left(handed, outcome)
+    of_logs = process_logs(handed.logs, pipeline)
+    left = _left(handed, with_logs(outcome, of_logs))
+    header, count = left.header, len(handed.logs)
+    return ProcessedWindow(
+        msgspec.structs.replace(header, kept=header.kept + count, kept_logs=count),
+        {**left.tables, "logs": of_logs.logs, "log_rollups": of_logs.rollups},
+    )
+
+
+def _left(handed: DecodedWindow, outcome: Processed) -> ProcessedWindow:
     header = msgspec.structs.replace(handed.header, kept=outcome.kept, dropped=outcome.dropped, pipeline="")
     tables = {"interactions": outcome.interactions, "rollups": outcome.rollups, "events": outcome.events}
     # What few windows have does not travel empty; workers of earlier releases leave it out, too.

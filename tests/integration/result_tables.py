@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from tasks.events import log_schema
+
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 INTERACTIONS = pa.schema(
     {
@@ -21,6 +23,8 @@ INTERACTIONS = pa.schema(
         "ended_at": TIMESTAMP,
         "events": pa.int64(),
         "errors": pa.int64(),
+        "logs": pa.int64(),
+        "log_errors": pa.int64(),
         "exception_at": TIMESTAMP,
         "exception_event_id": pa.binary(8),
         "exception_fingerprint": pa.string(),
@@ -82,6 +86,10 @@ EVENTS = pa.schema(
         "position": pa.int32(),
     }
 )
+LOGS = pa.schema([*log_schema.LOGS, pa.field("window_id", pa.int64()), pa.field("position", pa.int32())])
+LOG_ROLLUPS = pa.schema(
+    {"minute": TIMESTAMP, "service": pa.string(), "severity": pa.string(), "count": pa.int64()}
+)
 # Odd words that a file format or a quoting rule may trip over.
 WORDS = (
     "",
@@ -103,7 +111,7 @@ Row = dict[str, Any]
 
 
 def interactions_table(rows: Sequence[Row]) -> pa.Table:
-    return pa.Table.from_pylist(list(rows), INTERACTIONS)
+    return pa.Table.from_pylist([{"logs": 0, "log_errors": 0} | row for row in rows], INTERACTIONS)
 
 
 def rollups_table(rows: Sequence[Row]) -> pa.Table:
@@ -122,22 +130,35 @@ def events_table(rows: Sequence[Row]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), EVENTS)
 
 
+def logs_table(rows: Sequence[Row]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), LOGS)
+
+
+def log_rollups_table(rows: Sequence[Row]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), LOG_ROLLUPS)
+
+
 def when(us: int) -> datetime:
     return datetime.fromtimestamp(us // 1_000_000, UTC).replace(microsecond=us % 1_000_000)
 
 
 def some_interaction(chance: random.Random, traces: int) -> Row:
-    """A partial row of one of so many traces; three in four know no root, and as many no exception."""
+    """A partial row of one of so many traces; three in four know no root, as many no exception, and some log
+    records only.
+    """
     start = START_US + chance.randrange(5)
+    events = chance.randrange(9)
     row: Row = {
         "trace_id": bytes([7] * 15 + [chance.randrange(traces)]),
         "user_id": chance.choice([None, *WORDS]),
         "started_at": start,
         "ended_at": start + chance.randrange(1000),
-        "events": chance.randrange(1, 9),
-        "errors": chance.choice([0, 0, 1]),
+        "events": events,
+        "errors": chance.choice([0, 0, 1]) if events else 0,
+        "logs": chance.randrange(1, 4),
+        "log_errors": chance.randrange(2),
     }
-    if chance.random() < 0.25:
+    if events and chance.random() < 0.25:
         row["root_service"], row["root_operation"] = chance.choice(WORDS), chance.choice(WORDS)
         row["root_event_id"] = bytes(7) + bytes([chance.randrange(3)])
         row["root_started_at"] = START_US + chance.randrange(3)
@@ -151,7 +172,7 @@ def some_interaction(chance: random.Random, traces: int) -> Row:
 
 def merged_interactions(rows: Iterable[Row]) -> dict[bytes, tuple[object, ...]]:
     """Trace → (root service, operation, event, start, user, start, end, events, errors, status, and of the
-    exception: time, event, fingerprint, type, message).
+    exception: time, event, fingerprint, type, message, and logs, log errors).
     """
     merged: dict[bytes, list[Row]] = {}
     for row in rows:
@@ -169,18 +190,21 @@ def _interaction(parts: list[Row]) -> tuple[object, ...]:
     start, event, service, operation = min(roots, default=(None, None, None, None))
     users = [part["user_id"].encode() for part in parts if part["user_id"] is not None]
     errors = sum(part["errors"] for part in parts)
+    timed = [part for part in parts if part["events"]] or parts
     return (
         None if service is None else service.decode(),
         None if operation is None else operation.decode(),
         event,
         None if start is None else when(start),
         max(users).decode() if users else None,
-        when(min(part["started_at"] for part in parts)),
-        when(max(part["ended_at"] for part in parts)),
+        when(min(part["started_at"] for part in timed)),
+        when(max(part["ended_at"] for part in timed)),
         sum(part["events"] for part in parts),
         errors,
         "error" if errors else "ok",
         *_exception(parts),
+        sum(part["logs"] for part in parts),
+        sum(part["log_errors"] for part in parts),
     )
 
 
@@ -250,5 +274,19 @@ def an_event(**changes: Any) -> Row:
         "user_id": None,
         "attributes": [],
         **dict.fromkeys(("trace_state", "flags", "resource", "scope", "span", "span_events", "links")),
+    }
+    return row | changes
+
+
+def a_log(**changes: Any) -> Row:
+    row: Row = {
+        "at": time.time_ns() // 1000,
+        "severity_number": 17,
+        "service": "shop",
+        "body": '{"stringValue":"no stock"}',
+        "attributes": "[]",
+        "dropped_attributes": 0,
+        "resource": "{}",
+        "flags": 0,
     }
     return row | changes

@@ -30,9 +30,8 @@ def alembic(engine: Engine) -> Config:
 
 
 def not_a_partition(name: str | None, kind: str, _: object) -> bool:
-    return not (
-        kind == "table" and str(name).startswith(("events_", "rollups_", "exceptions_", "split_rollups_"))
-    )
+    partitions = ("events_", "rollups_", "exceptions_", "split_rollups_", "logs_", "log_rollups_")
+    return not (kind == "table" and str(name).startswith(partitions))
 
 
 def test_the_migrated_schema_is_that_of_the_metadata(engine: Engine) -> None:

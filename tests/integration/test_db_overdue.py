@@ -21,6 +21,7 @@ from db.retention.pruning import prune
 from db.settings import DatabaseSettings
 from tests.integration.ledger_rows import add_customer
 from tests.integration.result_tables import exceptions_table, split_rollups_table
+from tests.integration.test_db_logs import write_log_rows
 from tests.integration.test_db_pruning import DAY_US, write
 from tests.integration.test_db_reads_by_key import rows_read
 from tests.integration.test_exceptions_stored import counted
@@ -65,6 +66,7 @@ class NearBounds:
             self._windows(conn, of)
         if times := self._times(int(of.results_from.timestamp() * 1e6)):
             write(self._engine, changed, changed.id, times, each=1)
+            write_log_rows(self._engine, changed, times)
             rows = [counted("f", minute=at_us // 60_000_000 * 60_000_000) for at_us in set(times)]
             with begin(self._engine) as conn:
                 write_exceptions(conn, of_customer(changed.id, exceptions_table(rows)))

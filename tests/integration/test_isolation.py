@@ -199,20 +199,16 @@ class ForeignRequest:
 
 
 NDJSON = b'{"customer": "{other}", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"}\n'
+JSON, LINES = "application/json", "application/x-ndjson"
+OF_ANOTHER = "/v1/batches?customer={other}&slug={other}&key={other}"
 REQUESTS = {
     ("POST", "/v1/batches"): [
-        ForeignRequest(body=NDJSON, content_type="application/x-ndjson", statuses=(202,), accepted=True),
-        ForeignRequest(
-            body=NDJSON,
-            content_type="application/x-ndjson",
-            path="/v1/batches?customer={other}&slug={other}&key={other}",
-            statuses=(202,),
-            accepted=True,
-        ),
+        ForeignRequest(body=NDJSON, content_type=LINES, statuses=(202,), accepted=True),
+        ForeignRequest(body=NDJSON, content_type=LINES, path=OF_ANOTHER, statuses=(202,), accepted=True),
     ],
-    ("POST", "/v1/traces"): [
-        ForeignRequest(body=b'{"resourceSpans": []}', content_type="application/json", accepted=True),
-    ],
+    ("POST", "/v1/traces"): [ForeignRequest(body=b'{"resourceSpans": []}', content_type=JSON, accepted=True)],
+    ("POST", "/v1/logs"): [ForeignRequest(body=b'{"resourceLogs": []}', content_type=JSON, accepted=True)],
+    ("POST", "/v1/metrics"): [ForeignRequest(body=b"{}", content_type=JSON, statuses=(404,))],
     ("GET", "/problems/<slug>"): [
         ForeignRequest(path="/problems/customer-blocked"),
         ForeignRequest(path="/problems/{other}", statuses=(404,)),

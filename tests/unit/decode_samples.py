@@ -18,6 +18,8 @@ START_US = 1_674_981_729_000_000  # 2023-01-29
 ACCEPTED_US = 1_774_981_729_000_000
 KEPT = "kept"
 FORMATS = ("arrow", "ndjson", "json", "otlp-protobuf", "otlp-json")
+LOG_FORMATS = ("otlp-logs-protobuf", "otlp-logs-json")
+"""They hold no events: tests of their own are in test_decode_logs.py."""
 
 
 def table(rows: int, seed: int = 1) -> pa.Table:

@@ -151,6 +151,8 @@ def _interactions(rows: list[Event]) -> dict[bytes, dict[str, Any]]:
             "events": len(mine),
             "errors": sum(row["status"] == "error" for row in mine),
             **first_of_all(mine),
+            "logs": 0,
+            "log_errors": 0,
         }
         if result[trace_id]["user_id"] is not None:
             result[trace_id]["user_id"] = result[trace_id]["user_id"].decode()

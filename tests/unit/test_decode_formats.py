@@ -28,7 +28,7 @@ def test_all_formats_share_a_window_and_keep_their_batches_apart() -> None:
     decoded = decode(*batches)
     assert decoded.counts == [10, 11, 12, 13, 14]
     assert samples.same(decoded.events, pa.concat_tables(tables))
-    assert set(samples.FORMATS) == set(FORMATS)
+    assert {*samples.FORMATS, *samples.LOG_FORMATS} == set(FORMATS)
 
 
 @pytest.mark.parametrize(

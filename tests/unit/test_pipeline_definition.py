@@ -10,7 +10,7 @@ import pytest
 
 from pipelines import DEFAULT, BadPipeline, parse
 from pipelines.definition import MAX_TEXT_BYTES
-from pipelines.steps import REDACTED_KEYS, REDACTED_VALUES, Keep
+from pipelines.steps import REDACTED_KEYS, REDACTED_VALUES, Keep, KeepLogs, RollupLogs
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pipeline.md").read_text()
 DROP = {"step": "drop", "rule": "noise", "where": {"status": "ok"}}
@@ -23,8 +23,10 @@ def refusal(*steps: object) -> str:
     return refused.value.detail
 
 
-def test_the_default_ends_with_errors_slow_events_and_one_trace_in_a_hundred() -> None:
-    assert parse(DEFAULT).steps[-1] == Keep(errors=True, slower_than_us=1_000_000, percent=1)
+def test_the_default_keeps_errors_slow_events_warnings_and_one_trace_in_a_hundred() -> None:
+    *_, keep, rollup_logs, keep_logs = parse(DEFAULT).steps
+    assert keep == Keep(errors=True, slower_than_us=1_000_000, percent=1)
+    assert (rollup_logs, keep_logs) == (RollupLogs(), KeepLogs(min_severity="warn", percent=1))
 
 
 def test_the_page_shows_the_default_as_it_is() -> None:
@@ -110,7 +112,7 @@ def test_an_output_may_come_once_and_nothing_after_it(name: str) -> None:
 
 
 def test_a_pipeline_that_lets_nothing_out_is_refused() -> None:
-    assert "add compose, rollup, exceptions or keep" in refusal(DROP)
+    assert "add compose, rollup, exceptions, keep, rollup_logs or keep_logs" in refusal(DROP)
 
 
 def test_a_rule_is_used_once() -> None:

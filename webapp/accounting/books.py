@@ -20,7 +20,7 @@ from db.ledger.generations import Generation
 from db.quarantine.budget import Spent
 from db.retention.retired_partitions import none_dropped
 from pipelines import parse
-from pipelines.steps import Compose, Rollup
+from pipelines.steps import AnyStep, Compose, Rollup, RollupLogs
 from streams import Broker, raw
 from streams.errors import StreamMissing
 
@@ -49,7 +49,8 @@ class Books:
     results: ResultCounts | None = None  # None: not asked for
     quarantine_days: Spent = field(default_factory=Spent)  # of all days that are remembered
     public_key_refused: int = 0  # requests with a public key, of the days that are remembered
-    composes: bool = True  # whether every pipeline version composes and rolls up all that it keeps
+    composes: bool = True  # whether every pipeline version composes and rolls up all events that it keeps
+    rolls_up_logs: bool = True  # whether every one does so with log records
 
     @property
     def undispatched(self) -> int:
@@ -106,8 +107,11 @@ class Books:
             ("events in quarantine", results.rejected.total, ledger.rejected),
         ]
         if self.composes:
-            pairs.append(("events that the interactions stand for", results.interactions, ledger.kept))
-            pairs.append(("events that the rollups count", results.rollups, ledger.kept))
+            events = ledger.kept - ledger.kept_logs
+            pairs.append(("events that the interactions stand for", results.interactions, events))
+            pairs.append(("events that the rollups count", results.rollups, events))
+        if self.rolls_up_logs:
+            pairs.append(("log records that their rollups count", results.log_rollups, ledger.kept_logs))
         return [f"{what}: {there}, the ledger says {said}" for what, there, said in pairs if there != said]
 
 
@@ -163,7 +167,7 @@ def books_with_results(
             past = db.ledger.generations.history(connection, customer.id)
             spent = db.quarantine.budget.spent(connection, customer.id)
             refused = db.customers.public_key_use.refused(connection, customer.id)
-            composes = _composes(connection, customer)
+            versions = _versions(connection, customer)
             results = db.accounting.books.results(connection, customer.id)
         ends = stream_ends(broker, customer.slug, deadline_s=deadline_s)
         with look(engine) as connection:
@@ -177,7 +181,8 @@ def books_with_results(
             results=results,
             quarantine_days=spent,
             public_key_refused=refused.get(customer.id, 0),
-            composes=composes,
+            composes=all({Compose, Rollup} <= steps for steps in versions),
+            rolls_up_logs=all(RollupLogs in steps for steps in versions),
         )
 
 
@@ -190,13 +195,8 @@ def stream_ends(broker: Broker, slug: str, *, deadline_s: float) -> StreamBounds
         return None
 
 
-def _composes(connection: Connection, customer: Customer) -> bool:
-    """Whether results of all versions so far stand for every kept event."""
-    for version in range(1, customer.pipeline_version + 1):
-        steps = {
-            type(step)
-            for step in parse(db.customers.pipeline_versions.get(connection, customer.id, version)).steps
-        }
-        if not {Compose, Rollup} <= steps:
-            return False
-    return True
+def _versions(connection: Connection, customer: Customer) -> list[set[type[AnyStep]]]:
+    """The steps of each version of the pipeline so far."""
+    versions = range(1, customer.pipeline_version + 1)
+    texts = (db.customers.pipeline_versions.get(connection, customer.id, version) for version in versions)
+    return [{type(step) for step in parse(text).steps} for text in texts]

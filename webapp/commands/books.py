@@ -101,6 +101,7 @@ def _document(one: Books, differences: list[str]) -> dict[str, object]:
         document["results"] = {
             "interactions": one.results.interactions,
             "rollups": one.results.rollups,
+            "log_rollups": one.results.log_rollups,
             "quarantined_batches": dataclasses.asdict(one.results.quarantined),
             "rejected_events": dataclasses.asdict(one.results.rejected),
         }

@@ -31,6 +31,8 @@ SUFFIXES = {
     "json": ".json",
     "otlp-protobuf": ".otlp.pb",
     "otlp-json": ".otlp.json",
+    "otlp-logs-protobuf": ".otlp-logs.pb",
+    "otlp-logs-json": ".otlp-logs.json",
 }
 ENCODED = {"gzip": ".gz", "deflate": ".zz", "zstd": ".zst", "br": ".br"}
 

@@ -19,13 +19,15 @@ from db.quarantine.rows import Quarantined, Selection
 from streams import Broker, Envelope, encode_envelope, raw
 from webapp.quarantine.portions import OnProgress, portions
 from webapp.quarantine.withheld import Withheld
-from webapp.receiving import batches, traces
+from webapp.receiving import batches, otlp
 from webapp.receiving.accept import ENVELOPE_OVERHEAD
 from webapp.receiving.digests import body_digest
 
 AGENT = "flask quarantine replay"
 CONTENT_TYPES = {
-    kind.name: kind.content_type for kind in (*batches.FORMATS.values(), *traces.FORMATS.values())
+    kind.name: kind.content_type
+    for formats in (batches.FORMATS, *otlp.FORMATS.values())
+    for kind in formats.values()
 }
 
 

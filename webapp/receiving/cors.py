@@ -17,7 +17,7 @@ ALLOWED_HEADERS = (
 EXPOSED = "Retry-After"
 PREFLIGHT_AGE_S = 7200
 """Chromium's own upper bound; others cap it themselves."""
-POSTS = frozenset({"/v1/batches", "/v1/traces"})
+POSTS = frozenset({"/v1/batches", "/v1/traces", "/v1/logs"})
 
 _ALLOWED = {name.lower() for name in ALLOWED_HEADERS}
 

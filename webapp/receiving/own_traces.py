@@ -6,11 +6,11 @@ from flask import Flask, Response, request
 
 import tracing
 from tracing import Attributes, Tracer
-from webapp.receiving import batches, traces
+from webapp.receiving import batches, otlp
 from webapp.receiving.accept import CUSTOMER
 from webapp.receiving.body import LENGTH_FORM, Environ
 
-_PATHS = frozenset({batches.PATH, traces.PATH})
+_PATHS = frozenset({batches.PATH, *otlp.FORMATS})
 _BEGUN = "sluice.begun_ns"
 
 

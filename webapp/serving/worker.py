@@ -10,7 +10,7 @@ from gunicorn.sock import ssl_context  # type: ignore[import-untyped] # ships no
 from gunicorn.workers.base import Worker  # type: ignore[import-untyped] # the same
 
 from webapp.metrics import BEAT, LOOP_DELAY_SECONDS
-from webapp.receiving import batches, traces
+from webapp.receiving import batches, otlp
 from webapp.serving.application import LoopApplication
 from webapp.serving.server import AgentServer
 
@@ -58,7 +58,7 @@ class LoopWorker(Worker):  # type: ignore[misc] # the same
 
     async def _serve(self) -> None:
         parts, settings = self._parts, self._parts.settings
-        paths = {batches.PATH: batches.FORMATS, traces.PATH: traces.FORMATS}
+        paths = {batches.PATH: batches.FORMATS, **otlp.FORMATS}
         application = LoopApplication(
             self.wsgi,
             parts.reception,

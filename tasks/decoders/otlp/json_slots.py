@@ -1,76 +1,100 @@
-"""A trace export in JSON told apart by its brackets, whatever its parts hold; names in either spelling."""
+"""An export in JSON told apart by its brackets, whatever its parts hold; names in either spelling."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from tasks.decoders.json_pieces import Member, Torn, elements, members
-from tasks.decoders.otlp.slots import Slot, not_understood
+from tasks.decoders.otlp.slots import LOGS, TRACES, Signal, Slot, not_understood
 
-GROUPS: Final = ("resourceSpans", "resource_spans")
-SCOPES: Final = (  # of the names that a group has, the first with anything in it
-    "scopeSpans",
-    "scope_spans",
-    "instrumentationLibrarySpans",
-    "instrumentation_library_spans",
-)
-SPANS: Final = ("spans",)
 URL: Final = ("schemaUrl", "schema_url")
-OF_A_GROUP: Final = (*SCOPES, *URL, "resource")
-OF_SPANS: Final = (*URL, "scope", "instrumentationLibrary", "instrumentation_library")
-OF_A_SCOPE: Final = (*SPANS, *OF_SPANS)
+SCOPE: Final = ("scope", "instrumentationLibrary", "instrumentation_library")
 ATTRIBUTES: Final = ("attributes",)
 DROPPED: Final = ("droppedAttributesCount", "dropped_attributes_count")
+CAPITAL: Final = re.compile("[A-Z]")
 NOTHING: Final = (b"", b"null", b"[]", b"{}", b'""')
 
 
-def slots(data: bytes) -> Iterator[Slot]:
+class _Names(NamedTuple):
+    """The names that parts have in one signal, in both spellings; of those of scopes, the first with anything
+    in it counts.
+    """
+
+    signal: Signal
+    groups: tuple[str, ...]
+    scopes: tuple[str, ...]
+    records: tuple[str, ...]
+
+
+def _names(signal: Signal) -> _Names:
+    scopes = (*_spellings(signal.scopes), *_spellings(signal.older_scopes))
+    return _Names(signal, _spellings(signal.groups), scopes, _spellings(signal.records))
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    snake = CAPITAL.sub(lambda capital: f"_{capital[0].lower()}", name)
+    return tuple(dict.fromkeys((name, snake)))
+
+
+_NAMES: Final = {signal: _names(signal) for signal in (TRACES, LOGS)}
+
+
+def slots(data: bytes, signal: Signal = TRACES) -> Iterator[Slot]:
     """All of an export, in order.
 
     Raises `Torn` when its groups can't be told apart, `UnfitBatch` (not_understood) when it has none, but
     something else.
     """
+    names = _NAMES[signal]
     given = members(data)
-    groups = _list(given, GROUPS)
-    if not groups and (strange := _strange(given, GROUPS)):
-        raise not_understood(strange)
+    groups = _list(given, names.groups)
+    if not groups and (strange := _strange(given, names.groups)):
+        raise not_understood(strange, signal)
     for group in groups:
-        yield from _group(group)
+        yield from _group(group, names)
 
 
-def _group(text: bytes) -> Iterator[Slot]:
-    around_group = partial(_around, b'{"resourceSpans":[', b"]}")
+def _group(text: bytes, names: _Names) -> Iterator[Slot]:
+    signal = names.signal
+    around_group = partial(_around, b'{"%b":[' % signal.groups.encode(), b"]}")
     try:
         given = members(text)
         resource = _resource(given)
         attributes = _list(resource, ATTRIBUTES)
-        scopes = _list(given, SCOPES)
+        scopes = _list(given, names.scopes)
     except Torn as error:
-        yield Slot([text], around_group, wrong=f"resourceSpans: {error}")
+        yield Slot([text], around_group, wrong=f"{signal.groups}: {error}")
         return
-    if not scopes and (strange := _strange(given, OF_A_GROUP)):
-        yield Slot([text], around_group, wrong=f"resourceSpans: no scopeSpans, but {strange[0]}")
+    if not scopes and (strange := _strange(given, (*names.scopes, *URL, "resource"))):
+        wrong = f"{signal.groups}: no {signal.scopes}, but {strange[0]}"
+        yield Slot([text], around_group, wrong=wrong)
         return
-    head = b'{"resourceSpans":[{%b"scopeSpans":[' % _others(given, SCOPES)
+    others = _others(given, names.scopes)
+    head = b'{"%b":[{%b"%b":[' % (signal.groups.encode(), others, signal.scopes.encode())
     if not scopes:
         yield Slot([], around_group)
     around = [b'"resource":{%b}' % _members(resource, DROPPED), _members(given, URL)]
+    group = b"{%b}" % b",".join(filter(None, around))
     for scope in scopes:
-        yield _scope(scope, head, attributes, b"{%b}" % b",".join(filter(None, around)))
+        yield _scope(scope, head, names, attributes, group)
 
 
-def _scope(text: bytes, head: bytes, resource: Sequence[bytes], group: bytes) -> Slot:
+def _scope(text: bytes, head: bytes, names: _Names, resource: Sequence[bytes], group: bytes) -> Slot:
+    signal = names.signal
     around_scope = partial(_around, head, b"]}]}")
     try:
         given = members(text)
-        spans = _list(given, SPANS)
+        records = _list(given, names.records)
     except Torn as error:
-        return Slot([text], around_scope, wrong=f"scopeSpans: {error}")
-    if not spans and (strange := _strange(given, OF_A_SCOPE)):
-        return Slot([text], around_scope, wrong=f"scopeSpans: no spans, but {strange[0]}")
-    head = head + b'{%b"spans":[' % _others(given, SPANS)
-    around_span = partial(_around, head, b"]}]}]}")
-    return Slot(spans, around_span, resource=resource, group=group, scope=b"{%b}" % _members(given, OF_SPANS))
+        return Slot([text], around_scope, wrong=f"{signal.scopes}: {error}")
+    if not records and (strange := _strange(given, (*names.records, *URL, *SCOPE))):
+        wrong = f"{signal.scopes}: no {signal.records}, but {strange[0]}"
+        return Slot([text], around_scope, wrong=wrong)
+    inner = b'{%b"%b":[' % (_others(given, names.records), signal.records.encode())
+    around_record = partial(_around_record, head, inner)
+    said = b"{%b}" % _members(given, (*URL, *SCOPE))
+    return Slot(records, around_record, resource=resource, group=group, scope=said)
 
 
 def _resource(group: Iterable[Member]) -> list[Member]:
@@ -104,6 +128,11 @@ def _others(given: Iterable[Member], without: Sequence[str]) -> bytes:
 def _members(given: Iterable[Member], names: Sequence[str]) -> bytes:
     """The members of these names."""
     return b",".join(one.text for one in given if one.name in names)
+
+
+def _around_record(head: bytes, inner: bytes, piece: bytes) -> bytes:
+    """`head` is one object for all scopes of a group, large ones and many: it is not copied before."""
+    return head + inner + piece + b"]}]}]}"
 
 
 def _around(head: bytes, tail: bytes, piece: bytes) -> bytes:

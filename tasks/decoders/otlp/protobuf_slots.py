@@ -1,4 +1,7 @@
-"""A trace export in protobuf told apart: messages within messages as bytes, each read by itself."""
+"""An export in protobuf told apart: messages within messages as bytes, each read by itself.
+
+Of traces and of logs alike: groups, scopes and what lies in them have the same field numbers in both.
+"""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -8,12 +11,12 @@ from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from tasks.decoders.otlp.protobuf_messages import Group, RawGroup, RawRequest, RawScope
-from tasks.decoders.otlp.slots import Slot, not_understood
+from tasks.decoders.otlp.slots import TRACES, Signal, Slot, not_understood
 
 RESOURCE, SCOPE, URL = 1, 1, 3  # fields of groups and scopes that hold no spans
 
 
-def slots(data: bytes) -> Iterator[Slot]:
+def slots(data: bytes, signal: Signal = TRACES) -> Iterator[Slot]:
     """All of an export, in order.
 
     Raises DecodeError when its groups can't be told apart, `UnfitBatch` (not_understood) when there are none
@@ -21,12 +24,12 @@ def slots(data: bytes) -> Iterator[Slot]:
     """
     request = RawRequest.FromString(data)
     if not request.resource_spans and (strange := _strange(request, ())):
-        raise not_understood(strange)
+        raise not_understood(strange, signal)
     for group in request.resource_spans:
-        yield from _group(group)
+        yield from _group(group, signal)
 
 
-def _group(data: bytes) -> Iterator[Slot]:
+def _group(data: bytes, signal: Signal) -> Iterator[Slot]:
     try:
         group = RawGroup.FromString(data)
         scopes = list(group.scope_spans or group.instrumentation_library_spans)
@@ -35,26 +38,26 @@ def _group(data: bytes) -> Iterator[Slot]:
         rest = group.SerializeToString()
         resource = list(Group.FromString(rest).resource.attributes)
     except DecodeError:
-        yield Slot([data], _around_group, wrong="resourceSpans: not a message")
+        yield Slot([data], _around_group, wrong=f"{signal.groups}: not a message")
         return
     if not scopes and (strange := _strange(group, (RESOURCE, URL))):
-        yield Slot([data], _around_group, wrong=f"resourceSpans: no scopeSpans, but {strange[0]}")
+        yield Slot([data], _around_group, wrong=f"{signal.groups}: no {signal.scopes}, but {strange[0]}")
         return
     if not scopes:
         yield Slot([], _around_group)
     for scope in scopes:
-        yield _scope(scope, rest, resource)
+        yield _scope(scope, rest, resource, signal)
 
 
-def _scope(data: bytes, group: bytes, resource: Sequence[bytes]) -> Slot:
+def _scope(data: bytes, group: bytes, resource: Sequence[bytes], signal: Signal) -> Slot:
     around_scope = partial(_around_scope, group)
     try:
         scope = RawScope.FromString(data)
     except DecodeError:
-        return Slot([data], around_scope, wrong="scopeSpans: not a message")
+        return Slot([data], around_scope, wrong=f"{signal.scopes}: not a message")
     spans = list(scope.spans)
     if not spans and (strange := _strange(scope, (SCOPE, URL))):
-        return Slot([data], around_scope, wrong=f"scopeSpans: no spans, but {strange[0]}")
+        return Slot([data], around_scope, wrong=f"{signal.scopes}: no {signal.records}, but {strange[0]}")
     scope.ClearField("spans")
     rest = scope.SerializeToString()
     return Slot(spans, partial(_around_span, group, rest), resource=resource, group=group, scope=rest)

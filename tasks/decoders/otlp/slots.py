@@ -1,17 +1,30 @@
-"""A trace export told apart: what each of its parts is, where one of them can't be read."""
+"""An export of traces or logs told apart: what each of its parts is, where one of them can't be read."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from tasks.decoders.contract import BadRow, DecodeLimits, UnfitBatch
 from tasks.decoders.reasons import RejectReason, UnfitReason
 from tasks.decoders.rows import Frame, bound_rejects
 
 
+class Signal(NamedTuple):
+    """What OTLP calls the parts of an export: its groups, the scopes of these, the records of these."""
+
+    groups: str
+    scopes: str
+    older_scopes: str
+    records: str
+
+
+TRACES: Final = Signal("resourceSpans", "scopeSpans", "instrumentationLibrarySpans", "spans")
+LOGS: Final = Signal("resourceLogs", "scopeLogs", "instrumentationLibraryLogs", "logRecords")
+
+
 class Unread(Exception):
-    """A span that can't be read as one."""
+    """A span, or a log record, that can't be read as one."""
 
     def __init__(self, reason: RejectReason, detail: str) -> None:
         super().__init__(reason, detail)
@@ -24,7 +37,8 @@ class Slot(Frame):
     """The spans of one scope; or a group, or a scope, whose spans can't be told apart: one piece; or nothing.
 
     `resource` is what the slot's group says of it, one object for all slots of a group; None for no spans.
-    `group` and `scope` are what else the group and the scope say of their spans, each as a message.
+    `group` and `scope` are what else the group, one object for all of its slots, and the scope say of their
+    records, each as a message.
     """
 
     resource: Sequence[bytes] | None = None
@@ -95,10 +109,10 @@ def _shared(slot: Slot, around: Callable[[bytes, bytes], int]) -> tuple[int, Unr
 def bound_events(spans: int, limits: DecodeLimits) -> None:
     """Raises `UnfitBatch`: too_many_events."""
     if spans > limits.events:
-        raise UnfitBatch(UnfitReason.TOO_MANY_EVENTS, f"more than {limits.events} spans, or scopes of spans")
+        raise UnfitBatch(UnfitReason.TOO_MANY_EVENTS, f"more than {limits.events}, or scopes of them")
 
 
-def not_understood(what: Sequence[object]) -> UnfitBatch:
-    """For an export that holds something, and of that nothing that is a trace's."""
+def not_understood(what: Sequence[object], signal: Signal) -> UnfitBatch:
+    """For an export that holds something, and of that nothing that is of this signal."""
     named = ", ".join(map(str, what[:3]))
-    return UnfitBatch(UnfitReason.NOT_UNDERSTOOD, f"holds {named}, and no resourceSpans")
+    return UnfitBatch(UnfitReason.NOT_UNDERSTOOD, f"holds {named}, and no {signal.groups}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "none"
 WORDS: "dict[Kept, str]" = {
-    "results": "interactions, rollups, exceptions and events",
+    "results": "interactions, rollups, exceptions, events and logs",
     "quarantine": "quarantined rows",
     "ids": "batch ids",
 }
@@ -45,7 +45,7 @@ class Days(click.ParamType[int | str]):
 @click.option(
     "--results",
     type=Days(),
-    help="Days of results (interactions, rollups, exceptions, events), by event time.",
+    help="Days of results (interactions, rollups, exceptions, events, logs), by their time.",
 )
 @click.option("--quarantine", type=Days(), help="Days of quarantined rows.")
 @click.option("--ids", type=Days(), help="Days of batch ids, by which repeats are found.")

@@ -1,10 +1,13 @@
-"""POST /v1/traces: OTLP/HTTP as its specification says, so that an unmodified OpenTelemetry SDK is an agent.
+"""POST /v1/traces and /v1/logs: OTLP/HTTP as its specification says, so that an unmodified OpenTelemetry SDK
+is an agent.
 
-opentelemetry.io/docs/specs/otlp: success is 200 with an ExportTraceServiceResponse, refusals
-carry a google.rpc.Status, both in the request's content type; SDKs try only 429, 502, 503 and 504 again.
+opentelemetry.io/docs/specs/otlp: success is 200 with an ExportTraceServiceResponse, or an
+ExportLogsServiceResponse, refusals carry a google.rpc.Status, both in the request's content type; SDKs try
+only 429, 502, 503 and 504 again.
 """
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 
@@ -18,22 +21,31 @@ from webapp.receiving.accept import BatchAcceptor
 from webapp.receiving.heads import MediaType
 from webapp.receiving.when_confirmed import WhenConfirmed
 
-PATH = "/v1/traces"
+TRACES = "/v1/traces"
+LOGS = "/v1/logs"
+METRICS = "/v1/metrics"
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
 FORMATS = {
-    PROTOBUF: MediaType(PROTOBUF, "otlp-protobuf", empty=True),
-    JSON: MediaType(JSON, "otlp-json"),
+    TRACES: {
+        PROTOBUF: MediaType(PROTOBUF, "otlp-protobuf", empty=True),
+        JSON: MediaType(JSON, "otlp-json"),
+    },
+    LOGS: {
+        PROTOBUF: MediaType(PROTOBUF, "otlp-logs-protobuf", empty=True),
+        JSON: MediaType(JSON, "otlp-logs-json"),
+    },
 }
-"""An ExportTraceServiceRequest without spans is no bytes at all in protobuf."""
+"""By path. An export without spans, or without log records, is no bytes at all in protobuf."""
 
 EMPTY_RESPONSE = {PROTOBUF: b"", JSON: b"{}"}
-"""ExportTraceServiceResponse without partial_success: everything was accepted."""
+"""The response of either signal without partial_success: everything was accepted."""
 
 RPC_CODES = {
     HTTPStatus.BAD_REQUEST: code_pb2.INVALID_ARGUMENT,
     HTTPStatus.UNAUTHORIZED: code_pb2.UNAUTHENTICATED,
     HTTPStatus.FORBIDDEN: code_pb2.PERMISSION_DENIED,
+    HTTPStatus.NOT_FOUND: code_pb2.UNIMPLEMENTED,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: code_pb2.INVALID_ARGUMENT,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: code_pb2.INVALID_ARGUMENT,
     HTTPStatus.TOO_MANY_REQUESTS: code_pb2.RESOURCE_EXHAUSTED,
@@ -44,14 +56,13 @@ RPC_CODES = {
 
 
 def blueprint(reception: BatchAcceptor) -> Blueprint:
-    """The path's routes."""
-    routes = Blueprint("traces", __name__)
+    """The routes of both signals, and the answer to the third."""
+    routes = Blueprint("otlp", __name__)
 
-    @routes.post(PATH)
-    def traces() -> Response:
+    def received(formats: Mapping[str, MediaType]) -> Response:
         kind = _content_type(request.environ.get("CONTENT_TYPE", ""))
         try:
-            kept = reception.accept(request.environ, FORMATS)
+            kept = reception.accept(request.environ, formats)
         except Problem as problem:
             if problem.kind is problems.BODY_TOO_SLOW:
                 # An SDK would not try again after 408.
@@ -59,6 +70,19 @@ def blueprint(reception: BatchAcceptor) -> Blueprint:
             return status(problem, kind)
         refused = partial(status, content_type=kind)
         return WhenConfirmed(EMPTY_RESPONSE[kind], 200, kind, reception=reception, kept=kept, refused=refused)
+
+    @routes.post(TRACES)
+    def traces() -> Response:
+        return received(FORMATS[TRACES])
+
+    @routes.post(LOGS)
+    def logs() -> Response:
+        return received(FORMATS[LOGS])
+
+    @routes.post(METRICS)
+    def metrics() -> Response:
+        problem = Problem(problems.METRICS_NOT_KEPT, "this is no metrics store")
+        return status(problem, _content_type(request.environ.get("CONTENT_TYPE", "")))
 
     @routes.errorhandler(Exception)
     def failed(error: Exception) -> Response:
