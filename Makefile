@@ -138,7 +138,7 @@ venv: $(DEV_STAMP) ## make .venv with everything that is needed to run, test and
 .PHONY: lock
 lock: $(DEV_STAMP) ## pin the newest versions that requirements*.in allow, with hashes
 	@for name in requirements requirements-dev bench/peers/requirements \
-	  tests/senders/{python-1.20,python-newest,rotel}/requirements; do \
+	  tests/senders/{node,python-1.20,python-newest,rotel}/requirements; do \
 	  $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-header \
 	    --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file $$name.txt $$name.in; \
 	done

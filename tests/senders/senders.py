@@ -123,7 +123,7 @@ def _python(setup: str) -> Callable[[], list[str]]:
 def _node(setup: str, program: str) -> Callable[[], list[str]]:
     def command() -> list[str]:
         modules = setups.ensure(setup) / "node_modules"
-        return ["env", f"NODE_PATH={modules}", setups.node(), str(PROGRAMS / program)]
+        return ["env", f"NODE_PATH={modules}", str(setups.node()), str(PROGRAMS / program)]
 
     return command
 

