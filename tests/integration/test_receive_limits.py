@@ -234,3 +234,20 @@ def test_a_limit_command_that_names_none_or_an_unknown_customer_changes_nothing(
     home.add(slug)
     assert flask(home, "customers", "limit", slug).exit_code == Exit.USAGE
     assert flask(home, "customers", "limit", f"{slug}-x", "--concurrent", "1").exit_code == Exit.NOT_FOUND
+
+
+def test_an_answer_asks_before_a_limit_refuses(receiver: Receiver, home: Home, slug: str) -> None:
+    key = home.add(slug)
+    asked = receiver.post(key, BODY).headers.keys()
+    assert not [name for name in asked if name.startswith("sluice-")]
+    home.limit(slug, daily_bytes=4 * len(BODY))
+
+    # Until the quota is known everywhere, there are some without.
+    time.sleep(1.5)
+    found: list[tuple[int, bool]] = []
+    for _ in range(6):
+        answer = receiver.post(key, BODY, origin="https://shop.example")
+        assert "Sluice-Next-Batch-Max-Bytes" in answer.headers["access-control-expose-headers"]
+        found.append((answer.status_code, "sluice-next-batch-max-bytes" in answer.headers))
+    assert found[-1] == (429, False)
+    assert [one for one in found if one[0] == 202][-1] == (202, True), "the last one that fits asks"

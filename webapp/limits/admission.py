@@ -10,6 +10,7 @@ from webapp import problems
 from webapp.limits.leaky_bucket import wait_s
 from webapp.limits.meters import Meter, Meters
 from webapp.limits.quota_sync import QuotaSync
+from webapp.limits.wishes import NONE, Wishes, all_of, of_day, of_rate
 from webapp.metrics import CustomerCounts
 from webapp.problems import Problem, ProblemType
 
@@ -25,13 +26,15 @@ MIDNIGHT_SPREAD_S = 60
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
     """A batch that was let in and is not answered yet. `size` is what was reserved for it, in bytes;
-    `announced` says whether that is its length, `under_way` whether it counts until its end.
+    `announced` says whether that is its length, `under_way` whether it counts until its end. `wishes` are
+    for the agent.
     """
 
     customer: "Customer"
     size: int
     announced: bool
     under_way: bool
+    wishes: Wishes = NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,14 +95,23 @@ class Limits:
                 if under_way:
                     meter.requests += 1
                     meter.held += size
+                wishes = self._wishes(customer, meter, size)
         if refusal is not None:
             raise self._problem(customer, refusal)
-        if length is not None and not under_way:
+        if length is not None and not under_way and wishes is NONE:
             return None
-        return Admission(customer=customer, size=size, announced=length is not None, under_way=under_way)
+        return Admission(
+            customer=customer,
+            size=size,
+            announced=length is not None,
+            under_way=under_way,
+            wishes=wishes,
+        )
 
     def end(self, admission: Admission, accepted: int | None) -> None:
         """The batch is answered: so many bytes of it were accepted, None when it was refused after all."""
+        if admission.announced and not admission.under_way:
+            return
         with self._meters.open(admission.customer.id) as meter:
             if admission.under_way:
                 meter.requests -= 1
@@ -145,6 +157,18 @@ class Limits:
         if concurrent is not None and meter.requests >= max(1, concurrent // self._receivers):
             return _Refusal(limit="concurrent_requests", kind=problems.TOO_MANY_REQUESTS, wait_s=0)
         return None
+
+    def _wishes(self, customer: "Customer", meter: Meter, size: int) -> Wishes:
+        """Of each limit that the customer is near to."""
+        found = []
+        if (rate := self._part(customer.bytes_per_second)) is not None:
+            found.append(of_rate(meter.bytes_spent, rate, bytes_=True))
+        if (rate := self._part(customer.batches_per_second)) is not None:
+            found.append(of_rate(meter.batches_spent, rate, bytes_=False))
+        if (quota := customer.daily_bytes) is not None:
+            used = meter.others + meter.used + meter.held
+            found.append(of_day(used, quota, size, self._usage.left_s(), bytes_=True))
+        return all_of(found)
 
     def _problem(self, customer: "Customer", refusal: _Refusal) -> Problem:
         self._counts.limited(customer.slug, refusal.limit)

@@ -10,13 +10,14 @@ from webapp.limits.address_counts import MINUTE_S, AddressCounts
 from webapp.limits.admission import MIDNIGHT_SPREAD_S
 from webapp.limits.key_meters import KeyMeters
 from webapp.limits.key_use_sync import KeyUseSync
+from webapp.limits.wishes import NONE, Wishes, all_of, of_day
 from webapp.metrics import CustomerCounts
 from webapp.problems import Problem, later
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from db.customers.public_keys import PublicKey
+    from db.customers.public_keys import KeyRules, PublicKey
 
 ANY = "*"
 
@@ -37,6 +38,7 @@ class KeyAdmission:
     key: "PublicKey"
     size: int
     day: int
+    wishes: Wishes = NONE
 
 
 class PublicKeyLimits:
@@ -95,7 +97,9 @@ class PublicKeyLimits:
             self._refused(key, problem)
             raise problem
         self._sync.changed(key.id)
-        return KeyAdmission(key=key, size=size, day=day)
+        return KeyAdmission(
+            key=key, size=size, day=day, wishes=self._wishes(rules, bytes_then, batches_then, size)
+        )
 
     def end(self, admission: KeyAdmission, accepted: int | None) -> None:
         """The batch is answered: so many bytes of it were accepted, None when it was refused after all."""
@@ -115,6 +119,15 @@ class PublicKeyLimits:
     def close(self) -> None:
         """Write what was counted."""
         self._sync.close()
+
+    def _wishes(self, rules: "KeyRules", bytes_now: int, batches_now: int, size: int) -> Wishes:
+        """Of each bound of the day that the key is near to."""
+        left_s, found = self._sync.left_s(), []
+        if rules.bytes_a_day is not None:
+            found.append(of_day(bytes_now, rules.bytes_a_day, size, left_s, bytes_=True))
+        if rules.batches_a_day is not None:
+            found.append(of_day(batches_now, rules.batches_a_day, 1, left_s, bytes_=False))
+        return all_of(found)
 
     def _used_up(self, limit: str, allowed: int) -> Problem:
         wait_s = self._sync.left_s()

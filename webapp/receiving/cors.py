@@ -14,7 +14,7 @@ ALLOWED_HEADERS = (
     *("Authorization", "Content-Type", "Content-Encoding", "Content-Digest", "Idempotency-Key"),
     *("Sluice-App-Id", "traceparent", "tracestate", "baggage", "X-Requested-With", "User-Agent"),
 )
-EXPOSED = "Retry-After"
+EXPOSED = "Retry-After, Sluice-Next-Batch-After, Sluice-Next-Batch-Max-Bytes, Sluice-Sample"
 PREFLIGHT_AGE_S = 7200
 """Chromium's own upper bound; others cap it themselves."""
 POSTS = frozenset({"/v1/batches", "/v1/traces", "/v1/logs"})

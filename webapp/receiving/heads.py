@@ -8,6 +8,7 @@ from streams import raw
 from webapp import problems
 from webapp.limits.admission import Admission
 from webapp.limits.public_keys import KeyAdmission
+from webapp.limits.wishes import Wishes, all_of
 from webapp.problems import Problem
 from webapp.receiving.body import Environ
 from webapp.receiving.query import asked
@@ -53,6 +54,11 @@ class Admitted:
     admission: Admission | None
     begun: float
     public: KeyAdmission | None = None
+
+    @property
+    def wishes(self) -> Wishes:
+        """What the agent is asked for, by the limits that it is near to."""
+        return all_of(one.wishes for one in (self.admission, self.public) if one is not None)
 
     @property
     def stream(self) -> str:

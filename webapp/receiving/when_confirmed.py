@@ -28,6 +28,7 @@ class WhenConfirmed(Response):
         refused: Callable[[Problem], Response],
     ) -> None:
         super().__init__(body, status, content_type=content_type)
+        self.headers.update(kept.admitted.wishes.headers())
         self._reception = reception
         self._kept = kept
         self._refused = refused
