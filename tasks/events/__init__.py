@@ -3,9 +3,11 @@ log records. Pure.
 """
 
 from tasks.events.as_otlp import otlp_export
+from tasks.events.attribute_source import AttributeSource
 from tasks.events.details import DETAILS, NO_WHOLE, WHOLE, Detailed, SpanDetails, detail_columns, details_of
-from tasks.events.late_attributes import AttributeSource, LateAttributes, MapAttributes, holds_zero
+from tasks.events.late_attributes import LateAttributes
 from tasks.events.log_schema import ERROR, LOGS, NO_LOGS, SEVERITIES
+from tasks.events.map_attributes import MapAttributes, holds_zero
 from tasks.events.otlp_values import AnyValue, ArrayValue, KeyValue, KeyValueList
 from tasks.events.schema import ATTRIBUTES, COLUMNS, EVENTS, NO_EVENTS
 from tasks.events.table import EventTable

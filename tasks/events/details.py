@@ -13,6 +13,7 @@ import pyarrow as pa
 from tasks.events.otlp_values import Camel, KeyValue
 from tasks.events.schema import EVENTS
 
+LATEST_NS: Final = 2**64 - 1
 EXCEPTION: Final = "exception"
 """The name of a span event that tells of an exception (OpenTelemetry's semantic conventions)."""
 
@@ -136,6 +137,21 @@ _scope = msgspec.json.Decoder(SpanScope)
 _span = msgspec.json.Decoder(SpanRest)
 _events = msgspec.json.Decoder(list[SpanEvent])
 _links = msgspec.json.Decoder(list[SpanLink])
+
+
+def first_exception(one: SpanDetails) -> SpanDetails:
+    """Details with nothing but the first span event that tells of an exception, or with none.
+
+    Of those at the same time it is the one that is written first.
+    """
+    found = [event for event in one.events if event.name == EXCEPTION]
+    return SpanDetails(events=[min(found, key=time_ns)] if found else [])
+
+
+def time_ns(event: SpanEvent) -> int:
+    """0 for a time that was not given, or that is none."""
+    text = str(event.time_unix_nano)
+    return min(int(text), LATEST_NS) if len(text) <= 20 and text.isascii() and text.isdecimal() else 0
 
 
 def detail_columns(found: Sequence[SpanDetails | None]) -> pa.Table:

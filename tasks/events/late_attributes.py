@@ -6,56 +6,17 @@ Most events are counted and not kept, so most attributes are never read. What ha
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from tasks.events.details import Detailed, SpanDetails
+from tasks.events.attribute_source import AttributeSource, Details, Integers, Mask
+from tasks.events.details import SpanDetails
+from tasks.events.map_attributes import MapAttributes
 from tasks.events.schema import ATTRIBUTES, EVENTS
 
-Mask = NDArray[np.bool_]
-Integers = NDArray[np.int64]
-Details = Sequence[SpanDetails | None]
-
-
-class AttributeSource(Protocol):
-    """The attributes of consecutive events in the form in which they came; it never changes.
-
-    An *entry* is a key and a value of one event. No key and no value is null.
-    """
-
-    def __len__(self) -> int:
-        """Events, those without attributes included."""
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the maps of all events, or more: what bounds are kept with."""
-
-    def take(self, rows: Integers) -> pa.MapArray:
-        """The maps (as in EVENTS, values as text) of these events, in this order; any may come twice."""
-
-    def values_of(self, key: str, among: Mask) -> tuple[Integers, pa.StringArray]:
-        """Which of the events that the mask marks have an entry of this key, and each one's value as text,
-        by event. An event comes once for each such entry.
-        """
-
-    def counts(self) -> Integers:
-        """How many entries each event has; one of a key that came twice may count twice."""
-
-    def oversized(self, key_bytes: int, value_bytes: int) -> Mask | None:
-        """Which events have a key or a value (as text, UTF-8) above these sizes; None for no event."""
-
-    def with_nul(self) -> Mask | None:
-        """Which events have U+0000 in a key or a value (as text); None for no event."""
-
-    def details(self, rows: Integers) -> Details:
-        """The details of these events, in this order; any may come twice."""
-
-    def exceptional(self) -> Mask | None:
-        """Which events have a span event that tells of an exception; None for no event."""
+EMPTY = pa.array([], EVENTS.field(ATTRIBUTES).type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,16 +123,23 @@ class LateAttributes:
 
     def details(self, rows: Integers) -> Details:
         """The details of these events, in this order; any may come twice."""
+        return self._made(rows, lambda source, some: source.details(some))
+
+    def exceptions(self, rows: Integers) -> Details:
+        """As `AttributeSource.exceptions`."""
+        return self._made(rows, lambda source, some: source.exceptions(some))
+
+    def _made(self, rows: Integers, make: Callable[[AttributeSource, Integers], Details]) -> Details:
         if self.rows is not None:
             rows = self.rows[rows]
         if len(self.sources) == 1:
-            return self.sources[0].details(rows)
+            return make(self.sources[0], rows)
         ends = self.ends()
         source_of = np.searchsorted(ends, rows, side="right") - 1
         found: list[SpanDetails | None] = [None] * len(rows)
         for number in np.unique(source_of).tolist():
             places = np.flatnonzero(source_of == number)
-            made = self.sources[number].details(rows[places] - ends[number])
+            made = make(self.sources[number], rows[places] - ends[number])
             for place, one in zip(places.tolist(), made, strict=True):
                 found[place] = one
         return found
@@ -192,96 +160,5 @@ class LateAttributes:
         return together if self.rows is None else together[self.rows]
 
 
-@dataclass(frozen=True, slots=True)
-class MapAttributes:
-    """Attributes that came as maps: an array of EVENTS' type, in which a null map is an empty one.
-
-    `detailed` has who makes the details of each event, None in it for an event without.
-    """
-
-    array: pa.MapArray
-    detailed: Sequence[Detailed | None] | None = None  # None = no event has any
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the array."""
-        return int(self.array.nbytes)
-
-    def take(self, rows: Integers) -> pa.MapArray:
-        """As `AttributeSource.take`; all rows in order are not copied."""
-        if len(rows) == len(self) and (rows == np.arange(len(rows))).all():
-            return self.array
-        return self.array.take(pa.array(rows))
-
-    def values_of(self, key: str, among: Mask) -> tuple[Integers, pa.StringArray]:
-        """As `AttributeSource.values_of`."""
-        offsets, keys, values = self._entries()
-        places = np.flatnonzero(pc.equal(keys, key).to_numpy(zero_copy_only=False))
-        owner = np.searchsorted(offsets, places, side="right") - 1
-        wanted = (among & self._valid())[owner]
-        return owner[wanted], values.take(pa.array(places[wanted]))
-
-    def counts(self) -> Integers:
-        """As `AttributeSource.counts`."""
-        counts = np.diff(np.asarray(self.array.offsets)).astype(np.int64)
-        return np.where(self._valid(), counts, 0) if self.array.null_count else counts
-
-    def oversized(self, key_bytes: int, value_bytes: int) -> Mask | None:
-        """As `AttributeSource.oversized`."""
-        _, keys, values = self._entries()
-        long = (np.asarray(pc.binary_length(keys)) > key_bytes) | (
-            np.asarray(pc.binary_length(values)) > value_bytes
-        )
-        return self._rows_of(long) if long.any() else None
-
-    def with_nul(self) -> Mask | None:
-        """As `AttributeSource.with_nul`."""
-        _, *entries = self._entries()
-        if not any(map(holds_zero, entries)):
-            return None
-        found = [pc.match_substring(texts, "\0").to_numpy(zero_copy_only=False) for texts in entries]
-        return self._rows_of(found[0] | found[1])
-
-    def details(self, rows: Integers) -> Details:
-        """As `AttributeSource.details`."""
-        if self.detailed is None:
-            return [None] * len(rows)
-        makers = [self.detailed[row] for row in rows.tolist()]
-        return [None if maker is None else maker.details() for maker in makers]
-
-    def exceptional(self) -> Mask | None:
-        """As `AttributeSource.exceptional`."""
-        if self.detailed is None:
-            return None
-        return np.array([one is not None and one.exceptional for one in self.detailed], np.bool_)
-
-    def _entries(self) -> tuple[Integers, pa.StringArray, pa.StringArray]:
-        """Offsets from 0, and the keys and values between the first and the last of them."""
-        offsets = np.asarray(self.array.offsets).astype(np.int64)
-        first, length = int(offsets[0]), int(offsets[-1] - offsets[0])
-        return offsets - first, self.array.keys.slice(first, length), self.array.items.slice(first, length)
-
-    def _valid(self) -> Mask:
-        return np.asarray(self.array.is_valid().to_numpy(zero_copy_only=False), np.bool_)
-
-    def _rows_of(self, entries: Mask) -> Mask:
-        offsets, _, _ = self._entries()
-        marked = np.zeros(len(self), np.bool_)
-        marked[np.searchsorted(offsets, np.flatnonzero(entries), side="right") - 1] = True
-        return marked & self._valid()
-
-
-EMPTY = pa.array([], EVENTS.field(ATTRIBUTES).type)
-
-
 def _in_one(column: pa.ChunkedArray) -> pa.MapArray:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def holds_zero(texts: pa.StringArray) -> bool:
-    """Whether the bytes of a string array have a zero among them; a quick no is what matters."""
-    data = texts.buffers()[2]
-    return data is not None and not np.frombuffer(data, np.uint8).all()

@@ -7,8 +7,9 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
+from tasks.events.attribute_source import Mask
 from tasks.events.details import WHOLE, detail_columns, details_of
-from tasks.events.late_attributes import LateAttributes, Mask
+from tasks.events.late_attributes import LateAttributes
 from tasks.events.schema import ATTRIBUTES, COLUMNS, EVENTS, NO_EVENTS
 
 

@@ -100,11 +100,15 @@ class Attributes:
             entries = change.entries(entries, where)
         return entries
 
-    def details(self, part: Callable[[SpanDetails], SpanDetails] | None = None) -> Details:
-        """The details after all changes, or what `part` takes of each before them."""
-        details = self.late.details(np.arange(len(self.late)))
-        if part is not None:
-            details = [one and part(one) for one in details]
+    def details(self) -> Details:
+        """The details after all changes."""
+        return self._changed(self.late.details(np.arange(len(self.late))))
+
+    def exceptions(self) -> Details:
+        """Of each event nothing but the first exception, after all changes."""
+        return self._changed(self.late.exceptions(np.arange(len(self.late))))
+
+    def _changed(self, details: Details) -> Details:
         for change, where in self.changes:
             details = _changed(details, change, where)
         return details

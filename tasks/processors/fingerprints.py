@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import Final
 
@@ -89,6 +90,7 @@ def _after_at(text: str) -> str:
     return _plain(_MODULE.sub("", name))
 
 
+@lru_cache(4_096)
 def _frame(function: str, file: str) -> str:
     """Of a path only the name, since each host and each build may have it elsewhere."""
     name = re.split(r"[/\\]", _SCHEME.sub("", file).partition("?")[0])[-1]

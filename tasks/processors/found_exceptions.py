@@ -6,8 +6,7 @@ from typing import Final, Self
 import numpy as np
 import pyarrow as pa
 
-from tasks.events import SpanDetails
-from tasks.events.details import EXCEPTION, SpanEvent
+from tasks.events.details import SpanEvent, time_ns
 from tasks.processors.details import value_text
 from tasks.processors.fingerprints import fingerprint
 from tasks.processors.groups import Integers
@@ -16,7 +15,6 @@ from tasks.processors.rows import Rows
 from tasks.processors.schemas import INTERACTIONS
 
 LONGEST: Final = 1_024  # bytes of a type, and of a message
-_LATEST_NS: Final = 2**64 - 1
 _SCHEMA = pa.schema([INTERACTIONS.field(name) for name in FIRST_EXCEPTION])
 _NONE = _SCHEMA.empty_table()
 
@@ -35,12 +33,12 @@ class FoundExceptions:
         if marked is None or not marked.any():
             return cls.none()
         at = np.flatnonzero(marked)
-        details = rows.attributes.only(marked).details(_first)
+        details = rows.attributes.only(marked).exceptions()
         started = rows.integers("started_at")[at].tolist()
         ids = rows.whole("event_id").take(pa.array(at)).to_pylist()
         known: dict[tuple[str, str, str], str] = {}
         found = [
-            (row, _time_ns(one.events[0]) // 1_000 or start, event_id, *_said(one.events[0], known))
+            (row, time_ns(one.events[0]) // 1_000 or start, event_id, *_said(one.events[0], known))
             for row, one, start, event_id in zip(at.tolist(), details, started, ids, strict=True)
             if one is not None and one.events
         ]
@@ -56,12 +54,6 @@ class FoundExceptions:
         return cls(np.zeros(0, np.int64), _NONE)
 
 
-def _first(one: SpanDetails) -> SpanDetails:
-    """With nothing but the first exception; of those at the same time the one that is written first."""
-    exceptions = [event for event in one.events if event.name == EXCEPTION]
-    return SpanDetails(events=[min(exceptions, key=_time_ns)] if exceptions else [])
-
-
 def _said(event: SpanEvent, known: dict[tuple[str, str, str], str]) -> tuple[str, str, str]:
     """Fingerprint, type and message; `known` has the fingerprints that were made."""
     said = {pair.key: value_text(pair.value) for pair in event.attributes if pair.value is not None}
@@ -70,12 +62,6 @@ def _said(event: SpanEvent, known: dict[tuple[str, str, str], str]) -> tuple[str
     if key not in known:
         known[key] = fingerprint(*key)
     return known[key], kind, message
-
-
-def _time_ns(event: SpanEvent) -> int:
-    """0 for a time that was not given, or that is none."""
-    text = str(event.time_unix_nano)
-    return min(int(text), _LATEST_NS) if len(text) <= 20 and text.isascii() and text.isdecimal() else 0
 
 
 def _cut(text: str) -> str:

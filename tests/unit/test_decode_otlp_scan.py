@@ -59,6 +59,7 @@ def assert_as_alone(bodies: Sequence[bytes], kernels: Kernels | None = None, **b
     fit = rows if nul is None else rows[~nul[rows]]
     assert got.attributes.details(fit) == want.attributes.details(fit)
     assert exceptional(got) == exceptional(want)
+    assert got.attributes.exceptions(fit) == want.attributes.exceptions(fit)
     for key in ("a", "user.id", "service.name", "nobody's"):
         (left, texts), (right, others) = (
             read.attributes.values_of(key, np.arange(len(want.table)) % 3 != 1) for read in (got, want)

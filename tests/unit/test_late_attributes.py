@@ -126,6 +126,9 @@ class WatchedAttributes:
     def details(self, rows: NDArray[np.int64]) -> Sequence[SpanDetails | None]:
         return self.source.details(rows)
 
+    def exceptions(self, rows: NDArray[np.int64]) -> Sequence[SpanDetails | None]:
+        return self.source.exceptions(rows)
+
     def exceptional(self) -> NDArray[np.bool_] | None:
         return self.source.exceptional()
 

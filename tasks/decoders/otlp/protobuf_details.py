@@ -19,6 +19,7 @@ from tasks.events.details import (
     SpanResource,
     SpanRest,
     SpanScope,
+    first_exception,
     nanoseconds,
 )
 
@@ -48,6 +49,11 @@ def details_of(data: bytes, origin: Origin, pairs: Pairs | None = None) -> SpanD
         events=[_event(one, known) for one in span.events],
         links=[_link(one, known) for one in span.links],
     )
+
+
+def exception_of(data: bytes) -> SpanDetails:
+    """As `first_exception` of a Span's details."""
+    return first_exception(SpanDetails(events=[_event(one, {}) for one in Span.FromString(data).events]))
 
 
 def origin_of(slot: Slot) -> Origin:

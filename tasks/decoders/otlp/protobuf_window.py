@@ -42,7 +42,7 @@ from tasks.decoders.otlp.scan_tables import (
 )
 from tasks.decoders.otlp.scan_texts import strings
 from tasks.decoders.otlp.scanned import Kernels, Scan, machine_code, scanned
-from tasks.decoders.otlp.scanned_details import scanned_details
+from tasks.decoders.otlp.scanned_details import scanned_details, scanned_exceptions
 from tasks.decoders.otlp.spans import KINDS, NO_SERVICE, durations, operations
 from tasks.decoders.times import MICROSECONDS
 from tasks.decoders.validate import ATTRIBUTES
@@ -202,6 +202,10 @@ class ScannedAttributes:
     def details(self, rows: Rows) -> list[SpanDetails | None]:
         """As `AttributeSource.details`."""
         return scanned_details(self.scan, rows)
+
+    def exceptions(self, rows: Rows) -> list[SpanDetails | None]:
+        """As `AttributeSource.exceptions`."""
+        return scanned_exceptions(self.scan, rows)
 
     def exceptional(self) -> Mask | None:
         """As `AttributeSource.exceptional`."""
