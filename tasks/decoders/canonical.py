@@ -1,12 +1,12 @@
 """Values of OTLP's JSON in the one form in which they are kept, whatever form they came in.
 
 64-bit integers are decimal text, doubles that are not finite are text, bytes are base64 of the standard
-alphabet, and a value has one field or none.
+alphabet, a value has one field or none, and what is empty is left out.
 """
 
 import binascii
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from tasks.decoders.json_numbers import LEAST, MOST, double, whole
@@ -17,13 +17,11 @@ URL_SAFE: Final = str.maketrans("-_", "+/")  # ProtoJSON takes both alphabets, w
 
 def pairs(given: Sequence[KeyValue]) -> list[KeyValue]:
     """Attributes as OTLP's JSON writes them. Raises ValueError for what is none of its spellings."""
-    return [KeyValue(key=pair.key or "", value=value(pair.value)) for pair in given]
+    return [KeyValue(pair.key or None, None if pair.value is None else value(pair.value)) for pair in given]
 
 
-def value(given: AnyValue | None) -> AnyValue:
+def value(given: AnyValue) -> AnyValue:
     """One value. Raises ValueError for what is none of the spellings of OTLP's JSON."""
-    if given is None:
-        return AnyValue()
     if given.string_value is not None:
         return AnyValue(string_value=given.string_value)
     if given.int_value is not None:
@@ -31,9 +29,9 @@ def value(given: AnyValue | None) -> AnyValue:
     if given.double_value is not None:
         return AnyValue(double_value=double(given.double_value))
     if given.array_value is not None:
-        return AnyValue(array_value=ArrayValue([value(one) for one in given.array_value.values or ()]))
+        return AnyValue(array_value=_array(value(one) for one in given.array_value.values or ()))
     if given.kvlist_value is not None:
-        return AnyValue(kvlist_value=KeyValueList(pairs(given.kvlist_value.values or ())))
+        return AnyValue(kvlist_value=KeyValueList(pairs(given.kvlist_value.values or ()) or None))
     if given.bytes_value is not None:
         return AnyValue(bytes_value=_base64(given.bytes_value))
     return AnyValue(bool_value=given.bool_value)
@@ -41,7 +39,7 @@ def value(given: AnyValue | None) -> AnyValue:
 
 def pairs_of(given: Mapping[str, Any]) -> list[KeyValue]:
     """A plain JSON object as attributes; what is null is none."""
-    return [KeyValue(key=key, value=value_of(one)) for key, one in given.items() if one is not None]
+    return [KeyValue(key or None, value_of(one)) for key, one in given.items() if one is not None]
 
 
 def value_of(given: Any) -> AnyValue:
@@ -56,11 +54,15 @@ def value_of(given: Any) -> AnyValue:
         case float():
             return AnyValue(double_value=given)
         case list():
-            return AnyValue(array_value=ArrayValue([value_of(one) for one in given]))
+            return AnyValue(array_value=_array(map(value_of, given)))
         case dict():
-            inner = [KeyValue(key=key, value=value_of(one)) for key, one in given.items()]
-            return AnyValue(kvlist_value=KeyValueList(inner))
+            inner = [KeyValue(key or None, value_of(one)) for key, one in given.items()]
+            return AnyValue(kvlist_value=KeyValueList(inner or None))
     return AnyValue(string_value=str(given))
+
+
+def _array(values: Iterable[AnyValue]) -> ArrayValue:
+    return ArrayValue(list(values) or None)
 
 
 def _base64(text: str) -> str:

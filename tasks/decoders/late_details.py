@@ -38,7 +38,11 @@ class TypedValues:
         places = self.places[first:end].tolist()
         items = [(self.maps.keys[place].as_py(), self.maps.items[place].as_py().encode()) for place in places]
         # What holds U+0000 stays what it is as text, where its JSON is text within text.
-        return [KeyValue(key, value_of(_value.decode(item))) for key, item in items if not NUL.search(item)]
+        return [
+            KeyValue(key or None, value_of(_value.decode(item)))
+            for key, item in items
+            if not NUL.search(item)
+        ]
 
     def _offsets(self) -> NDArray[np.int32]:
         return np.asarray(self.maps.offsets)

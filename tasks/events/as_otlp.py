@@ -78,7 +78,7 @@ def _rest(event: Json) -> Json:
     pairs = {key: {"stringValue": value} for key, value in event["attributes"] or ()}
     if event["user_id"] is not None:
         pairs.setdefault("user.id", {"stringValue": event["user_id"]})
-    pairs |= {pair["key"]: pair["value"] for pair in said.get("attributes", ())}
+    pairs |= {pair.get("key", ""): pair["value"] for pair in said.get("attributes", ())}
     return {
         "startTimeUnixNano": str(event["started_at"] * 1_000),
         "endTimeUnixNano": str((event["started_at"] + event["duration_us"]) * 1_000),

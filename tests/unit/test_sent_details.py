@@ -131,6 +131,7 @@ def test_values_that_are_no_text_keep_their_types() -> None:
         "list": [1, "a", None, 2.5],
         "map": {"inner": {}},
         "none": None,
+        "": [],
         "nul": ["\0"],
     }
     decoded = decode(raw(ndjson(one(), one(attributes=values))))
@@ -139,7 +140,7 @@ def test_values_that_are_no_text_keep_their_types() -> None:
     assert found is not None
     assert found.span is not None
     kept = {pair.key: pair.value for pair in found.span.attributes}
-    assert kept.keys() == {"number", "largest", "beyond", "double", "truth", "list", "map"}
+    assert kept.keys() == {"number", "largest", "beyond", "double", "truth", "list", "map", None}
     table = pa.table([*decoded.events.columns, *detail_columns([nothing, found]).columns], schema=WHOLE)
     spans = otlp_export(table.slice(1))["resourceSpans"][0]["scopeSpans"][0]["spans"]
     assert {pair["key"]: pair["value"] for pair in spans[0]["attributes"]} == {
@@ -152,7 +153,8 @@ def test_values_that_are_no_text_keep_their_types() -> None:
         "list": {
             "arrayValue": {"values": [{"intValue": "1"}, {"stringValue": "a"}, {}, {"doubleValue": 2.5}]}
         },
-        "map": {"kvlistValue": {"values": [{"key": "inner", "value": {"kvlistValue": {"values": []}}}]}},
+        "map": {"kvlistValue": {"values": [{"key": "inner", "value": {"kvlistValue": {}}}]}},
+        "": {"arrayValue": {}},
         "nul": {"stringValue": '["\\u0000"]'},
     }
 
@@ -203,6 +205,16 @@ def test_what_is_wrong_costs_its_event_alone(sent: dict[str, Any], reason: str) 
             decoded = decode(*[raw(body, form)] * batches)
             assert reasons(decoded) == [reason] * batches
             assert {reject.row for reject in decoded.rejects} == {1}
+
+
+def test_details_stay_with_their_events_when_others_are_left_out() -> None:
+    wrong: dict[str, Any] = {"links": [{}]}
+    for form, written in (("ndjson", ndjson), ("arrow", lambda *rows: arrow(pa.string(), *rows))):
+        base = one() if form == "ndjson" else {}
+        spoilt, whole = written(base, base | wrong, base | SENT), written(base, base | SENT, base)
+        decoded = decode(raw(spoilt, form), raw(whole, form), raw(whole, form))
+        found = [each is not None and each.flags for each in details(decoded)]
+        assert found == [False, 257, False, 257, False, False, 257, False]
 
 
 @pytest.mark.parametrize("sent", RIGHT.values(), ids=RIGHT.keys())
