@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
 import numpy as np
 
 from tasks.decoders.ids import Mask
-from tasks.decoders.otlp.slots import Slot, Unread
+from tasks.decoders.otlp.slots import Unread
 from tasks.decoders.reasons import RejectReason
-from tasks.events import SpanDetails
+from tasks.events import KeyValue, SpanDetails
 from tasks.events.details import SpanResource, SpanScope
 
 SPAN_EVENTS: Final = 1_024  # of a span; as many links
@@ -20,6 +20,8 @@ OUT_OF_BOUNDS: Final = (
     f"more than {SPAN_EVENTS} span events or links, more than {OWN_BYTES} bytes of them, or a scope of more "
     f"than {SCOPE_BYTES} bytes"
 )
+Pairs = dict[bytes, KeyValue]  # attributes that were read before, by their bytes
+Scope = TypeVar("Scope", bound="Pieces")
 
 
 class Origin(NamedTuple):
@@ -27,6 +29,14 @@ class Origin(NamedTuple):
 
     resource: SpanResource
     scope: SpanScope
+
+
+class Pieces(Protocol):
+    """Some spans of an export as bytes, and whatever tells their origin."""
+
+    @property
+    def pieces(self) -> Sequence[bytes]:
+        """The spans."""
 
 
 class SentSpans:
@@ -38,26 +48,27 @@ class SentSpans:
     def __init__(
         self,
         data: bytes,
-        slots: Callable[[bytes], Iterable[Slot]],
-        origin_of: Callable[[Slot], Origin],
-        details_of: Callable[[bytes, Origin], SpanDetails],
+        apart: Callable[[bytes], Iterable[Scope]],
+        origin_of: Callable[[Scope], Origin],
+        details_of: Callable[[bytes, Origin, Pairs], SpanDetails],
     ) -> None:
         self._data = data
-        self._slots = slots
-        self._origin_of = origin_of
+        self._apart = apart
+        self._origin_of: Callable[[Any], Origin] = origin_of
         self._details_of = details_of
-        self._origins: dict[int, Origin] = {}  # by the slot's id
+        self._origins: dict[int, Origin] = {}  # by the id of the pieces that share one
+        self._pairs: Pairs = {}
 
     @cached_property
-    def _pieces(self) -> list[tuple[bytes, Slot]]:
-        return [(piece, slot) for slot in self._slots(self._data) for piece in slot.pieces]
+    def _pieces(self) -> list[tuple[bytes, Pieces]]:
+        return [(piece, some) for some in self._apart(self._data) for piece in some.pieces]
 
     def details(self, row: int) -> SpanDetails:
         """The details of the span at `row` of the export."""
-        piece, slot = self._pieces[row]
-        if id(slot) not in self._origins:
-            self._origins[id(slot)] = self._origin_of(slot)
-        return self._details_of(piece, self._origins[id(slot)])
+        piece, some = self._pieces[row]
+        if id(some) not in self._origins:
+            self._origins[id(some)] = self._origin_of(some)
+        return self._details_of(piece, self._origins[id(some)], self._pairs)
 
 
 class SentSpan(msgspec.Struct, gc=False):

@@ -6,20 +6,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from operator import attrgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from tasks.decoders.attributes import NESTING
 from tasks.decoders.json_numbers import LEAST, MOST, double, whole
 from tasks.decoders.ndjson import DETAIL, Unreadable
-from tasks.decoders.otlp.details import Looked, Origin, bound_own, bound_scope, look, without_nul
+from tasks.decoders.otlp.details import Looked, Origin, Pairs, bound_own, bound_scope, look, without_nul
 from tasks.decoders.otlp.json_messages import (
     AroundScopes,
     AroundSpans,
     ExportedEvent,
     ExportedLink,
     ExportedScope,
+    ExportRequest,
     Span,
 )
 from tasks.decoders.otlp.json_values import camel, camel_names, read_pair
@@ -50,6 +51,7 @@ _span = msgspec.json.Decoder(Span)
 _event = msgspec.json.Decoder(ExportedEvent)
 _link = msgspec.json.Decoder(ExportedLink)
 _scope = msgspec.json.Decoder(ExportedScope)
+_waiting = msgspec.json.Decoder(ExportRequest[msgspec.Raw])
 _group = msgspec.json.Decoder(AroundScopes)
 _scope_spans = msgspec.json.Decoder(AroundSpans)
 
@@ -60,9 +62,9 @@ def read_span(text: bytes) -> Span:
     return _span.decode(SNAKE.sub(camel, text)) if span.trace_id is None or span.span_id is None else span
 
 
-def details_of(text: bytes, origin: Origin) -> SpanDetails:
-    """The details of a span."""
-    span = read_span(text)
+def details_of(text: bytes, origin: Origin, known: Pairs) -> SpanDetails:
+    """The details of a span. `known` are attributes that need not be read again."""
+    span = read_span(bytes(text))
     code = span.status.code if span.status else None
     return SpanDetails(
         trace_state=span.trace_state or "",
@@ -72,7 +74,7 @@ def details_of(text: bytes, origin: Origin) -> SpanDetails:
         span=SpanRest(
             start_time_unix_nano=_time(span.start_time_unix_nano),
             end_time_unix_nano=_time(span.end_time_unix_nano),
-            attributes=_raw_pairs(span.attributes),
+            attributes=_raw_pairs(span.attributes, known),
             status_code=STATUS.get(code, 0) if isinstance(code, str) else code or 0,
             nameless=not span.name,
             dropped_attributes_count=_count(span.dropped_attributes_count),
@@ -84,12 +86,38 @@ def details_of(text: bytes, origin: Origin) -> SpanDetails:
     )
 
 
-def origin_of(slot: Slot) -> Origin:
+class WaitingSpans(NamedTuple):
+    """The spans of a scope as bytes, with what is around them."""
+
+    pieces: Sequence[bytes]
+    group: AroundScopes
+    scope: AroundSpans
+
+
+def scopes_of(data: bytes) -> Iterator[WaitingSpans]:
+    """The spans of each scope of an export that can be read as a whole."""
+    for group in _waiting.decode(data).resource_spans or []:
+        for scope in group.scopes:
+            yield WaitingSpans(scope.spans or [], group, scope)
+
+
+def origin_of(spans: WaitingSpans) -> Origin:
+    """What these spans share."""
+    resource = spans.group.resource
+    return _origin(spans.group, spans.scope, None if resource is None else resource.attributes)
+
+
+def origin_of_slot(slot: Slot) -> Origin:
     """What the spans of a slot share."""
-    around = _group.decode(camel_names(slot.group))
-    dropped = around.resource.dropped_attributes_count if around.resource else None
-    resource = SpanResource(_raw_pairs(slot.resource), _count(dropped), _text(around.schema_url))
-    return Origin(resource, _span_scope(_scope_spans.decode(camel_names(slot.scope))))
+    group, scope = _group.decode(camel_names(slot.group)), _scope_spans.decode(camel_names(slot.scope))
+    return _origin(group, scope, slot.resource)
+
+
+def _origin(
+    group: AroundScopes, scope: AroundSpans, attributes: Sequence[bytes | msgspec.Raw] | None
+) -> Origin:
+    dropped = _count(group.resource.dropped_attributes_count if group.resource else None)
+    return Origin(SpanResource(_raw_pairs(attributes, {}), dropped, _text(_url(group))), _span_scope(scope))
 
 
 def look_at_all(spans: Sequence[Span]) -> Looked:
@@ -110,12 +138,12 @@ def look_around(group: AroundScopes, scope: AroundSpans) -> int:
 
     Raises `Unread` for those that can't be kept: bad_details, nul_character.
     """
-    urls = len((group.schema_url or "").encode()) + len((scope.schema_url or "").encode())
+    urls = len((_url(group) or "").encode()) + len((_url(scope) or "").encode())
     size = urls + len(scope.scope) + len(scope.instrumentation_library)
     bound_scope(size)
     with _readable("the scope, a schema URL or a count"):
         _span_scope(scope)
-        _text(group.schema_url)
+        _text(_url(group))
         _count(group.resource.dropped_attributes_count if group.resource else None)
     return size
 
@@ -181,16 +209,25 @@ def _span_scope(spans: AroundSpans) -> SpanScope:
         _text(scope.version),
         _pairs(scope.attributes),
         _count(scope.dropped_attributes_count),
-        _text(spans.schema_url),
+        _text(_url(spans)),
     )
 
 
-def _raw_pairs(raws: Sequence[bytes | msgspec.Raw] | None) -> list[KeyValue]:
-    return _pairs([read_pair(bytes(raw)) for raw in raws or ()])
+def _raw_pairs(raws: Sequence[bytes | msgspec.Raw] | None, known: Pairs) -> list[KeyValue]:
+    made = []
+    for raw in map(bytes, raws or ()):
+        if raw not in known:
+            known[raw] = _pair(read_pair(raw), 0)
+        made.append(known[raw])
+    return made
 
 
 def _pairs(given: Sequence[KeyValue] | None, depth: int = 0) -> list[KeyValue]:
-    return [KeyValue(_text(pair.key) or None, _value(pair.value, depth)) for pair in given or ()]
+    return [_pair(pair, depth) for pair in given or ()]
+
+
+def _pair(pair: KeyValue, depth: int) -> KeyValue:
+    return KeyValue(_text(pair.key) or None, _value(pair.value, depth))
 
 
 def _value(value: AnyValue | None, depth: int) -> AnyValue | None:
@@ -241,6 +278,10 @@ def _counts(values: Sequence[Number | None]) -> None:
 
 def _count(value: Number | None) -> int:
     return 0 if value is None else whole(value, 0, 2**32 - 1)
+
+
+def _url(around: AroundScopes | AroundSpans) -> str | None:
+    return around.schema_url or around.snake_url
 
 
 def _text(text: str | None) -> str:

@@ -23,7 +23,9 @@ from tasks.decoders.otlp.json_details import (
     look_around_apart,
     look_at_all,
     origin_of,
+    origin_of_slot,
     read_span,
+    scopes_of,
 )
 from tasks.decoders.otlp.json_messages import ExportRequest, Span, Status
 from tasks.decoders.otlp.json_slots import slots
@@ -42,8 +44,7 @@ KINDS: Final = {
 MOST_KIND: Final = max(KINDS.values())
 ERRORS: Final = frozenset((2, "2", "STATUS_CODE_ERROR"))
 NO_STATUS: Final = Status()
-NAMES: Final = (b'"schema_url"', b'"instrumentation_library"')  # that only `_read_apart` knows
-_request = msgspec.json.Decoder(ExportRequest)
+_request = msgspec.json.Decoder(ExportRequest[Span])
 
 
 class Export(NamedTuple):
@@ -75,8 +76,6 @@ def parse(data: bytes, limits: DecodeLimits) -> tuple[int, Export]:
     Raises what is in `Unreadable`, and `UnfitBatch`: too_many_values, too_many_events.
     """
     bound_values(data, limits)
-    if any(name in data for name in NAMES):
-        raise msgspec.DecodeError("names in another spelling")
     groups = _request.decode(data).resource_spans or []
     scopes = [[scope.spans or [] for scope in group.scopes] for group in groups]
     if not scopes or not all(map(all, scopes)) or not all(scopes):
@@ -91,7 +90,8 @@ def parse(data: bytes, limits: DecodeLimits) -> tuple[int, Export]:
         raise msgspec.DecodeError(error.detail) from None
     spans = [span for lists in scopes for one in lists for span in one]
     resources = [group.resource.attributes if group.resource else None for group in groups]
-    return len(spans), Export(spans, sizes, resources, _sent(data), sum(shared))
+    sent = SentSpans(data, scopes_of, origin_of, details_of)
+    return len(spans), Export(spans, sizes, resources, sent, sum(shared))
 
 
 def together(exports: Sequence[Export], limits: DecodeLimits) -> Read:
@@ -128,14 +128,11 @@ def _read_apart(data: bytes, limits: DecodeLimits) -> Read:
         raise UnfitBatch(UnfitReason.MALFORMED, f"not a trace export: {error}"[:DETAIL]) from None
     shared_bytes = sum(apart.shared)
     bound_bytes(shared_bytes, limits)
-    detailed = list(map(SentSpan, repeat(_sent(data)), apart.places))
+    sent = SentSpans(data, slots, origin_of_slot, details_of)
+    detailed = list(map(SentSpan, repeat(sent), apart.places))
     columns = _columns(apart.spans, apart.sizes, apart.resources, detailed)
     read = replace(table(columns, words, limits), shared_bytes=shared_bytes)
     return read.moved(apart.places, apart.bad)
-
-
-def _sent(data: bytes) -> SentSpans:
-    return SentSpans(data, slots, origin_of, details_of)
 
 
 def _read_span(text: bytes) -> Span:

@@ -1,9 +1,13 @@
 """OTLP's trace messages in JSON, as far as they are kept; a field that is null is as good as none."""
 
+from typing import Generic, TypeVar
+
 import msgspec
 
 from tasks.events import KeyValue
 from tasks.events.otlp_values import Camel, Number
+
+SpanOf = TypeVar("SpanOf")  # Span, or msgspec.Raw where spans wait as bytes
 
 
 class Status(Camel):
@@ -78,12 +82,13 @@ class AroundSpans(Camel):
     scope: msgspec.Raw = msgspec.Raw()
     instrumentation_library: msgspec.Raw = msgspec.Raw()  # read where there is no scope
     schema_url: str | None = None
+    snake_url: str | None = msgspec.field(default=None, name="schema_url")
 
 
-class Scope(AroundSpans):
+class Scope(AroundSpans, Generic[SpanOf]):
     """OTLP's ScopeSpans, and the InstrumentationLibrarySpans that came before it."""
 
-    spans: list[Span] | None = None
+    spans: list[SpanOf] | None = None
 
 
 class AroundScopes(Camel):
@@ -91,21 +96,22 @@ class AroundScopes(Camel):
 
     resource: Resource | None = None
     schema_url: str | None = None
+    snake_url: str | None = msgspec.field(default=None, name="schema_url")
 
 
-class Group(AroundScopes):
+class Group(AroundScopes, Generic[SpanOf]):
     """OTLP's ResourceSpans."""
 
-    scope_spans: list[Scope] | None = None
-    instrumentation_library_spans: list[Scope] | None = None  # read where there are no scope_spans
+    scope_spans: list[Scope[SpanOf]] | None = None
+    instrumentation_library_spans: list[Scope[SpanOf]] | None = None  # read where there are no scope_spans
 
     @property
-    def scopes(self) -> list[Scope]:
+    def scopes(self) -> list[Scope[SpanOf]]:
         """Those that count."""
         return self.scope_spans or self.instrumentation_library_spans or []
 
 
-class ExportRequest(Camel):
+class ExportRequest(Camel, Generic[SpanOf]):
     """OTLP's ExportTraceServiceRequest."""
 
-    resource_spans: list[Group] | None = None
+    resource_spans: list[Group[SpanOf]] | None = None

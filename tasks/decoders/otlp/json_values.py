@@ -7,9 +7,10 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from tasks.decoders.attributes import as_text
 from tasks.decoders.json_numbers import LEAST, MOST, double, whole
 from tasks.decoders.ndjson import Unreadable
-from tasks.decoders.otlp.spans import Words, attribute_text
+from tasks.decoders.otlp.spans import Words, nested_text
 from tasks.events.otlp_values import AnyValue, KeyValue
 
 # In a string a quote is escaped, so a name in quotes and before a colon is a name.
@@ -17,6 +18,7 @@ SNAKE: Final = re.compile(
     rb'"((?:string|bool|int|double|array|kvlist|bytes)_value|time_unix_nano|trace_id|span_id|trace_state'
     rb'|dropped_attributes_count|schema_url|instrumentation_library)"(?=\s*:)'
 )
+ENDS: Final = (b'_value"', b'_nano"', b'_id"', b'_state"', b'_count"', b'_url"', b'_library"')
 _pair = msgspec.json.Decoder(KeyValue)
 
 
@@ -28,7 +30,7 @@ def camel(name: re.Match[bytes]) -> bytes:
 
 def camel_names(text: bytes) -> bytes:
     """JSON text of attributes, or of what holds them, with OTLP's names in lowerCamelCase."""
-    return SNAKE.sub(camel, text) if b"_" in text else text
+    return SNAKE.sub(camel, text) if any(end in text for end in ENDS) else text
 
 
 def read_pair(text: bytes) -> KeyValue:
@@ -51,8 +53,9 @@ def _parse(raw: bytes) -> tuple[str, str | None] | None:
     try:
         pair = read_pair(raw)
         value = _value(pair.value)
-        text = value if value is None or type(value) is str else attribute_text(value)
-        return pair.key or "", text
+        if type(value) in (list, dict):
+            return pair.key or "", nested_text(value)
+        return pair.key or "", None if value is None else as_text(value)
     except (*Unreadable, msgspec.MsgspecError, ValueError):
         return None
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
-from tasks.decoders.otlp.details import Origin, bound_own, bound_scope, without_nul
+from tasks.decoders.otlp.details import Origin, Pairs, bound_own, bound_scope, without_nul
 from tasks.decoders.otlp.protobuf_messages import Event, Group, KeyValue, Link, ScopeSpans, Span, Status
 from tasks.decoders.otlp.protobuf_pairs import as_number
 from tasks.decoders.otlp.slots import Slot, Unread
@@ -24,13 +24,11 @@ from tasks.events.details import (
 )
 
 NAME: Final = EXCEPTION.encode()
-Pairs = dict[bytes, Pair]  # by their bytes: those that were read before
 
 
-def details_of(data: bytes, origin: Origin, pairs: Pairs | None = None) -> SpanDetails:
-    """The details of a Span. `pairs` are attributes that need not be read again."""
+def details_of(data: bytes, origin: Origin, known: Pairs) -> SpanDetails:
+    """The details of a Span. `known` are attributes that need not be read again."""
     span = Span.FromString(data)
-    known = {} if pairs is None else pairs
     return SpanDetails(
         trace_state=span.trace_state.decode(),
         flags=span.flags,

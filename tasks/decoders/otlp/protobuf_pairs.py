@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tasks.decoders.ids import Mask
 from tasks.decoders.json_numbers import NOT_FINITE
 from tasks.decoders.otlp.protobuf_messages import KeyValue
-from tasks.decoders.otlp.spans import Words, attribute_text
+from tasks.decoders.otlp.spans import Words, nested_text
 
 FIRST, SECOND = 0x0A, 0x12  # tags: field 1 and field 2, each of a counted length
 SHORT: Final = 0x80  # below it, a length is one byte
@@ -84,7 +84,7 @@ def _parse(raw: bytes) -> tuple[str, str | None] | None:
     try:
         pair = KeyValue.FromString(raw)
         value = _value(pair.value)
-        return pair.key.decode(), None if value is None else attribute_text(value)
+        return pair.key.decode(), None if value is None else nested_text(value)
     except (DecodeError, UnicodeDecodeError, RecursionError, msgspec.MsgspecError):
         return None
 
@@ -94,7 +94,7 @@ def text_of(value: Any) -> str:
 
     Raises `UnicodeDecodeError`, and `RecursionError`, mostly as `TooDeep`.
     """
-    return attribute_text(_value(value))
+    return nested_text(_value(value))
 
 
 def _value(value: Any) -> Any:

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.decoders.otlp.details import Origin
-from tasks.decoders.otlp.protobuf_details import Pairs, details_of, exception_of, resource_of, scope_of
+from tasks.decoders.otlp.details import Origin, Pairs
+from tasks.decoders.otlp.protobuf_details import details_of, exception_of, resource_of, scope_of
 from tasks.decoders.otlp.protobuf_messages import Resource, Scope
 from tasks.decoders.otlp.scan_tables import (
     GROUP,

@@ -128,7 +128,7 @@ def table(spans: Spans, read: Callable[[Any], Words], limits: DecodeLimits) -> R
     return Read.of(events.cast(EVENTS), bad_rows(wrong, limits), lent_to, spans.detailed)
 
 
-def attribute_text(value: Any) -> str:
+def nested_text(value: Any) -> str:
     """As `as_text`; but U+0000 within an array or an object stands there as it is, for validation to find."""
     text = as_text(value)
     if type(value) in (list, dict) and NUL_IN_JSON.search(text):
