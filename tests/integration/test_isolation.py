@@ -142,6 +142,7 @@ ABOUT_A_CUSTOMER = {
         Attempt(words="{me} {other}-waits", code=Exit.NOT_FOUND),
     ],
     "ring": [change("{me}")],
+    "trace": [Attempt(words="{me} " + "02" * 16), Attempt(words="{me} " + "03" * 16, code=Exit.NOT_FOUND)],
     "verify": [Attempt(words="{me}"), Attempt(words="{me} --json")],
 }
 OPERATORS_OWN = {
