@@ -34,8 +34,8 @@ def test_a_full_table_is_stricter_and_never_looser() -> None:
     addresses = [f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}" for n in range(20_000)]
     found = [allowed_once(counts, address) for address in addresses for _ in range(2)]
     assert sum(found) <= len(addresses)
-    # One in twelve shares both of its cells with others at this load, by far not all.
-    assert sum(found) > 0.8 * len(addresses)
+    # With one row instead of two a seventh of them would share their cells with others at this load.
+    assert sum(found) > 0.93 * len(addresses)
 
 
 def allowed_once(counts: AddressCounts, address: str) -> bool:
