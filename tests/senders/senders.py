@@ -87,7 +87,8 @@ def _started(command: list[str], environment: dict[str, str], port: int) -> Iter
 class KnownSender:
     """A row of the matrix. `command` makes the set-up and says what to run; raises setups.SetupMissing.
 
-    `answers_first`: what stands between answers before it has sent on, and may drop later.
+    `logs`: it sends log records. `answers_first`: what stands between answers before it has sent on, and may
+    drop later.
     """
 
     name: str
@@ -98,6 +99,7 @@ class KnownSender:
     between: Between = nothing
     between_version: Callable[[], str] | None = None
     answers_first: bool = False
+    logs: bool = False
 
     def key(self) -> str:
         """Its name where names are short."""
@@ -116,8 +118,8 @@ def _rotel_version() -> str:
     return found.name.removeprefix("rotel-").removesuffix(".dist-info")
 
 
-def _python(setup: str) -> Callable[[], list[str]]:
-    return lambda: [str(setups.ensure(setup) / "bin" / "python"), str(PROGRAMS / "spans.py")]
+def _python(setup: str, program: str = "spans.py") -> Callable[[], list[str]]:
+    return lambda: [str(setups.ensure(setup) / "bin" / "python"), str(PROGRAMS / program)]
 
 
 def _node(setup: str, program: str) -> Callable[[], list[str]]:
@@ -142,6 +144,7 @@ GZIP = {"OTEL_EXPORTER_OTLP_COMPRESSION": "gzip"}
 PATIENT_PYTHON = {"OTEL_EXPORTER_OTLP_TIMEOUT": "60"}
 PATIENT_NODE = {"OTEL_EXPORTER_OTLP_TIMEOUT": "60000"}
 PROTOBUF, JSON, ARROW, NDJSON = "OTLP, protobuf", "OTLP, JSON", "Arrow", "NDJSON"
+LOGS = "OTLP logs"
 
 SDKS = (
     KnownSender(
@@ -181,6 +184,36 @@ SDKS = (
         command=_node("node-newest", "spans.js"),
         arguments=("json",),
         environment=PATIENT_NODE,
+    ),
+    KnownSender(
+        name="OpenTelemetry SDK for Python 1.20, logs",
+        sends=f"{LOGS}, protobuf, gzip",
+        command=_python("python-1.20", "logs.py"),
+        environment=GZIP | PATIENT_PYTHON,
+        logs=True,
+    ),
+    KnownSender(
+        name="OpenTelemetry SDK for Python, newest, logs",
+        sends=f"{LOGS}, protobuf, gzip",
+        command=_python("python-newest", "logs.py"),
+        environment=GZIP | PATIENT_PYTHON,
+        logs=True,
+    ),
+    KnownSender(
+        name="OpenTelemetry SDK for Node, newest, logs, protobuf",
+        sends=f"{LOGS}, protobuf",
+        command=_node("node-newest", "logs.js"),
+        arguments=("protobuf",),
+        environment=PATIENT_NODE,
+        logs=True,
+    ),
+    KnownSender(
+        name="OpenTelemetry SDK for Node, newest, logs, JSON",
+        sends=f"{LOGS}, JSON",
+        command=_node("node-newest", "logs.js"),
+        arguments=("json",),
+        environment=PATIENT_NODE,
+        logs=True,
     ),
 )
 """They run in `make test`."""

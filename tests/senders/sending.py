@@ -38,6 +38,11 @@ STORED = text(
     f"SELECT root_operation, count(*), sum(events) FROM interactions WHERE {MINE}"
     " AND root_operation LIKE :mark GROUP BY root_operation"
 )
+LOGGED = text(
+    "SELECT body ->> '$.stringValue' AS said, count(*), count(*) FROM logs"
+    f" WHERE {MINE} AND said LIKE :mark GROUP BY said"
+)
+"""Records of this severity are kept by the default pipeline."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +62,7 @@ class SenderRun:
     version: str
     batches: Sequence[BatchReport]
     away_s: float = 0.0
+    logs: bool = False
 
     def given_up(self) -> int:
         """Batches that the sender said it dropped."""
@@ -150,6 +156,7 @@ class Customers:
         return SenderRun(
             slug=slug,
             away_s=away_s,
+            logs=sender.logs,
             version=str(lines[0]["version"]),
             batches=[
                 BatchReport(
@@ -185,10 +192,12 @@ class Customers:
         return all(counted.get(batch.operation, (0, 0))[0] == batch.events for batch in batches)
 
     def _counted(self, run: SenderRun) -> dict[str, tuple[int, int]]:
-        """Interactions and events by operation; each event began an interaction of its own."""
+        """Interactions and events by operation; each event began an interaction of its own. Of log records,
+        twice the rows.
+        """
         mark = run.batches[0].operation.rpartition(" ")[0]
         with self.live.home.engine.connect() as connection:
-            rows = connection.execute(STORED, {"slug": run.slug, "mark": f"{mark} %"})
+            rows = connection.execute(LOGGED if run.logs else STORED, {"slug": run.slug, "mark": f"{mark} %"})
             return {name: (int(interactions), int(events)) for name, interactions, events in rows}
 
     def _owed(self, slug: str) -> int:
@@ -207,5 +216,6 @@ def _environment(url: str, key: str) -> dict[str, str]:
     }
     return inherited | {
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{url}/v1/traces",
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": f"{url}/v1/logs",
         "OTEL_EXPORTER_OTLP_HEADERS": f"Authorization={key}",
     }

@@ -19,6 +19,16 @@ PINNED = {
         "@opentelemetry/exporter-trace-otlp-proto",
     ),
     "OpenTelemetry SDK for Node, newest, JSON": ("node-newest", "@opentelemetry/exporter-trace-otlp-http"),
+    "OpenTelemetry SDK for Python 1.20, logs": ("python-1.20", "opentelemetry-sdk"),
+    "OpenTelemetry SDK for Python, newest, logs": ("python-newest", "opentelemetry-sdk"),
+    "OpenTelemetry SDK for Node, newest, logs, protobuf": (
+        "node-newest",
+        "@opentelemetry/exporter-logs-otlp-proto",
+    ),
+    "OpenTelemetry SDK for Node, newest, logs, JSON": (
+        "node-newest",
+        "@opentelemetry/exporter-logs-otlp-http",
+    ),
     "apache-arrow for JavaScript": ("arrow-js", "apache-arrow"),
     "rotel, from the newest SDK for Python": ("rotel", "rotel"),
 }
