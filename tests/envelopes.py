@@ -7,7 +7,7 @@ from streams import Envelope, encode_envelope
 CONTENT_TYPES = {
     "ndjson": "application/x-ndjson",
     **dict.fromkeys(("json", "otlp-json"), "application/json"),
-    "otlp-protobuf": "application/x-protobuf",
+    **dict.fromkeys(("otlp-protobuf", "otlp-logs-protobuf"), "application/x-protobuf"),
 }
 
 

@@ -32,6 +32,7 @@ from tasks.stages.deposit_transaction import book_group
 from tests.envelopes import envelope
 from tests.integration.ledger_rows import NOW_US, add_customer, claim, new_window, record
 from tests.integration.test_whole import event, ndjson
+from tests.unit.log_exports import errors
 
 FIRST = Delivery("first")
 SMALL = {"max_bytes": 50_000_000, "max_age_s": 3600, "segment_bytes": 5_000_000}
@@ -62,9 +63,11 @@ def customers(context: Context, slug: str) -> Iterator[list[Customer]]:
         context.broker.remove_doorbells(f"customer-{customer.slug}")
 
 
-def posted(context: Context, customer: Customer, body: bytes, *, pipeline_version: int = 2) -> int:
+def posted(
+    context: Context, customer: Customer, body: bytes, *, pipeline_version: int = 2, form: str = "ndjson"
+) -> int:
     """A window of this batch alone; the customer's first."""
-    message = envelope(customer.slug, "batch-0", body, accepted_at_us=NOW_US)
+    message = envelope(customer.slug, "batch-0", body, accepted_at_us=NOW_US, form=form)
     context.broker.publish(raw(customer.slug), message, deadline_s=20)
     window = new_window(0, 0, pipeline_version=pipeline_version)
     return record(context.engine, customer, claim(context.engine, customer), 0, 0, window=window)
@@ -76,6 +79,12 @@ def good() -> bytes:
     events = [event(f"{each:032x}", **name) for each, name in enumerate(names, 1)]
     events[0]["status"] = "error"
     return ndjson(*events)
+
+
+GOOD = {  # a body, its format, and the tables in which it leaves rows
+    "events": (good(), "ndjson", {"interactions", "rollups", "events"}),
+    "logs": (errors(EVENTS), "otlp-logs-protobuf", {"interactions", "logs", "log_rollups"}),
+}
 
 
 def rung(context: Context, customer: Customer) -> list[str]:
@@ -93,26 +102,26 @@ def stored(engine: Engine, customer: Customer) -> dict[str, list[str]]:
     """The customer's rows of results, without what names the customer and the window."""
     found = {}
     with db.engine.read(engine) as connection:
-        for table in (tables.interactions, tables.rollups, tables.events):
+        for table in (tables.interactions, tables.rollups, tables.events, tables.logs, tables.log_rollups):
             columns = [one for one in table.columns if one.name not in ("customer_id", "window_id")]
-            mine = select(*columns).where(table.c.customer_id == customer.id)
-            found[table.name] = sorted(map(repr, connection.execute(mine)))
+            mine = connection.execute(select(*columns).where(table.c.customer_id == customer.id))
+            found[table.name] = sorted(map(repr, mine))
     return found
 
 
 def state(engine: Engine, window_id: int) -> tuple[str, int | None]:
-    query = select(tables.windows.c.state, tables.windows.c.decoded)
+    of = tables.windows.c
     with db.engine.read(engine) as connection:
-        row = connection.execute(query.where(tables.windows.c.id == window_id)).one()
+        row = connection.execute(select(of.state, of.decoded).where(of.id == window_id)).one()
     return row.state, row.decoded
 
 
+@pytest.mark.parametrize("kind", GOOD)
 def test_a_group_leaves_what_the_chains_of_its_windows_leave(
-    context: Context, customers: list[Customer]
+    context: Context, customers: list[Customer], kind: str
 ) -> None:
-    *together, alone = customers
-    windows = [posted(context, customer, good()) for customer in customers]
-
+    (*together, alone), (body, form, rows_in) = customers, GOOD[kind]
+    windows = [posted(context, customer, body, form=form) for customer in customers]
     group.run(context, windows[:2], FIRST)
     publish = partial(tasks.stages.process.publish, context)
     assert tasks.stages.decode.run(context, windows[2], publish, FIRST)
@@ -120,7 +129,7 @@ def test_a_group_leaves_what_the_chains_of_its_windows_leave(
 
     assert [state(context.engine, each) for each in windows] == [("deposited", EVENTS)] * 3
     expected = stored(context.engine, alone)
-    assert all(expected.values()), "there are rows of each table to compare"
+    assert {table for table, rows in expected.items() if rows} == rows_in
     assert [stored(context.engine, customer) for customer in together] == [expected] * 2
     assert not any(rung(context, customer) for customer in customers)
     with db.engine.read(context.engine) as connection:
@@ -133,8 +142,12 @@ def test_a_group_leaves_what_the_chains_of_its_windows_leave(
     assert {costs[customer.id] for customer in customers} == {(EVENTS, 1)}
 
 
-def test_a_group_that_comes_twice_is_deposited_once(context: Context, customers: list[Customer]) -> None:
-    windows = [posted(context, customer, good()) for customer in customers]
+@pytest.mark.parametrize("kind", GOOD)
+def test_a_group_that_comes_twice_is_deposited_once(
+    context: Context, customers: list[Customer], kind: str
+) -> None:
+    body, form, _ = GOOD[kind]
+    windows = [posted(context, customer, body, form=form) for customer in customers]
     group.run(context, windows, FIRST)
     once = [stored(context.engine, customer) for customer in customers]
     for again in (FIRST, Delivery("first", redelivered=True), Delivery("first", died_of="worker_died: 9")):

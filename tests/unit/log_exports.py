@@ -98,6 +98,14 @@ def some(count: int, *, body: str = "hello") -> ExportLogsServiceRequest:
     return request
 
 
+def errors(count: int) -> bytes:
+    """So many records with an error's severity, in protobuf."""
+    request = some(count)
+    for one in records(request):
+        one.severity_number = 17
+    return _bytes(request)
+
+
 def records(request: ExportLogsServiceRequest) -> Any:
     """The records of the only scope."""
     return request.resource_logs[0].scope_logs[0].log_records
