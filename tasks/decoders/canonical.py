@@ -4,36 +4,50 @@
 alphabet, a value has one field or none, and what is empty is left out.
 """
 
-import binascii
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from tasks.decoders.attributes import NESTING
 from tasks.decoders.json_numbers import LEAST, MOST, double, whole
 from tasks.events import AnyValue, ArrayValue, KeyValue, KeyValueList
 
+Text = Callable[[str], str]  # gives a text back, or raises what it is refused for
 URL_SAFE: Final = str.maketrans("-_", "+/")  # ProtoJSON takes both alphabets, with padding or without
 
 
-def pairs(given: Sequence[KeyValue]) -> list[KeyValue]:
-    """Attributes as OTLP's JSON writes them. Raises ValueError for what is none of its spellings."""
-    return [KeyValue(pair.key or None, None if pair.value is None else value(pair.value)) for pair in given]
+def pairs(given: Sequence[KeyValue] | None, text: Text, depth: int = 0) -> list[KeyValue]:
+    """Attributes as OTLP's JSON writes them. What `text` raises for a text is raised, and ValueError for what
+    is none of the spellings of OTLP's JSON, or nested deeper than NESTING.
+    """
+    return [pair(one, text, depth) for one in given or ()]
 
 
-def value(given: AnyValue) -> AnyValue:
-    """One value. Raises ValueError for what is none of the spellings of OTLP's JSON."""
+def pair(given: KeyValue, text: Text, depth: int = 0) -> KeyValue:
+    """One attribute. Raises as `pairs` does."""
+    return KeyValue(text(given.key or "") or None, _value(given.value, text, depth))
+
+
+def _value(given: AnyValue | None, text: Text, depth: int) -> AnyValue | None:
+    """Of several fields the one that becomes the attribute's text."""
+    if depth > NESTING:
+        raise ValueError(f"values nested deeper than {NESTING}")
+    if given is None:
+        return None
     if given.string_value is not None:
-        return AnyValue(string_value=given.string_value)
+        return AnyValue(string_value=text(given.string_value))
     if given.int_value is not None:
         return AnyValue(int_value=str(whole(given.int_value, LEAST, MOST)))
     if given.double_value is not None:
         return AnyValue(double_value=double(given.double_value))
     if given.array_value is not None:
-        return AnyValue(array_value=_array(value(one) for one in given.array_value.values or ()))
+        values = given.array_value.values or ()
+        return AnyValue(array_value=_array(_value(one, text, depth + 1) or AnyValue() for one in values))
     if given.kvlist_value is not None:
-        return AnyValue(kvlist_value=KeyValueList(pairs(given.kvlist_value.values or ()) or None))
+        inner = pairs(given.kvlist_value.values, text, depth + 1)
+        return AnyValue(kvlist_value=KeyValueList(inner or None))
     if given.bytes_value is not None:
-        return AnyValue(bytes_value=_base64(given.bytes_value))
+        return AnyValue(bytes_value=_base64(given.bytes_value, text))
     return AnyValue(bool_value=given.bool_value)
 
 
@@ -65,9 +79,10 @@ def _array(values: Iterable[AnyValue]) -> ArrayValue:
     return ArrayValue(list(values) or None)
 
 
-def _base64(text: str) -> str:
-    plain = text.translate(URL_SAFE).rstrip("=")
+def _base64(given: str, text: Text) -> str:
+    """In the usual alphabet, padded; what is no base64 as it came."""
+    plain = given.translate(URL_SAFE).rstrip("=")
     try:
         return b64encode(b64decode(plain + "=" * (-len(plain) % 4), validate=True)).decode()
-    except (binascii.Error, ValueError):
-        raise ValueError("not base64") from None
+    except ValueError:
+        return text(given)

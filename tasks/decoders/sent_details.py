@@ -193,7 +193,7 @@ def _scope(sent: SentScope | None) -> SpanScope | None:
 
 
 def _attributes(sent: Attributes) -> list[KeyValue]:
-    return pairs_of(sent) if isinstance(sent, dict) else pairs(sent or ())
+    return pairs_of(sent) if isinstance(sent, dict) else pairs(sent, str)
 
 
 def _count(sent: Number | None) -> int:

@@ -1,6 +1,5 @@
 """The details of spans from OTLP's JSON, in one of the forms that its encoding allows."""
 
-import base64
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,8 +9,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from tasks.decoders.attributes import NESTING
-from tasks.decoders.json_numbers import LEAST, MOST, double, whole
+from tasks.decoders import canonical
+from tasks.decoders.json_numbers import whole
 from tasks.decoders.ndjson import DETAIL, Unreadable
 from tasks.decoders.otlp.details import Looked, Origin, Pairs, bound_own, bound_scope, look, without_nul
 from tasks.decoders.otlp.json_messages import (
@@ -26,7 +25,7 @@ from tasks.decoders.otlp.json_messages import (
 from tasks.decoders.otlp.json_values import camel, camel_names, read_pair
 from tasks.decoders.otlp.slots import Slot, Unread
 from tasks.decoders.reasons import RejectReason
-from tasks.events import AnyValue, ArrayValue, KeyValue, KeyValueList, SpanDetails
+from tasks.events import KeyValue, SpanDetails
 from tasks.events.details import (
     EXCEPTION,
     SpanEvent,
@@ -39,7 +38,6 @@ from tasks.events.details import (
 from tasks.events.otlp_values import Number
 
 HEX: Final = re.compile("(?:[0-9a-fA-F]{2})*")
-URL_SAFE: Final = str.maketrans("-_", "+/")
 STATUS: Final = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2, "1": 1, "2": 2}
 # In a string a quote is escaped, so a name in quotes and before a colon is a name.
 SNAKE: Final = re.compile(
@@ -182,7 +180,7 @@ def _span_event(text: bytes) -> SpanEvent:
     return SpanEvent(
         _time(event.time_unix_nano),
         _text(event.name),
-        _pairs(event.attributes),
+        canonical.pairs(event.attributes, without_nul),
         _count(event.dropped_attributes_count),
     )
 
@@ -193,7 +191,7 @@ def _span_link(text: bytes) -> SpanLink:
         _id(link.trace_id),
         _id(link.span_id),
         _text(link.trace_state),
-        _pairs(link.attributes),
+        canonical.pairs(link.attributes, without_nul),
         _count(link.dropped_attributes_count),
         _count(link.flags),
     )
@@ -207,7 +205,7 @@ def _span_scope(spans: AroundSpans) -> SpanScope:
     return SpanScope(
         _text(scope.name),
         _text(scope.version),
-        _pairs(scope.attributes),
+        canonical.pairs(scope.attributes, without_nul),
         _count(scope.dropped_attributes_count),
         _text(_url(spans)),
     )
@@ -217,48 +215,9 @@ def _raw_pairs(raws: Sequence[bytes | msgspec.Raw] | None, known: Pairs) -> list
     made = []
     for raw in map(bytes, raws or ()):
         if raw not in known:
-            known[raw] = _pair(read_pair(raw), 0)
+            known[raw] = canonical.pair(read_pair(raw), without_nul)
         made.append(known[raw])
     return made
-
-
-def _pairs(given: Sequence[KeyValue] | None, depth: int = 0) -> list[KeyValue]:
-    return [_pair(pair, depth) for pair in given or ()]
-
-
-def _pair(pair: KeyValue, depth: int) -> KeyValue:
-    return KeyValue(_text(pair.key) or None, _value(pair.value, depth))
-
-
-def _value(value: AnyValue | None, depth: int) -> AnyValue | None:
-    """Of several fields the one that becomes the attribute's text."""
-    if depth > NESTING:
-        raise ValueError(f"values nested deeper than {NESTING}")
-    if value is None:
-        return None
-    if value.string_value is not None:
-        return AnyValue(string_value=_text(value.string_value))
-    if value.int_value is not None:
-        return AnyValue(int_value=str(whole(value.int_value, LEAST, MOST)))
-    if value.double_value is not None:
-        return AnyValue(double_value=double(value.double_value))
-    if value.array_value is not None:
-        values = [_value(one, depth + 1) or AnyValue() for one in value.array_value.values or ()]
-        return AnyValue(array_value=ArrayValue(values or None))
-    if value.kvlist_value is not None:
-        return AnyValue(kvlist_value=KeyValueList(_pairs(value.kvlist_value.values, depth + 1) or None))
-    if value.bytes_value is not None:
-        return AnyValue(bytes_value=_base64(value.bytes_value))
-    return AnyValue(bool_value=value.bool_value)
-
-
-def _base64(text: str) -> str:
-    """In the usual alphabet, padded; what is no base64 as it came."""
-    plain = text.translate(URL_SAFE).rstrip("=")
-    try:
-        return base64.b64encode(base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)).decode()
-    except ValueError:
-        return _text(text)
 
 
 def _id(text: str | None) -> str:
