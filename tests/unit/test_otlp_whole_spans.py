@@ -15,6 +15,7 @@ from tests.examples import examples
 from tests.unit.decode_samples import decode, otlp, otlp_json, raw, reasons, table
 from tests.unit.otlp_exports import as_it_is, document, put, sent
 from tests.unit.otlp_spans import exports, said, written
+from tests.unit.otlp_wire import NASTY_DETAILS
 from tests.unit.test_decode_otlp_names import LIBRARY, renamed, snake
 from tests.unit.test_rejects_replayed import fail_again
 
@@ -159,6 +160,25 @@ def test_other_spellings_in_json_become_the_same() -> None:
                 scope["instrumentationLibrary"] = scope.pop("scope")
     (back,) = given_back(json.dumps(library).encode(), form="otlp-json")
     assert said(back) == said(usual)
+
+
+def test_a_schema_url_in_the_other_spelling_is_read_wherever_it_is() -> None:
+    usual = written(one(schema_url="s/1", scope_spans__0__schema_url="s/2"))
+    spelled = json.dumps(usual).replace("schemaUrl", "schema_url")
+    (back,) = given_back(spelled.encode(), form="otlp-json")
+    assert said(back) == said(usual)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("a NUL in an array of a key that comes again", "nul_character"),
+        ("a NUL in a key without value", "bad_attributes"),
+        ("a service that is NUL and another", "nul_character"),
+    ],
+)
+def test_nul_in_an_attribute_that_another_one_hides_is_found(name: str, reason: str) -> None:
+    assert reasons(decode(raw(NASTY_DETAILS[name], "otlp-protobuf"))) == [reason]
 
 
 @pytest.mark.parametrize(
