@@ -103,7 +103,7 @@ def test_a_deletion_that_is_killed_anywhere_is_completed_by_the_next(
     counts = note["changes"]["rows"]
     assert counts == {
         **dict.fromkeys(("batches", "events", "interactions", "windows", "usage", "costs"), 1),
-        **dict.fromkeys(("rollups", "split_rollups", "exceptions"), 1),
+        **dict.fromkeys(("rollups", "split_rollups", "exceptions", "logs", "log_rollups"), 1),
         **dict.fromkeys(("generations", "left_queues", "customer_keys", "quarantine_days"), 1),
         **dict.fromkeys(("public_keys", "public_key_use"), 1),
         **dict.fromkeys(("quarantine", "quarantine_notes", "pipelines"), 2),
