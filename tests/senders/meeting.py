@@ -24,6 +24,8 @@ def meet(customers: Customers, sender: KnownSender, scenario: str) -> None:
     assert scenario != "sizes" or found.outcome != DROPS
     places = ((one, (one.sender, one.scenario)) for one in recorded())
     expected = {one.outcome for one, place in places if place == (sender.name, scenario)}
-    if run.away_s <= PATIENCE_S or expected == {DROPS}:
+    impatient = run.away_s > PATIENCE_S and expected != {DROPS}
+    lucky = scenario == "restarted" and expected == {DROPS} and not run.given_up()
+    if not impatient and not lucky:  # a lucky one sent nothing while the receiver was away
         assert expected <= {found.outcome}, "python -m tests.senders.outcomes write"
         record(found)

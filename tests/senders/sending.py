@@ -18,7 +18,7 @@ from tests.senders.senders import KnownSender
 from tests.whole import until
 
 DEADLINE_S = 120.0
-COLLECTOR_S = 20.0
+COLLECTOR_S = 45.0
 """So long a collector that has answered may take to send on; what is not there then, it dropped."""
 OPEN, LIMITED = "senders", "senders-limited"
 """The customers: the second may send one batch a second."""
