@@ -146,8 +146,8 @@ def some_interaction(chance: random.Random, traces: int) -> Row:
     """A partial row of one of so many traces; three in four know no root, as many no exception, and some log
     records only.
     """
-    start = START_US + chance.randrange(5)
     events = chance.randrange(9)
+    start = START_US + chance.randrange(5) - (0 if events else 1_000_000)
     row: Row = {
         "trace_id": bytes([7] * 15 + [chance.randrange(traces)]),
         "user_id": chance.choice([None, *WORDS]),

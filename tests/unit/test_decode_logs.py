@@ -184,6 +184,23 @@ def test_each_bound_holds(form: str, limits: DecodeLimits, reason: str) -> None:
     assert (found.unfit[0].reason, found.found) == (reason, 0)
 
 
+def test_values_are_counted_one_by_one_where_bytes_do_not_tell() -> None:
+    request = some(1)
+    for number in range(20):
+        records(request)[0].body.array_value.values.add(int_value=number)
+    found = decoded((request.SerializeToString(), PROTOBUF), limits=DecodeLimits(values=15))
+    assert found.unfit[0].reason == "too_many_values"
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [(0.5, 0.5), (-2.0, -2.0), (-0.0, "-0.0"), (1e300, "1e+300"), (float("-inf"), "-Infinity")],
+)
+def test_a_double_that_a_database_would_change_is_written_as_text(number: float, written: object) -> None:
+    value = fields.double(number)["doubleValue"]
+    assert (value, type(value)) == (written, type(written))
+
+
 def test_too_many_bad_records_are_too_many_rejects() -> None:
     request = some(20)
     for record in records(request):
