@@ -5,7 +5,7 @@ import msgspec
 Number = int | float | str  # 64-bit numbers: proto3's JSON takes them as numbers and as text
 
 
-class Camel(msgspec.Struct, rename="camel", omit_defaults=True):
+class Camel(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
     """Named in lowerCamelCase; a field that has its default value is not written."""
 
 

@@ -1,7 +1,8 @@
 """The attributes within details: those of spans, resources, scopes, span events and links."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
 
 from msgspec.structs import replace
 
@@ -13,45 +14,81 @@ Pairs = Sequence[KeyValue]
 Holder = TypeVar("Holder", SpanResource, SpanScope, SpanRest, SpanEvent, SpanLink)
 
 
-def found(details: Details) -> tuple[list[KeyValue], list[AnyValue]]:
-    """All pairs of these details, at any depth, and all values that are no arrays and no lists; each once."""
-    pairs: list[KeyValue] = []
-    values: list[AnyValue] = []
-    seen: set[int] = set()  # lists of attributes that several share
-    for one in details:
-        for holder in _holders(one) if one is not None else ():
-            if id(holder.attributes) not in seen:
-                seen.add(id(holder.attributes))
-                _collect(holder.attributes, pairs, values)
-    return pairs, values
+@dataclass(frozen=True, slots=True)
+class FoundPairs:
+    """All pairs of some details, at any depth, and all values that are no arrays and no lists; each once.
+
+    `of_pairs` and `of_values` are the pairs of a list of attributes that they are, or are within.
+    """
+
+    pairs: list[KeyValue] = field(default_factory=list)
+    of_pairs: list[KeyValue] = field(default_factory=list)
+    values: list[AnyValue] = field(default_factory=list)
+    of_values: list[KeyValue] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, details: Details) -> Self:
+        """Those of these details."""
+        made = cls()
+        seen: set[int] = set()  # by their ids, since several lists may share a pair
+        for one in details:
+            for holder in _holders(one) if one is not None else ():
+                for pair in holder.attributes:
+                    if id(pair) not in seen:
+                        seen.add(id(pair))
+                        made._add(pair)
+        return made
+
+    def _add(self, top: KeyValue) -> None:
+        self.pairs.append(top)
+        self.of_pairs.append(top)
+        waiting = [top.value]
+        while waiting:
+            value = waiting.pop()
+            if value is None:
+                continue
+            if value.array_value is not None:
+                waiting += value.array_value.values or ()
+            elif value.kvlist_value is not None:
+                inner = value.kvlist_value.values or ()
+                self.pairs.extend(inner)
+                self.of_pairs.extend([top] * len(inner))
+                waiting += [pair.value for pair in inner]
+            else:
+                self.values.append(value)
+                self.of_values.append(top)
 
 
-def with_pairs(details: Details, change: Callable[[Pairs], list[KeyValue]]) -> Details:
-    """The details with each list of attributes changed. What several share is changed once."""
+def with_pairs(details: Details, change: Callable[[Pairs], Pairs]) -> Details:
+    """The details with each list of attributes changed, those without a change as they were: `change` gives
+    back the very list then. What several share is changed once.
+    """
     made: dict[int, Any] = {}  # by the id of what it was made of
 
-    def changed(holder: Holder) -> Holder:
-        return replace(holder, attributes=change(holder.attributes)) if holder.attributes else holder
+    def changed(holder: Holder | None) -> Holder | None:
+        if holder is None or not holder.attributes:
+            return holder
+        pairs = change(holder.attributes)
+        return holder if pairs is holder.attributes else replace(holder, attributes=list(pairs))
 
     def shared(holder: Holder | None) -> Holder | None:
-        if holder is None:
-            return None
-        one: Holder = made.get(id(holder)) or changed(holder)
-        made[id(holder)] = one
+        if id(holder) not in made:
+            made[id(holder)] = changed(holder)
+        one: Holder | None = made[id(holder)]
         return one
 
-    return [
-        one
-        and replace(
-            one,
-            resource=shared(one.resource),
-            scope=shared(one.scope),
-            span=one.span and changed(one.span),
-            events=[changed(event) for event in one.events],
-            links=[changed(link) for link in one.links],
-        )
-        for one in details
-    ]
+    def whole(one: SpanDetails) -> SpanDetails:
+        parts = {
+            "resource": shared(one.resource),
+            "scope": shared(one.scope),
+            "span": changed(one.span),
+            "events": _if_changed(one.events, changed),
+            "links": _if_changed(one.links, changed),
+        }
+        new = {name: part for name, part in parts.items() if part is not getattr(one, name)}
+        return replace(one, **new) if new else one
+
+    return [one and whole(one) for one in details]
 
 
 def value_text(value: AnyValue) -> str:
@@ -72,18 +109,7 @@ def _holders(
     yield from one.links
 
 
-def _collect(given: Pairs, pairs: list[KeyValue], values: list[AnyValue]) -> None:
-    pairs += given
-    waiting = [pair.value for pair in given]
-    while waiting:
-        value = waiting.pop()
-        if value is None:
-            continue
-        if value.array_value is not None:
-            waiting += value.array_value.values or ()
-        elif value.kvlist_value is not None:
-            inner = value.kvlist_value.values or ()
-            pairs += inner
-            waiting += [pair.value for pair in inner]
-        else:
-            values.append(value)
+def _if_changed(holders: list[Holder], change: Callable[[Holder], Holder | None]) -> Sequence[Holder | None]:
+    """The holders changed; the very list when none of them was."""
+    made = [change(one) for one in holders]
+    return made if any(new is not old for new, old in zip(made, holders, strict=True)) else holders

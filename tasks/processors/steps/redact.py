@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import compress
 
 import numpy as np
@@ -13,7 +12,7 @@ from pipelines.steps import Redact
 from tasks.events import AnyValue, ArrayValue, KeyValue, KeyValueList
 from tasks.processors.answers import matching as words_matching
 from tasks.processors.attributes import Details, Entries, Found, Mask, with_key
-from tasks.processors.details import found, value_text, with_pairs
+from tasks.processors.details import FoundPairs, value_text, with_pairs
 from tasks.processors.rows import Rows
 
 REDACTED = "[redacted]"
@@ -50,14 +49,19 @@ class Redaction:
 
     def details(self, details: Details) -> Details:
         """As `Change.details`: at any depth, a pair whose key is secret, and a value that is."""
-        pairs, values = found(details)
-        keys = pa.array([pair.key or "" for pair in pairs], pa.string()).dictionary_encode()
+        found = FoundPairs.of(details)
+        keys = pa.array([pair.key or "" for pair in found.pairs], pa.string()).dictionary_encode()
         named = words_matching(keys.dictionary, self.step.keys).to_numpy(zero_copy_only=False)[keys.indices]
-        secret = self._secret(pa.array([value_text(value) for value in values], pa.string()))
+        secret = self._secret(pa.array([value_text(value) for value in found.values], pa.string()))
         if not named.any() and not secret.any():
             return details
-        hidden = {*map(id, compress(pairs, named)), *map(id, compress(values, secret))}
-        return with_pairs(details, partial(_hidden_pairs, hidden))
+        hidden = {*map(id, compress(found.pairs, named)), *map(id, compress(found.values, secret))}
+        around = {*map(id, compress(found.of_pairs, named)), *map(id, compress(found.of_values, secret))}
+
+        def change(pairs: Sequence[KeyValue]) -> Sequence[KeyValue]:
+            return pairs if around.isdisjoint(map(id, pairs)) else _hidden_pairs(hidden, pairs)
+
+        return with_pairs(details, change)
 
     def _secret(self, values: pa.StringArray) -> Mask:
         secret = pc.match_substring_regex(values, pattern=self.step.values)
