@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from tasks.decoders.canonical import value_of
@@ -68,11 +69,14 @@ class DetailSource:
         return made
 
     def details(self, row: int) -> SpanDetails:
-        """Of one row, made anew. `span` has those attributes only that are no text."""
+        """Of one row, made anew. If `span` was sent without attributes, it has those that are no text."""
         sent = self.sent.get(row)
         made = SpanDetails() if sent is None else sent.details()
         pairs = [] if self.typed is None else self.typed.pairs(row)
-        return msgspec.structs.replace(made, span=SpanRest(attributes=pairs)) if pairs else made
+        span = made.span or SpanRest()
+        if not pairs or span.attributes:
+            return made
+        return replace(made, span=replace(span, attributes=pairs))
 
 
 class RowDetails(msgspec.Struct, frozen=True):

@@ -43,6 +43,7 @@ class JsonEvent(msgspec.Struct, gc=False):
     flags: Int64 | None = None
     resource: msgspec.Raw = NOT_THERE
     scope: msgspec.Raw = NOT_THERE
+    span: msgspec.Raw = NOT_THERE
     span_events: msgspec.Raw = NOT_THERE
     links: msgspec.Raw = NOT_THERE
 
@@ -237,14 +238,15 @@ def _with_details(events: Sequence[JsonEvent]) -> list[int]:
         or event.resource is not NOT_THERE
         or event.scope is not NOT_THERE
         or event.links is not NOT_THERE
+        or event.span is not NOT_THERE
         or event.trace_state is not None
         or event.flags is not None
     ]
 
 
 def _sent(event: JsonEvent) -> SentDetails:
-    documents = (bytes(raw) for raw in (event.resource, event.scope, event.span_events, event.links))
-    return SentDetails(event.service, event.trace_state, event.flags, *documents)
+    documents = (event.resource, event.scope, event.span, event.span_events, event.links)
+    return SentDetails(event.service, event.trace_state, event.flags, *map(bytes, documents))
 
 
 def _times(values: list[str | int]) -> tuple[Any, Mask | None]:

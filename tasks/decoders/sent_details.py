@@ -21,6 +21,7 @@ from tasks.events.details import (
     SpanEvent,
     SpanLink,
     SpanResource,
+    SpanRest,
     SpanScope,
     nanoseconds,
 )
@@ -30,6 +31,7 @@ MOST_BYTES: Final = 256 * 1024  # of one event's details, as they came
 MOST_PARTS: Final = 1_024  # span events; links
 MOST_32: Final = 2**32 - 1
 MOST_64: Final = 2**64 - 1
+MOST_STATUS: Final = 2  # OTLP's Status.StatusCode
 SERVICE: Final = "service.name"
 NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # as JSON writes it
 HEX: Final = re.compile(r"[0-9a-fA-F]*", re.ASCII)
@@ -75,14 +77,28 @@ class SentResource(Camel):
     schema_url: str | None = None
 
 
+class SentRest(Camel):
+    """What is left of a span as agents write it."""
+
+    start_time_unix_nano: Number | None = None
+    end_time_unix_nano: Number | None = None
+    attributes: Attributes = None
+    status_code: Number | None = None
+    nameless: bool | None = None
+    dropped_attributes_count: Number | None = None
+    dropped_events_count: Number | None = None
+    dropped_links_count: Number | None = None
+
+
 class SentDetails(msgspec.Struct, frozen=True):
-    """What one event says of its details; the last four are JSON, empty for nothing."""
+    """What one event says of its details; the last five are JSON, empty for nothing."""
 
     service: str | None
     trace_state: str | None
     flags: int | None
     resource: bytes
     scope: bytes
+    span: bytes
     span_events: bytes
     links: bytes
 
@@ -97,6 +113,7 @@ class SentDetails(msgspec.Struct, frozen=True):
             flags=self.flags or 0,
             resource=self._resource(),
             scope=_scope(_read(_scopes, self.scope)),
+            span=_rest(_read(_rests, self.span)),
             events=[_event(one) for one in _bounded(_read(_events, self.span_events))],
             links=[_link(one) for one in _bounded(_read(_links, self.links))],
         )
@@ -115,6 +132,7 @@ _events = msgspec.json.Decoder(list[SentEvent] | None)
 _links = msgspec.json.Decoder(list[SentLink] | None)
 _scopes = msgspec.json.Decoder(SentScope | None)
 _resources = msgspec.json.Decoder(SentResource | None)
+_rests = msgspec.json.Decoder(SentRest | None)
 
 
 def rejections(sent: Mapping[int, SentDetails]) -> dict[int, tuple[RejectReason, str]]:
@@ -124,7 +142,7 @@ def rejections(sent: Mapping[int, SentDetails]) -> dict[int, tuple[RejectReason,
 
 
 def _wrong(sent: SentDetails) -> tuple[RejectReason, str] | None:
-    documents = (sent.resource, sent.scope, sent.span_events, sent.links)
+    documents = (sent.resource, sent.scope, sent.span, sent.span_events, sent.links)
     if sum(map(len, documents)) + len((sent.trace_state or "").encode()) > MOST_BYTES:
         return RejectReason.BAD_DETAILS, f"above {MOST_BYTES} bytes"
     try:
@@ -162,7 +180,7 @@ def _bounded(parts: Sequence[Sent] | None) -> Iterable[Sent]:
 
 def _event(sent: SentEvent) -> SpanEvent:
     return SpanEvent(
-        time_unix_nano=nanoseconds(whole(sent.time_unix_nano or 0, 0, MOST_64)),
+        time_unix_nano=_time(sent.time_unix_nano),
         name=sent.name or "",
         attributes=_attributes(sent.attributes),
         dropped_attributes_count=_count(sent.dropped_attributes_count),
@@ -190,6 +208,25 @@ def _scope(sent: SentScope | None) -> SpanScope | None:
         dropped_attributes_count=_count(sent.dropped_attributes_count),
         schema_url=sent.schema_url or "",
     )
+
+
+def _rest(sent: SentRest | None) -> SpanRest | None:
+    if sent is None:
+        return None
+    return SpanRest(
+        start_time_unix_nano=_time(sent.start_time_unix_nano),
+        end_time_unix_nano=_time(sent.end_time_unix_nano),
+        attributes=_attributes(sent.attributes),
+        status_code=whole(sent.status_code or 0, 0, MOST_STATUS),
+        nameless=bool(sent.nameless),
+        dropped_attributes_count=_count(sent.dropped_attributes_count),
+        dropped_events_count=_count(sent.dropped_events_count),
+        dropped_links_count=_count(sent.dropped_links_count),
+    )
+
+
+def _time(sent: Number | None) -> str:
+    return nanoseconds(whole(sent or 0, 0, MOST_64))
 
 
 def _attributes(sent: Attributes) -> list[KeyValue]:

@@ -69,21 +69,22 @@ def _span(event: Json) -> Json:
 
 
 def _rest(event: Json) -> Json:
-    """What `SpanRest` says. Of an event that did not come by OTLP it has those attributes only that were no
-    text, and no times: the columns say the rest.
+    """What `SpanRest` says. Without times, as of most events that did not come by OTLP, its attributes are
+    but some of the event's, whose columns say the rest.
     """
     said: Json = _json.decode(event["span"]) if event["span"] else {}
-    if said.keys() - {"attributes"}:
+    if "startTimeUnixNano" in said:
         return said
     pairs = {key: {"stringValue": value} for key, value in event["attributes"] or ()}
     if event["user_id"] is not None:
         pairs.setdefault("user.id", {"stringValue": event["user_id"]})
-    pairs |= {pair.get("key", ""): pair["value"] for pair in said.get("attributes", ())}
+    pairs |= {pair.get("key", ""): pair["value"] for pair in said.pop("attributes", ())}
     return {
         "startTimeUnixNano": str(event["started_at"] * 1_000),
         "endTimeUnixNano": str((event["started_at"] + event["duration_us"]) * 1_000),
         "attributes": [{"key": key, "value": value} for key, value in pairs.items()],
         "statusCode": ERROR if event["status"] == "error" else 0,
+        **said,
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.decoders import DecodedBatches
 from tasks.events import WHOLE, AnyValue, KeyValue, SpanDetails, detail_columns, otlp_export
-from tasks.events.details import SpanEvent, SpanLink, SpanResource, SpanScope
+from tasks.events.details import SpanEvent, SpanLink, SpanResource, SpanRest, SpanScope
 from tests.unit import decode_samples as samples
 from tests.unit.decode_samples import decode, ndjson, one, raw, reasons
 
@@ -18,6 +18,15 @@ SENT: Final[dict[str, Any]] = {
     "flags": 257,
     "resource": {"attributes": {"host.name": "h-1"}, "schemaUrl": "r/1"},
     "scope": {"name": "lib", "version": "1.2", "attributes": [], "droppedAttributesCount": 2},
+    "span": {
+        "startTimeUnixNano": "1700000000000000001",
+        "endTimeUnixNano": 1_700_000_000_000_000_999,
+        "attributes": {"n": 200},
+        "statusCode": 1,
+        "droppedAttributesCount": 1,
+        "droppedEventsCount": "3",
+        "droppedLinksCount": 5,
+    },
     "span_events": [
         {
             "timeUnixNano": 1_700_000_000_000_000_123,
@@ -49,6 +58,15 @@ KEPT: Final = SpanDetails(
         schema_url="r/1",
     ),
     scope=SpanScope("lib", "1.2", [], 2),
+    span=SpanRest(
+        "1700000000000000001",
+        "1700000000000000999",
+        [KeyValue("n", AnyValue(int_value="200"))],
+        status_code=1,
+        dropped_attributes_count=1,
+        dropped_events_count=3,
+        dropped_links_count=5,
+    ),
     events=[
         SpanEvent(
             "1700000000000000123",
@@ -111,6 +129,20 @@ def test_arrow_says_them_as_columns(kind: pa.DataType) -> None:
     decoded = decode(raw(body, "arrow"), raw(body, "arrow"))
     assert decoded.rejects == []
     assert details(decoded) == [KEPT, None, SpanDetails(trace_state="b=2")] * 2
+
+
+def test_what_a_span_without_times_says_is_added_to_what_its_columns_say() -> None:
+    said = {"droppedLinksCount": 2, "statusCode": 1}
+    sent = one(attributes={"word": "w", "number": 7}, span=said)
+    decoded = decode(raw(ndjson(sent)))
+    (span,) = otlp_export(decoded.good.whole())["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    assert span["droppedLinksCount"] == 2
+    assert span["status"] == {"code": 1}
+    assert span["startTimeUnixNano"].endswith("000")
+    assert span["attributes"] == [
+        {"key": "word", "value": {"stringValue": "w"}},
+        {"key": "number", "value": {"intValue": "7"}},
+    ]
 
 
 def test_a_resource_names_its_own_service_if_it_does() -> None:
@@ -177,6 +209,8 @@ WRONG: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "an id of other letters": ({"links": [{"traceId": "g" * 32, "spanId": "0" * 16}]}, "bad_details"),
     "a scope that is a list": ({"scope": []}, "bad_details"),
     "a resource that is a word": ({"resource": "h-1"}, "bad_details"),
+    "a status that OTLP does not have": ({"span": {"statusCode": 3}}, "bad_details"),
+    "a count below zero": ({"span": {"droppedLinksCount": -1}}, "bad_details"),
     "flags beyond 32 bits": ({"flags": 2**32}, "bad_details"),
     "too many events": ({"span_events": [{}] * 1_025}, "bad_details"),
     "too many bytes": ({"scope": {"name": "n" * MOST}}, "bad_details"),

@@ -13,7 +13,7 @@ from tasks.decoders.reasons import RejectReason
 from tasks.decoders.sent_details import SentDetails
 
 FLAGS: Final = "flags"
-DOCUMENTS: Final = ("resource", "scope", "span_events", "links")
+DOCUMENTS: Final = ("resource", "scope", "span", "span_events", "links")
 NAMES: Final = ("trace_state", FLAGS, *DOCUMENTS)
 Wrong = tuple[RejectReason, Mask | None, str]
 
