@@ -117,7 +117,8 @@ BAD_JSON = {
     b'{"timeUnixNano":1,"body":"plain"}': "bad_field",
     b'{"timeUnixNano":1,"body":{"stringValue":"\xff"}}': "bad_utf8",
     b"{nonsense}": "not_json",
-    b'{"body":' + b'{"arrayValue":{"values":[' * 2_000 + b"]}}" * 2_000 + b"}": "not_json",
+    b'{"body":' + b'{"arrayValue":{"values":[' * 200 + b"]}}" * 200 + b"}": "bad_attributes",
+    b'{"body":' + b'{"arrayValue":{"values":[' * 8_000 + b"]}}" * 8_000 + b"}": "not_json",  # no parser reads
 }
 
 
