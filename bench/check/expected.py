@@ -91,7 +91,8 @@ def normalised(operation: str) -> str:
     if not _PATH.match(operation):
         return operation
     first, *segments = re.split(r"[?#]", operation, maxsplit=1)[0].split("/")
-    return "/".join([first, *("{id}" if _ID.fullmatch(segment) else segment for segment in segments)])[:1024]
+    named = "/".join([first, *("{id}" if _ID.fullmatch(segment) else segment for segment in segments)])
+    return named.encode()[:1_024].decode(errors="ignore")
 
 
 def interactions(events: pl.DataFrame) -> pl.DataFrame:

@@ -136,6 +136,10 @@ NASTY_DETAILS = {
     "a NUL in an array of a key that comes again": spans(
         SPAN + pair(field(5, field(1, field(1, b"\0")))) + pair(field(1, b"x"))
     ),
+    "a NUL that a list of keys and values hides": spans(
+        SPAN
+        + pair(field(6, b"".join(field(1, field(1, b"a") + field(2, field(1, of))) for of in (b"\0", b"b"))))
+    ),
     "a NUL in a key without value": spans(SPAN + field(9, field(1, b"\0"))),
     "a service that is NUL and another": spans(
         SPAN,

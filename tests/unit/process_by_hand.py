@@ -122,7 +122,8 @@ def _normalised(operation: str) -> str:
         return operation
     head, *segments = re.split(r"[?#]", operation, maxsplit=1)[0].split("/")
     ids = rf"[0-9]+|{UUID}|[0-9a-fA-F]{{16,}}"
-    return "/".join([head, *("{id}" if re.fullmatch(ids, s) else s for s in segments)])[:1024]
+    named = "/".join([head, *("{id}" if re.fullmatch(ids, s) else s for s in segments)])
+    return named.encode()[:1_024].decode(errors="ignore")
 
 
 def _worth(row: Event, step: dict[str, Any]) -> bool:

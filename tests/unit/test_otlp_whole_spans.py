@@ -173,12 +173,46 @@ def test_a_schema_url_in_the_other_spelling_is_read_wherever_it_is() -> None:
     ("name", "reason"),
     [
         ("a NUL in an array of a key that comes again", "nul_character"),
+        ("a NUL that a list of keys and values hides", "nul_character"),
         ("a NUL in a key without value", "bad_attributes"),
         ("a service that is NUL and another", "nul_character"),
     ],
 )
 def test_nul_in_an_attribute_that_another_one_hides_is_found(name: str, reason: str) -> None:
     assert reasons(decode(raw(NASTY_DETAILS[name], "otlp-protobuf"))) == [reason]
+
+
+def deep(levels: int) -> dict[str, Any]:
+    made: dict[str, Any] = {"stringValue": "x"}
+    for _ in range(levels):
+        made = {"arrayValue": {"values": [made]}}
+    return made
+
+
+@pytest.mark.parametrize(
+    ("hidden", "reasons_of"),
+    [
+        ({"stringValue": "\0"}, ["nul_character"]),
+        ({"stringValue": "x" * 16 * 1024}, ["bad_attributes"]),
+        (deep(101), ["bad_attributes"]),
+        ({"stringValue": "x"}, []),
+    ],
+)
+@pytest.mark.parametrize("of", ["span", "resource"])
+def test_what_a_list_of_keys_and_values_hides_is_kept_or_refused(
+    of: str, hidden: dict[str, Any], reasons_of: list[str]
+) -> None:
+    pairs = [{"key": "a", "value": hidden}, {"key": "a", "value": {"stringValue": "b"}}]
+    export = document(1)
+    group = export["resourceSpans"][0]
+    holder = group["scopeSpans"][0]["spans"][0] if of == "span" else group["resource"]
+    holder["attributes"].append({"key": "k", "value": {"kvlistValue": {"values": pairs}}})
+    decoded = sent(export)
+    assert reasons(decoded) == reasons_of
+    if not reasons_of:
+        assert dict(decoded.events["attributes"][0].as_py())["k"] == '{"a":"b"}'
+    kept = otlp_export(decoded.good.whole())
+    assert json.dumps(kept).count('"kvlistValue"') == len(decoded.good)
 
 
 @pytest.mark.parametrize(

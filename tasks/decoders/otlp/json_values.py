@@ -1,16 +1,16 @@
 """Attributes of OTLP in JSON: each distinct attribute is read once."""
 
 import re
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
-from tasks.decoders.attributes import as_text
 from tasks.decoders.json_numbers import LEAST, MOST, double, whole
 from tasks.decoders.ndjson import Unreadable
-from tasks.decoders.otlp.spans import Words, nested_text
+from tasks.decoders.otlp.spans import Name, Words, whole_text
 from tasks.events.otlp_values import AnyValue, KeyValue
 
 # In a string a quote is escaped, so a name in quotes and before a colon is a name.
@@ -52,15 +52,12 @@ def _parse(raw: bytes) -> tuple[str, str | None] | None:
     """Key and value of one attribute, None when it can't be read."""
     try:
         pair = read_pair(raw)
-        value = _value(pair.value)
-        if type(value) in (list, dict):
-            return pair.key or "", nested_text(value)
-        return pair.key or "", None if value is None else as_text(value)
+        return pair.key or "", whole_text(partial(_value, pair.value))
     except (*Unreadable, msgspec.MsgspecError, ValueError):
         return None
 
 
-def _value(value: AnyValue | None) -> Any:
+def _value(value: AnyValue | None, name: Name) -> Any:
     if value is None:
         return None
     if value.string_value is not None:
@@ -70,7 +67,10 @@ def _value(value: AnyValue | None) -> Any:
     if value.double_value is not None:
         return double(value.double_value)
     if value.array_value is not None:
-        return [_value(one) for one in value.array_value.values or ()]
+        return [_value(one, name) for one in value.array_value.values or ()]
     if value.kvlist_value is not None:
-        return {pair.key or "": _value(pair.value) for pair in value.kvlist_value.values or ()}
+        made: dict[str, Any] = {}
+        for pair in value.kvlist_value.values or ():
+            made[name(pair.key or "", made)] = _value(pair.value, name)
+        return made
     return value.bool_value if value.bytes_value is None else value.bytes_value

@@ -2,6 +2,7 @@
 
 import base64
 import math
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from tasks.decoders.ids import Mask
 from tasks.decoders.json_numbers import NOT_FINITE
 from tasks.decoders.otlp.protobuf_messages import KeyValue
-from tasks.decoders.otlp.spans import Words, nested_text
+from tasks.decoders.otlp.spans import Name, Words, last, nested_text, whole_text
 
 FIRST, SECOND = 0x0A, 0x12  # tags: field 1 and field 2, each of a counted length
 SHORT: Final = 0x80  # below it, a length is one byte
@@ -83,28 +84,30 @@ def _parse(raw: bytes) -> tuple[str, str | None] | None:
     """Key and value of one message, None when it can't be read."""
     try:
         pair = KeyValue.FromString(raw)
-        value = _value(pair.value)
-        return pair.key.decode(), None if value is None else nested_text(value)
+        return pair.key.decode(), whole_text(partial(_value, pair.value))
     except (DecodeError, UnicodeDecodeError, RecursionError, msgspec.MsgspecError):
         return None
 
 
 def text_of(value: Any) -> str:
-    """The text of an AnyValue that has a value.
+    """The text of an AnyValue that has a value, whose parts are within all bounds.
 
     Raises `UnicodeDecodeError`, and `RecursionError`, mostly as `TooDeep`.
     """
-    return nested_text(_value(value))
+    return nested_text(_value(value, last))
 
 
-def _value(value: Any) -> Any:
+def _value(value: Any, name: Name) -> Any:
     kind = value.WhichOneof("value")
     if kind == "string_value":
         return value.string_value.decode()
     if kind == "array_value":
-        return [_value(one) for one in value.array_value.values]
+        return [_value(one, name) for one in value.array_value.values]
     if kind == "kvlist_value":
-        return {pair.key.decode(): _value(pair.value) for pair in value.kvlist_value.values}
+        made: dict[str, Any] = {}
+        for pair in value.kvlist_value.values:
+            made[name(pair.key.decode(), made)] = _value(pair.value, name)
+        return made
     if kind == "bytes_value":
         return base64.b64encode(value.bytes_value).decode()
     if kind == "double_value":

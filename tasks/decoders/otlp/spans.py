@@ -5,7 +5,7 @@ is read once and the rest is index arithmetic.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
@@ -21,7 +21,7 @@ from tasks.decoders.ids import Mask
 from tasks.decoders.reasons import RejectReason, UnfitReason
 from tasks.decoders.rows import bad_rows
 from tasks.decoders.times import MICROSECONDS
-from tasks.decoders.validate import ATTRIBUTES
+from tasks.decoders.validate import ATTRIBUTES, VALUE_BYTES
 from tasks.events import EVENTS, Detailed, holds_zero
 
 SERVICE: Final = "service.name"
@@ -31,6 +31,7 @@ KINDS: Final = pa.array([None, "internal", "server", "client", "producer", "cons
 NO_OPERATION: Final = "unknown_operation"  # of a span without a name, which OTLP says is an unknown one
 NUL_IN_JSON: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 Codes = NDArray[np.int64]
+Name = Callable[[str, Mapping[str, Any]], str]  # of a key, and of what an object holds already
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +134,35 @@ def nested_text(value: Any) -> str:
     text = as_text(value)
     if type(value) in (list, dict) and NUL_IN_JSON.search(text):
         return text.replace("\\u0000", "\0")
+    return text
+
+
+def last(key: str, _made: Mapping[str, Any]) -> str:
+    """Of a key that comes again in a list of keys and values, the last value counts."""
+    return key
+
+
+def whole_text(make: Callable[[Name], Any]) -> str | None:
+    """The text of what `make` gives, None for none; `make` asks by what name a key goes into an object.
+
+    A value that another one of its key hides is kept among the details, so it counts in what validation looks
+    for: where it holds U+0000, or makes the text too long, the text has it under a name of its own. Raises
+    RecursionError, mostly as `TooDeep`, and what `make` does.
+    """
+    repeated = False
+
+    def apart(key: str, made: Mapping[str, Any]) -> str:
+        nonlocal repeated
+        while key in made:
+            repeated, key = True, f"{key}#{len(made)}"
+        return key
+
+    value = make(apart)
+    if value is None:
+        return None
+    text = nested_text(value)
+    if repeated and "\0" not in text and len(text.encode()) <= VALUE_BYTES:
+        return nested_text(make(last))
     return text
 
 

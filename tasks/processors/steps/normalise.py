@@ -12,7 +12,7 @@ PATH = r"^(?:[A-Z]+ )?/"  # a URL path, alone or after a method
 QUERY = r"(?s)[?#].*$"
 UUID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 ID_SEGMENT = rf"/(?:[0-9]+|{UUID}|[0-9a-fA-F]{{16,}})(/|$)"
-LONGEST = 1024  # characters: {id} may be longer than the id was
+LONGEST = 1_024  # bytes, as of any operation: {id} may be longer than the id was
 
 
 def normalise(rows: Rows) -> Rows:
@@ -32,4 +32,6 @@ def _without_ids(paths: pa.Array) -> pa.Array:
     # Twice: of two ids in a row the first match takes the slash that the second would begin with.
     for _ in range(2):
         paths = pc.replace_substring_regex(paths, pattern=ID_SEGMENT, replacement=r"/{id}\1")
-    return pc.utf8_slice_codeunits(paths, 0, LONGEST)
+    if pc.all(pc.less_equal(pc.binary_length(paths), LONGEST)).as_py():
+        return paths
+    return pa.array([path.encode()[:LONGEST].decode(errors="ignore") for path in paths.to_pylist()])
