@@ -28,8 +28,10 @@ class ServedLoop:
         self.stopping = threading.Event()
         self.stop_s = DEADLINE_S
         self.server: AgentServer
+        self._serves = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
+        assert self._serves.wait(DEADLINE_S)
 
     def _run(self) -> None:
         with asyncio.Runner() as runner:
@@ -49,6 +51,7 @@ class ServedLoop:
         )
         server = self.server = AgentServer(application, self._settings, [self._listener], tls=self._tls)
         server.start()
+        self._serves.set()
         while not self.stopping.is_set():
             server.sweep()
             await asyncio.sleep(0.05)

@@ -196,7 +196,7 @@ def test_an_event_in_json_is_given_back_as_a_span_with_its_details(
     context: Context, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trace = "0a" * 16
-    first = event(trace, started_at=NOW_US, attributes={"cart": "c-1", "items": 3}) | SENT
+    first = event(trace, started_at=NOW_US, attributes={"cart": "c-1", "items": 3}) | SENT | {"span": None}
     second = event(trace, started_at=NOW_US + 1)
     customer = deposited(context, slug, ndjson(second, first), "ndjson")
 

@@ -152,5 +152,5 @@ def test_a_page_may_read_the_refusal_of_a_head_that_is_none(
     came = said(receiver, request_).lower()
     assert came.startswith(f"http/1.1 {status} ".encode())
     assert b"\r\naccess-control-allow-origin: *\r\n" in came
-    assert b"\r\naccess-control-expose-headers: retry-after\r\n" in came
+    assert b"\r\naccess-control-expose-headers: retry-after, " in came
     assert b"\r\ncontent-type: application/problem+json\r\n" in came
