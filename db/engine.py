@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, e
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from db import clock, revision
+from db import clock, percentiles, revision
 from db.errors import DatabaseMisconfigured, DatabaseUnavailable
 from db.settings import DatabaseSettings
 
@@ -190,6 +190,7 @@ def _sqlite(url: URL, settings: DatabaseSettings, pooled: bool, create: bool) ->
         driver.execute("PRAGMA synchronous = NORMAL")
         driver.execute("PRAGMA foreign_keys = ON")
         driver.execute(f"PRAGMA cache_size = -{_SQLITE_CACHE_KIB}")
+        percentiles.register(driver)
 
     @event.listens_for(engine, "begin")
     def start(conn: Connection) -> None:

@@ -1,10 +1,8 @@
-"""Exceptions in the database: merged in any order, bounded, forgotten in time, found by the docs' query."""
+"""Exceptions in the database: merged in any order, bounded, forgotten in time."""
 
 import random
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,7 +38,6 @@ from tests.integration.test_whole import event, ndjson
 from tests.unit.exceptions_by_hand import details
 
 DAY_US = 86_400_000_000
-PAGE = (Path(__file__).parents[2] / "docs" / "pipeline.md").read_text()
 
 
 def counted(fingerprint: str, **given: Any) -> Row:
@@ -218,30 +215,3 @@ def test_they_come_from_spans_to_the_tables_with_secrets_hidden(context: Context
         (None,) * 4,
         (None,) * 4,
     ]
-
-
-def test_what_broke_since_when_and_how_often_is_one_query(engine: Engine) -> None:
-    query = re.search(r"```sql\n-- What broke\n(.*?);\n```", PAGE, re.DOTALL)
-    assert query is not None
-    asked = query[1] if engine.dialect.name == "postgresql" else query[1].replace("00+00'", "00.000000'")
-    with begin(engine) as conn:
-        customer, other = customers.add(conn, "acme"), customers.add(conn, "else")
-    hour = 3_600_000_000
-    eight = int(datetime(2023, 1, 29, 8, tzinfo=UTC).timestamp()) * 1_000_000
-    times = [eight, eight + hour, eight + 3 * hour]
-    rows = [
-        counted("a" * 16, minute=at, count=count, first_seen=at + 5, last_seen=at + 9)
-        for at, count in zip(times, (2, 3, 50), strict=True)
-    ]
-    write(engine, customer, *rows, counted("b" * 16, minute=eight, count=1, message="else"))
-    write(engine, other, counted("c" * 16, minute=eight, count=9))
-    with read(engine) as conn:
-        found = [tuple(row) for row in conn.exec_driver_sql(asked).all()]
-    assert [(row[0], row[1], row[2], row[3], int(row[6])) for row in found] == [
-        ("shop", "a" * 16, "KeyError", "no", 5),
-        ("shop", "b" * 16, "KeyError", "else", 1),
-    ]
-    since, until = (
-        at if isinstance(at, datetime) else datetime.fromisoformat(f"{at}+00:00") for at in found[0][4:6]
-    )
-    assert (since, until) == (when(times[0] + 5), when(times[1] + 9))

@@ -149,6 +149,7 @@ OPERATORS_OWN = {
     "customers list": "names everybody",
     "queues list": "names queues that no customer uses",
     "queues remove": "removes one of them",
+    "query": "asks what the operator wrote",
     "quarantine show": "takes the id of a row, whoever's it is",
     "doctor": "looks at the whole installation",
     "watch": "shows the worst off of all",

@@ -57,6 +57,7 @@ EVERY = (
     ("quarantine export --customer {me} --to {folder}/out", None),
     ("quarantine replay --customer {me}", None),
     ("quarantine discard --customer {me} --since 2000-01-01 --by me --why so --yes", None),
+    ("query -", "SELECT service, count FROM rollups_view"),
     ("queues list", None),
     ("queues remove {me}-left", None),
     ("ring {me}", None),

@@ -9,6 +9,7 @@ from webapp.commands import (
     lag,
     pipeline,
     quarantine,
+    query,
     queues,
     receipt,
     ring,
@@ -22,5 +23,5 @@ def register(app: Flask) -> None:
     """Add every command to `flask`."""
     for group in (customers.group, pipeline.group, quarantine.group, queues.group):
         app.cli.add_command(group)
-    for module in (books, doctor, lag, receipt, ring, trace, verify, watch):
+    for module in (books, doctor, lag, query, receipt, ring, trace, verify, watch):
         app.cli.add_command(module.command)
