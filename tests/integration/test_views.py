@@ -1,22 +1,17 @@
 """The views: what docs/views.md says that they have, found by index and partition, in times that compare."""
 
-import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import ProgrammingError
 
 from db.engine import begin, read
 from db.results import of_customer, prepare, write_events, write_interactions, write_rollups
-from tests.commands import flask, flask_json
 from tests.integration.ledger_rows import add_customer
 from tests.integration.result_tables import an_event, events_table, interactions_table, rollups_table
-from tests.receiver import Home
-from webapp.commands import query
-from webapp.terminal.exits import Exit
 
 PAGE = (Path(__file__).parents[2] / "docs" / "views.md").read_text()
 JANUARY_US, MARCH_US = 1_674_981_000_250_000, 1_680_000_000_000_000  # 2023-01-29 08:30:00.25, 2023-03-28
@@ -82,6 +77,21 @@ def test_a_condition_on_customer_and_time_needs_a_part_of_an_index_and_one_month
     assert len(months) == 1, how
     assert "customer_id = " in months[0], how
     assert f"{time} >= " in months[0], how
+
+
+def test_a_role_with_rights_on_the_views_of_the_page_needs_none_on_tables(filled: Engine) -> None:
+    if filled.dialect.name == "sqlite":
+        return  # it knows no roles
+    (grant,) = re.findall(r"^GRANT .* TO analyst;$", PAGE, re.MULTILINE)
+    percentile = "percentile_ms(histogram, duration_min_ms, duration_max_ms, 0.5)"
+    with filled.connect() as conn, conn.begin() as transaction:
+        for statement in ("CREATE ROLE analyst", grant, "SET LOCAL ROLE analyst"):
+            conn.exec_driver_sql(statement)
+        asked = f"SELECT {percentile} FROM rollups_view WHERE minute_key > datetime('2023-01-01')"
+        assert conn.exec_driver_sql(asked).scalar_one() == pytest.approx(9.999)
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            conn.exec_driver_sql("SELECT count FROM rollups")
+        transaction.rollback()
 
 
 def test_ids_times_and_durations_are_as_people_write_them(filled: Engine) -> None:
@@ -175,29 +185,3 @@ def test_durations_of_traces_are_exact(engine: Engine) -> None:
             .all()
         )
     assert found == [(end - start) / 1000 for start, end in spans]
-
-
-def ask(home: Home, sql: str, *options: str) -> Any:
-    return flask(home, "query", "-", *options, stdin=sql)
-
-
-def test_flask_query_prints_what_a_query_finds_and_changes_nothing(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    add_customer(home.engine, "asked")
-    sql = "SELECT customer, 2.5 AS half, 'a:b' LIKE 'a%' AS same FROM customers_view WHERE customer = 'asked'"
-    said = ask(home, sql)
-    assert said.exit_code == Exit.OK
-    assert [line.split() for line in said.stdout.splitlines()] == [
-        ["customer", "half", "same"],
-        ["asked", "2.500", "1"],
-    ]
-    document = json.loads(ask(home, sql, "--json").stdout)
-    assert document == {"columns": ["customer", "half", "same"], "answers": [["asked", 2.5, 1]]}
-    for wrong in ("SELECT 1 FROM nothing_such", "DELETE FROM customers", "SELEKT", "PRAGMA query_only = OFF"):
-        assert ask(home, wrong).exit_code == Exit.REFUSED, wrong
-    monkeypatch.setattr(query, "MOST_ROWS", 2)
-    many = ask(home, "SELECT 1 UNION ALL SELECT 1 UNION ALL SELECT 1", "--json")
-    assert json.loads(many.stdout)["answers"] == [[1], [1]]
-    assert "more rows" in many.stderr
-    assert flask_json(home, "customers", "show", "asked")["customer"] == "asked"

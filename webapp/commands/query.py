@@ -1,5 +1,6 @@
 """`flask query`: what somebody asks of the database, in SQL."""
 
+import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, TextIO
@@ -47,7 +48,9 @@ def _ask(connection: Connection, query: str) -> tuple[list[str], list[tuple[Any,
     try:
         if on_sqlite:
             connection.exec_driver_sql("PRAGMA query_only = ON")
-        result = connection.execute(text(query.replace(":", r"\:")))  # no parameters
+        asked = text(query.replace(":", r"\:"))  # no parameters
+        # So PostgreSQL sends no more rows than are fetched.
+        result = connection.execute(asked, execution_options={"stream_results": True})
         if not result.returns_rows:
             raise Ended(
                 Exit.REFUSED, "the query finds no rows by its nature; write one that begins with SELECT"
@@ -80,4 +83,4 @@ def _plain(value: object) -> object:
 def _cell(value: Any) -> tables.Cell:
     if isinstance(value, float):
         return f"{value:.3f}"
-    return value if isinstance(value, str | int | None) else str(value)
+    return value if isinstance(value, str | int | None) else json.dumps(documents.plain(value))
