@@ -20,12 +20,20 @@ from db.settings import DatabaseSettings
 
 _WRITES = "sluice_writes"
 # SQLite's primary result codes that a later try may not meet: busy, locked, no memory, read-only (a WAL being
-# recovered), interrupted, I/O error, full, cannot open, protocol (WAL lock race).
-_SQLITE_TRANSIENT = frozenset({5, 6, 7, 8, 9, 10, 13, 14, 15})
+# recovered), interrupted, I/O error, damage to be repaired, full, cannot open, protocol (WAL lock race).
+_SQLITE_TRANSIENT = frozenset({5, 6, 7, 8, 9, 10, 11, 13, 14, 15})
 # The keys of a few hundred thousand traces; with the default of 2 MiB merging into them is half as fast.
 _SQLITE_CACHE_KIB = 16_384
 _RESTED_S = 0.5
-_UNDEFINED_TABLE = "42P01"
+_UNDEFINED_TABLE, _NOT_ALLOWED = "42P01", "42501"
+# Classes and codes of PostgreSQL after which the same statement may work later: the connection, who may
+# connect, rolled back for others (deadlock), resources, locks, the operator and timeouts, the host, its
+# configuration, an old snapshot; a server that only reads, transactions that were ended for their time, and
+# damage to be repaired. Not 54, a limit of the program: it meets the same rows again. Nor XX000, which an
+# allocation that is too large is, too.
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_TRANSIENT_CLASSES = frozenset({"08", "28", "40", "53", "55", "57", "58", "F0", "72"})
+_TRANSIENT = frozenset({"25006", "25P03", "25P04", "XX001", "XX002"})
 # Who wants to know how long the transactions of an engine waited for a connection.
 _waited: WeakKeyDictionary[Engine, Callable[[float], None]] = WeakKeyDictionary()
 _NO_DATABASE = 26  # SQLite's code for a file of another kind
@@ -237,16 +245,22 @@ def _reaction(error: BaseException) -> DatabaseUnavailable | DatabaseMisconfigur
     if isinstance(error, psycopg.Error):
         if error.sqlstate == _UNDEFINED_TABLE:
             return DatabaseMisconfigured(_REMEDY)
-        # psycopg's OperationalError holds the classes 08, 40, 53, 55, 57, 58 and what has no code: away,
-        # deadlock, full, lock and statement timeouts.
-        return DatabaseUnavailable(str(error)) if isinstance(error, psycopg.OperationalError) else None
-    if isinstance(error, sqlite3.DatabaseError) and getattr(error, "sqlite_errorcode", 0) == _NO_DATABASE:
-        return DatabaseMisconfigured("DATABASE_URL names a file that is no SQLite database")
-    if isinstance(error, sqlite3.OperationalError):
-        if "no such table" in str(error):
-            return DatabaseMisconfigured(_REMEDY)
+        if error.sqlstate == _NOT_ALLOWED:
+            return DatabaseMisconfigured(f"the role of DATABASE_URL lacks a right: {error}")
+        return DatabaseUnavailable(str(error)) if _is_transient(error) else None
+    if isinstance(error, sqlite3.Error):
         # None comes from errors that Python itself raises, such as a closed connection.
         code = getattr(error, "sqlite_errorcode", None)
-        if code is None or code & 0xFF in _SQLITE_TRANSIENT:
+        if code == _NO_DATABASE:
+            return DatabaseMisconfigured("DATABASE_URL names a file that is no SQLite database")
+        if "no such table" in str(error):
+            return DatabaseMisconfigured(_REMEDY)
+        if isinstance(error, sqlite3.OperationalError) if code is None else code & 0xFF in _SQLITE_TRANSIENT:
             return DatabaseUnavailable(str(error))
     return None
+
+
+def _is_transient(error: psycopg.Error) -> bool:
+    if error.sqlstate is None:  # of the client: a connection that is gone or was never there
+        return isinstance(error, psycopg.OperationalError)
+    return error.sqlstate[:2] in _TRANSIENT_CLASSES or error.sqlstate in _TRANSIENT

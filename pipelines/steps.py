@@ -119,7 +119,8 @@ class Rollup(Step, frozen=True, kw_only=True, omit_defaults=True):
 class Exceptions(Step, frozen=True, kw_only=True):
     """Output: partial rows a minute × service × fingerprint, to be merged in `exceptions`.
 
-    `most`: fingerprints that may have rows of their own in a minute; the others are counted as `other`.
+    `most`: pairs of service and fingerprint that may have rows of their own in a minute; the others are
+    counted as `other`.
     """
 
     most: Most = 100

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 from celery.__main__ import main
+from psycopg.errors import ProgramLimitExceeded
 
 import tasks.stages.decode
 import tasks.stages.deposit_transaction
@@ -42,6 +43,10 @@ def _memory() -> None:
     raise MemoryError(SECRET)
 
 
+def _limit() -> None:
+    raise ProgramLimitExceeded(SECRET)
+
+
 HOW: dict[str, Callable[[], None]] = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "abort": os.abort,
@@ -49,6 +54,7 @@ HOW: dict[str, Callable[[], None]] = {
     "wait": _wait,
     "error": _error,
     "memory": _memory,
+    "limit": _limit,
 }
 
 

@@ -1,12 +1,11 @@
 """Exceptions: partial rows merged into one row a minute × service × fingerprint."""
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from sqlalchemy import Connection
 
 from db import bulk
 from db.results.columns import column, iso, listed, text as plain
-from db.results.crowded import OTHER, crowded_out
+from db.results.crowded import OTHER, crowded_out, under_other
 
 _KEY = ("customer_id", "minute", "service", "fingerprint")
 _COLUMNS = (*_KEY, "type", "message", "count", "first_seen", "last_seen")
@@ -20,6 +19,7 @@ _MERGE = f"""ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET
   THEN excluded.first_seen ELSE exceptions.first_seen END,
  last_seen = CASE WHEN excluded.last_seen > exceptions.last_seen
   THEN excluded.last_seen ELSE exceptions.last_seen END"""
+_OTHERS = {"service": OTHER, "fingerprint": OTHER, "type": "", "message": ""}
 _FROM_VALUES = bulk.insert_statement("exceptions", _COLUMNS, _MERGE)
 
 
@@ -28,15 +28,17 @@ def write_exceptions(conn: Connection, table: pa.Table) -> None:
     the other deposits of all customers concerned.
 
     `table` has customer_id (int64), minute (timestamp), service, fingerprint, type, message,
-    count (int64), first_seen, last_seen (timestamps), and most (int64): how many fingerprints of a customer's
-    minute have rows of their own. The others go under OTHER, without type and message.
+    count (int64), first_seen, last_seen (timestamps), and most (int64): how many pairs of service and
+    fingerprint of a customer's minute have rows of their own. The others go under OTHER, in both, without
+    type and message.
     """
     if not table.num_rows:
         return
     for name in ("service", "type", "message"):
         table = table.set_column(table.column_names.index(name), name, plain(column(table, name)))
-    out = crowded_out(conn, "exceptions", ("service", "fingerprint"), table, _is_other)
-    table = _grouped(table if out is None else _under_other(table, pa.array(out)))
+    if out := crowded_out(conn, "exceptions", ("service", "fingerprint"), table):
+        table = under_other(table, out, _OTHERS)
+    table = _grouped(table)
     columns = {name: column(table, name) for name in _COLUMNS}
     if bulk.is_postgresql(conn):
         given, parameters = bulk.arrays(columns)
@@ -47,18 +49,6 @@ def write_exceptions(conn: Connection, table: pa.Table) -> None:
         iso(of).to_pylist() if pa.types.is_timestamp(of.type) else listed(of) for of in columns.values()
     )
     bulk.execute_many(conn, _FROM_VALUES, zip(*values, strict=True))
-
-
-def _is_other(pair: tuple[str, str]) -> bool:
-    return pair[1] == OTHER
-
-
-def _under_other(table: pa.Table, out: pa.BooleanArray) -> pa.Table:
-    """The table with the rows that are marked under OTHER."""
-    for name, word in (("fingerprint", OTHER), ("type", ""), ("message", "")):
-        changed = pc.if_else(out, word, column(table, name))
-        table = table.set_column(table.column_names.index(name), name, changed)
-    return table
 
 
 def _grouped(table: pa.Table) -> pa.Table:

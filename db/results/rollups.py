@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 from db import bulk
 from db.results import histograms
 from db.results.columns import column, iso, listed, text as plain
-from db.results.crowded import OTHER, crowded_out
+from db.results.crowded import OTHER, crowded_out, under_other
 from db.results.histograms import Histograms, Integers
 
 _VALUES = ("count", "duration_sum", "duration_min", "duration_max", "histogram")
@@ -93,10 +93,8 @@ def write_split_rollups(conn: Connection, table: pa.Table) -> None:
     pair = ("environment", "version")
     for name in pair:
         table = table.set_column(table.column_names.index(name), name, plain(column(table, name)))
-    out = crowded_out(conn, _SPLIT.name, pair, table, lambda one: one == (OTHER, OTHER))
-    for name in pair if out is not None else ():
-        other = pc.if_else(pa.array(out), OTHER, column(table, name))
-        table = table.set_column(table.column_names.index(name), name, other)
+    if out := crowded_out(conn, _SPLIT.name, pair, table):
+        table = under_other(table, out, dict.fromkeys(pair, OTHER))
     _write(conn, _SPLIT, table)
 
 

@@ -115,7 +115,8 @@ def test_fingerprints_beyond_the_bound_of_a_minute_are_counted_together(engine: 
     mine, other = (add_customer(engine, f"{slug}-{letter}") for letter in "ab")
     later = START_US + 60_000_000
     write(engine, other, *(counted(letter, most=9) for letter in "xyz"))
-    write(engine, mine, counted("c", most=2), counted("other", type="", message="", count=3, most=2))
+    crowd = {"service": "other", "type": "", "message": ""}
+    write(engine, mine, counted("c", most=2), counted("other", count=3, most=2, **crowd))
     write(
         engine,
         mine,
@@ -131,6 +132,19 @@ def test_fingerprints_beyond_the_bound_of_a_minute_are_counted_together(engine: 
         (when(later), "b"): ("KeyError", "no", 1),
     }
     assert len(stored(engine, other)) == 3
+
+
+def test_others_of_many_services_are_counted_together_and_what_is_there_stays(
+    engine: Engine, slug: str
+) -> None:
+    """As workers of the release before left them: of each service its own."""
+    customer = add_customer(engine, slug)
+    others = [counted("other", service=f"s{each}", type="", message="", most=3) for each in range(5)]
+    write(engine, customer, *others)
+    # The bound is smaller now, and pairs beyond it have rows.
+    write(engine, customer, *(one | {"most": 1} for one in others))
+    counts = {key[1:]: values[2] for key, values in stored(engine, customer).items()}
+    assert counts == {("s0", "other"): 2, ("s1", "other"): 2, ("s2", "other"): 2, ("other", "other"): 4}
 
 
 def test_they_are_forgotten_with_the_other_results(engine: Engine, slug: str) -> None:

@@ -26,7 +26,7 @@ REASONS = {
     "process-error": "unexpected_error",
     "process-wait": "time_limit",
     "deposit-kill": "worker_died",
-    "deposit-error": "unexpected_error",
+    "deposit-limit": "unexpected_error",
 }
 NEIGHBOUR = "neighbour"
 ROUTED = "process-abort"  # decoded and processed in tasks of their own; the others in one

@@ -25,6 +25,8 @@ def exceptions(rows: Rows, step: Exceptions, found: FoundExceptions) -> list[pa.
     minute_us = rows.integers("started_at")[found.rows] // MINUTE_US * MINUTE_US
     fingerprint = Names.of(found.table["exception_fingerprint"])
     other = crowded_out(windows, minute_us, service, fingerprint, step.most)
+    if other.any():
+        service, fingerprint = service.but(other, OTHER), fingerprint.but(other, OTHER)
     example = {
         name: pc.if_else(pa.array(other), "", found.table[f"exception_{name}"])
         for name in ("type", "message")
@@ -34,7 +36,7 @@ def exceptions(rows: Rows, step: Exceptions, found: FoundExceptions) -> list[pa.
         windows,
         minute_us=minute_us,
         service=service,
-        fingerprint=fingerprint.but(other, OTHER) if other.any() else fingerprint,
+        fingerprint=fingerprint,
         examples=pa.table(example),
         count=np.ones(len(found.rows), dtype=np.int64),
         first=at_us,
