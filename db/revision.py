@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from db.errors import DatabaseMisconfigured
 
-HEAD = "0017"
+HEAD = "0018"
 """The newest revision that this release knows; a test compares it with `migrations/versions`."""
 NAME = re.compile(r"(?P<number>\d{4})(?:_from_(?P<least>\d{4}))?")
 _UPGRADE = "run `alembic upgrade head`"

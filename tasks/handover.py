@@ -43,6 +43,14 @@ class UnfitRow(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
+class KeyEvents(msgspec.Struct, frozen=True, kw_only=True):
+    """How many events came with a public key on a day (since 1970, UTC)."""
+
+    key_id: Number
+    day: Number
+    events: Number
+
+
 class Header(msgspec.Struct, frozen=True, kw_only=True):
     """What travels beside the tables. Fields added later need a default: releases run side by side."""
 
@@ -64,6 +72,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
         default_factory=dict
     )  # fit batches of which most events are rejects
     processor_us: Number = 0  # in which it was decoded and processed
+    key_events: list[KeyEvents] = msgspec.field(default_factory=list)  # of batches of public keys
 
     @property
     def refused(self) -> bool:

@@ -19,6 +19,7 @@ def envelope(
     accepted_at_us: int,
     form: str = "ndjson",
     discarded: bool = False,
+    public_key_id: int | None = None,
 ) -> bytes:
     """The message of a batch without content encoding; a discarded one goes without its body."""
     return encode_envelope(
@@ -33,5 +34,6 @@ def envelope(
             digest=hashlib.sha256(body).digest(),
             body=b"" if discarded else body,
             discarded=discarded,
+            public_key_id=public_key_id,
         )
     )

@@ -41,13 +41,15 @@ class KeyRules:
 
     `origins`: pages of these may use it (`ANY`: all), and no others. `apps`: what sends no Origin has to
     name one of these, when there are any. `bytes_a_day` are those of bodies as sent, from midnight to
-    midnight UTC; so are `batches_a_day`. `requests_a_minute` are those of one address. `expires_at`: µs.
+    midnight UTC; so are `batches_a_day`, and `events_a_day`, which are known when they are deposited.
+    `requests_a_minute` are those of one address. `expires_at`: µs.
     """
 
     origins: tuple[str, ...] = ()
     apps: tuple[str, ...] = ()
     bytes_a_day: int | None = None
     batches_a_day: int | None = None
+    events_a_day: int | None = None
     requests_a_minute: int | None = None
     expires_at: int | None = None
 
@@ -81,6 +83,7 @@ def issue(conn: Connection, customer_id: int, rules: KeyRules) -> str:
             apps=list(rules.apps),
             bytes_a_day=rules.bytes_a_day,
             batches_a_day=rules.batches_a_day,
+            events_a_day=rules.events_a_day,
             requests_a_minute=rules.requests_a_minute,
             expires_at=rules.expires_at,
             created_at=now_us(conn),
@@ -117,6 +120,7 @@ def _key(row: Row[Any]) -> PublicKey:
         apps=tuple(row.apps),
         bytes_a_day=row.bytes_a_day,
         batches_a_day=row.batches_a_day,
+        events_a_day=row.events_a_day,
         requests_a_minute=row.requests_a_minute,
         expires_at=row.expires_at,
     )

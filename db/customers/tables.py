@@ -90,6 +90,7 @@ public_keys = Table(
     Column("origins", JSON, nullable=False),
     Column("apps", JSON, nullable=False),
     *(Column(name, BigInteger) for name in ("bytes_a_day", "batches_a_day", "requests_a_minute")),
+    Column("events_a_day", BigInteger),
     Column("expires_at", BigInteger),
     number("created_at"),
     Column("revoked_at", BigInteger),
@@ -105,6 +106,7 @@ public_key_use = Table(
     word("receiver", key=True),
     customer(),
     *map(number, ("bytes", "batches", "refused")),
+    count("events"),
     Index(None, "customer_id"),
     **CLUSTERED,
 )

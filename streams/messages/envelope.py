@@ -2,7 +2,7 @@
 
 properties: message-id (batch id), content-type, content-encoding, creation-time (ms).
 application-properties: customer, agent, format, accepted_at_us (long), digest (binary), discarded (boolean);
-a replay's also first_accepted_at_us (long).
+one sent with a public key also public_key_id (long), a replay's also first_accepted_at_us (long).
 One data section: the batch's bytes as they came.
 """
 
@@ -20,6 +20,7 @@ from streams.messages.known_heads import (
     DISCARDED,
     FORMAT,
     KnownHeads,
+    public_key,
 )
 
 _DIGEST_BYTES = 32
@@ -37,7 +38,8 @@ class Envelope:
 
     `format`: arrow, ndjson, json, otlp-protobuf or otlp-json. `discarded`: a batch that a dropping customer's
     agent sent; it has no body and is only counted. `first_accepted_at_us`: of a batch that an operator sent
-    again, when the agent's was accepted; `accepted_at_us` is then when it was sent again.
+    again, when the agent's was accepted; `accepted_at_us` is then when it was sent again. `public_key_id`: of
+    the public key that it came with.
     """
 
     batch_id: str
@@ -51,6 +53,7 @@ class Envelope:
     body: bytes | memoryview
     discarded: bool = False
     first_accepted_at_us: int | None = None
+    public_key_id: int | None = None
 
     @property
     def came_at_us(self) -> int:
@@ -66,6 +69,7 @@ def encode_envelope(envelope: Envelope) -> bytes:
     string = write.string
     first = envelope.first_accepted_at_us
     replayed = b"" if first is None else _FIRST_ACCEPTED + write.long(first)
+    key = public_key(envelope.public_key_id)
     pairs = b"".join(
         (
             CUSTOMER,
@@ -74,6 +78,7 @@ def encode_envelope(envelope: Envelope) -> bytes:
             string(envelope.agent),
             FORMAT,
             string(envelope.format),
+            key,
             ACCEPTED,
             write.long(envelope.accepted_at_us),
             DIGEST,
@@ -89,7 +94,8 @@ def encode_envelope(envelope: Envelope) -> bytes:
         envelope.content_encoding,
         envelope.accepted_at_us // 1000,
     )
-    properties, body = write.application_properties(pairs, 7 if replayed else 6), envelope.body
+    count = 6 + bool(key) + bool(replayed)
+    properties, body = write.application_properties(pairs, count), envelope.body
     return b"".join((head, properties, write.data_head(len(body)), body))
 
 
@@ -112,6 +118,7 @@ def decode_envelope(data: bytes | memoryview) -> Envelope:
             digest=known.digest,
             body=message[known.body :],
             discarded=known.discarded,
+            public_key_id=known.public_key_id,
         )
     envelope = _taken_apart(message)
     _known.remember(
@@ -120,6 +127,7 @@ def decode_envelope(data: bytes | memoryview) -> Envelope:
         envelope.format,
         envelope.content_type,
         envelope.content_encoding,
+        envelope.public_key_id,
     )
     return envelope
 
@@ -142,6 +150,9 @@ def _taken_apart(message: memoryview) -> Envelope:
     first = application.get("first_accepted_at_us")
     if first is not None and (not isinstance(first, int) or not 0 <= first < _YEAR_10000_US):
         raise UnfitMessage("first_accepted_at_us is no time between 1970 and 9999")
+    public_key_id = application.get("public_key_id")
+    if public_key_id is not None and (not isinstance(public_key_id, int) or not 0 < public_key_id < 2**63):
+        raise UnfitMessage("public_key_id is no id")
     return Envelope(
         batch_id=batch_id,
         customer=_text(application.get("customer"), "customer"),
@@ -154,6 +165,7 @@ def _taken_apart(message: memoryview) -> Envelope:
         body=found.data,
         discarded=application.get("discarded") is True,
         first_accepted_at_us=first,
+        public_key_id=public_key_id,
     )
 
 

@@ -15,6 +15,7 @@ from streams.messages import amqp_write as write
 T = TypeVar("T")
 
 CUSTOMER, AGENT, FORMAT = write.string("customer"), write.string("agent"), write.string("format")
+PUBLIC_KEY = write.string("public_key_id")
 ACCEPTED, DIGEST, DISCARDED = (
     write.string("accepted_at_us"),
     write.string("digest"),
@@ -40,6 +41,7 @@ class KnownHead(NamedTuple):
     customer: str
     agent: str
     format: str
+    public_key_id: int | None
     content_type: str
     content_encoding: str
     accepted_at_us: int
@@ -52,7 +54,7 @@ class KnownHeads:
     """What receivers wrote before, by its bytes. May be used by several threads."""
 
     def __init__(self) -> None:
-        self._sources: dict[bytes, tuple[str, str, str]] = {}
+        self._sources: dict[bytes, tuple[str, str, str, int | None]] = {}
         self._contents: dict[bytes, tuple[str, str]] = {}
 
     def find(self, message: memoryview) -> KnownHead | None:
@@ -86,7 +88,13 @@ class KnownHeads:
         )
 
     def remember(
-        self, customer: str, agent: str, form: str, content_type: str, content_encoding: str
+        self,
+        customer: str,
+        agent: str,
+        form: str,
+        content_type: str,
+        content_encoding: str,
+        public_key_id: int | None,
     ) -> None:
         """An envelope with these was read."""
         if not (content_type + content_encoding).isascii():
@@ -95,8 +103,14 @@ class KnownHeads:
         _add(self._contents, b"".join(fields), (content_type, content_encoding))
         pairs = (CUSTOMER, customer, AGENT, agent, FORMAT, form)
         names = b"".join(part if isinstance(part, bytes) else write.string(part) for part in pairs)
-        section = write.application_properties(names + bytes(_TAIL.size), 6)
-        _add(self._sources, section[: -_TAIL.size], (customer, agent, form))
+        key = public_key(public_key_id)
+        section = write.application_properties(names + key + bytes(_TAIL.size), 7 if key else 6)
+        _add(self._sources, section[: -_TAIL.size], (customer, agent, form, public_key_id))
+
+
+def public_key(key_id: int | None) -> bytes:
+    """Its application property, which is left out for no public key."""
+    return b"" if key_id is None else PUBLIC_KEY + write.long(key_id)
 
 
 def _add(memory: dict[bytes, T], key: bytes, value: T) -> None:

@@ -23,6 +23,7 @@ from tasks.stages.breaker import spoilt_batches
 from tasks.stages.context import Context
 from tasks.stages.deliveries import Delivery, DeliveryAction, decided, grounds, suspect
 from tasks.stages.gone import is_gone
+from tasks.stages.key_events import counted
 from tasks.stages.split import offsets, split
 
 TOO_LARGE = "too_large"
@@ -166,9 +167,11 @@ def _header(work: Work, envelopes: Mapping[int, Envelope], decoded: DecodedBatch
     rejects = [_reject(*places[reject.batch], reject) for reject in decoded.rejects]
     batches = len(envelopes) + len(unfit) - len(decoded.unfit)
     spoilt = spoilt_batches(decoded)
-    return _plain_header(
+    header = _plain_header(
         work, batches=batches, unfit=unfit, rejects=rejects, decoded=decoded.found, spoilt=spoilt
     )
+    key_events = counted([*envelopes.values()], decoded)
+    return msgspec.structs.replace(header, key_events=key_events) if key_events else header
 
 
 def _reject(offset: int, envelope: Envelope, reject: Reject) -> RejectRow:

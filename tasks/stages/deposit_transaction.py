@@ -8,6 +8,7 @@ import pyarrow as pa
 import structlog
 from sqlalchemy import Connection
 
+import db.customers.public_key_events
 import db.engine
 import db.ledger.breaker
 import db.ledger.costs
@@ -31,6 +32,7 @@ from tasks.processors import (
 from tasks.stages import processor_time
 from tasks.stages.breaker import failures, tripped
 from tasks.stages.context import Context
+from tasks.stages.key_events import summed
 from tasks.stages.processed_results import OwedResult
 
 log = structlog.get_logger("worker")
@@ -235,6 +237,8 @@ def _close(
         own_us = (processor_time.now_us() - began_us) // len(written)
         costs = {of: _cost(ready, owed, own_us) for of, ready, _ in written}
         db.ledger.costs.add(connection, costs, at_us)
+        events = summed(one.header for _, ready, _ in written for one in ready)
+        db.customers.public_key_events.add(connection, events)
         closing = [_deposited(one.header) for _, ready, _ in written for one in ready]
         marked = db.ledger.deposits.marking(connection, closing, at_us)
     marked()

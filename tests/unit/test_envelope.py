@@ -33,6 +33,7 @@ def envelopes(draw: st.DrawFn) -> Envelope:
         body=body,
         discarded=draw(st.booleans()),
         first_accepted_at_us=draw(st.none() | st.integers(0, 2**47)),
+        public_key_id=draw(st.none() | st.integers(1, 2**63 - 1)),
     )
 
 
@@ -61,6 +62,8 @@ def rstream_message(envelope: Envelope, more: dict[str, object] | None = None, *
         "digest": envelope.digest,
         "discarded": envelope.discarded,
     } | (more or {})
+    if envelope.public_key_id is not None:
+        application["public_key_id"] = envelope.public_key_id
     if envelope.first_accepted_at_us is not None:
         application["first_accepted_at_us"] = envelope.first_accepted_at_us
     properties = Properties(
@@ -91,7 +94,7 @@ def test_rstreams_codec_reads_what_ours_writes(envelope: Envelope) -> None:
     assert message.properties.content_type == (envelope.content_type.encode() or None)
     assert message.properties.content_encoding == (envelope.content_encoding.encode() or None)
     assert message.properties.creation_time == envelope.accepted_at_us // 1000
-    first = envelope.first_accepted_at_us
+    first, key = envelope.first_accepted_at_us, envelope.public_key_id
     assert message.application_properties == {
         b"customer": envelope.customer.encode(),
         b"agent": envelope.agent.encode(),
@@ -99,7 +102,9 @@ def test_rstreams_codec_reads_what_ours_writes(envelope: Envelope) -> None:
         b"accepted_at_us": envelope.accepted_at_us,
         b"digest": envelope.digest,
         b"discarded": envelope.discarded,
-    } | ({} if first is None else {b"first_accepted_at_us": first})
+    } | ({} if first is None else {b"first_accepted_at_us": first}) | (
+        {} if key is None else {b"public_key_id": key}
+    )
 
 
 @given(envelopes().filter(lambda e: e.body and e.content_type))
@@ -160,6 +165,8 @@ def test_an_envelope_without_what_it_needs_is_unfit(missing: bytes) -> None:
         {"content_type": "x" * 1025},
         {"accepted_at_us": -1},
         {"accepted_at_us": 2**62},
+        {"public_key_id": 0},
+        {"public_key_id": -1},
     ],
 )
 def test_what_the_ledger_could_not_hold_is_unfit(changes: dict[str, object]) -> None:

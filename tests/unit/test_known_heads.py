@@ -20,6 +20,7 @@ def remembering(known: KnownHeads, envelope: Envelope) -> None:
         envelope.format,
         envelope.content_type,
         envelope.content_encoding,
+        envelope.public_key_id,
     )
 
 
@@ -65,9 +66,11 @@ def test_every_byte_of_a_known_head_counts(agent: str) -> None:
             assert decoded(changed) == taken_apart(changed), (at, byte)
 
 
+@pytest.mark.parametrize("public_key_id", [None, 7])
 @pytest.mark.parametrize("agent", ["", "probe", "an agent of a very long name " * 8])
-def test_only_what_was_read_before_is_found(agent: str) -> None:
-    known, one = KnownHeads(), envelope(agent=agent, content_encoding="gzip", batch_id="first")
+def test_only_what_was_read_before_is_found(agent: str, public_key_id: int | None) -> None:
+    fields = {"agent": agent, "content_encoding": "gzip", "public_key_id": public_key_id}
+    known, one = KnownHeads(), envelope(**fields, batch_id="first")
     assert found(known, one) is None
     remembering(known, one)
     other = replace(one, batch_id="second", accepted_at_us=5, digest=bytes(32), body=b"other", discarded=True)
@@ -83,9 +86,11 @@ def test_only_what_was_read_before_is_found(agent: str) -> None:
         digest=bytes(32),
         discarded=True,
         body=len(encode_envelope(other)) - len(b"other"),
+        public_key_id=public_key_id,
     )
-    for changes in ({"agent": "x"}, {"customer": "other"}, {"format": "json"}, {"content_encoding": ""}):
-        assert found(known, replace(one, **changes)) is None  # type: ignore[arg-type] # texts, all of them
+    others = ({"agent": "x"}, {"customer": "other"}, {"format": "json"}, {"public_key_id": 8})
+    for changes in (*others, {"content_encoding": ""}):
+        assert found(known, replace(one, **changes)) is None
 
 
 def test_a_replay_is_taken_apart() -> None:
@@ -98,7 +103,7 @@ def test_a_replay_is_taken_apart() -> None:
 def test_what_is_remembered_is_bounded() -> None:
     known = KnownHeads()
     for number in range(3_000):
-        known.remember("acme", f"agent {number}", "arrow", f"type/{number}", "")
+        known.remember("acme", f"agent {number}", "arrow", f"type/{number}", "", None)
     assert len(known._sources) <= 1_024
     assert len(known._contents) <= 1_024
     assert found(known, envelope(agent="agent 2999", content_type="type/2999")) is not None

@@ -239,6 +239,7 @@ class BatchAcceptor:
             # A dropped batch is published without its bytes, so that its count is as durable as any batch.
             body=b"" if discarded else memoryview(body),
             discarded=discarded,
+            public_key_id=None if admitted.public is None else admitted.public.key.id,
         )
         return Kept(
             admitted=admitted,
