@@ -16,8 +16,8 @@ _RUBY = re.compile(r"(?:from )?([^:]+):[0-9]+:in [`']([^']*)'")
 _PHP = re.compile(r"#[0-9]+ ([^:]+)\([0-9]+\): ([^(]*)")
 _GECKO = re.compile(r"([^@]*)@(\S+):[0-9]+:[0-9]+$")
 _GO_PLACE = re.compile(r"\t\S.*\.go:[0-9]+")
-# V8's `at function (file:1:2)` and `at file:1:2`. Other lines with `at` have a name and arguments.
-_V8 = re.compile(r"(?:(.*?) \()?(\S+?):[0-9]+:[0-9]+\)?$")
+# Of V8's `at function (file:1:2)` and `at file:1:2`. Other lines with `at` have a name and arguments.
+_V8_PLACE = re.compile(r"(\S+):[0-9]+:[0-9]+\)?$")
 # Go's SDK puts the frames in which it notes the stack before those of the program.
 _OF_NOTING = ("runtime/debug.", "go.opentelemetry.io/otel", "panic")
 
@@ -25,7 +25,7 @@ _SCHEME = re.compile(r"^[a-z]+://[^/]*")
 _MODULE = re.compile(r"^[^\s(<]*/(?=[^/\s(<]+$)")
 _HIDDEN_CLASS = re.compile(r"/0x[0-9a-fA-F]+")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
-_HEX = re.compile(r"(?<![g-zG-Z])(?=[a-fA-F]*[0-9])[0-9a-fA-F]{8,}")
+_HEX = re.compile(r"(?<![g-zG-Z])[0-9a-fA-F]{8,}")
 _NUMBER = re.compile(r"[0-9]+")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _QUOTED = re.compile(r"\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)|`[^`]*`")
@@ -52,7 +52,7 @@ def frames(stacktrace: str) -> list[str]:
 
 def _of_python(lines: list[str]) -> Iterator[str]:
     for line in lines:
-        found = _PYTHON.match(line)
+        found = _PYTHON.match(line) if 'File "' in line else None
         if found:
             yield _frame(found[2] or "", found[1])
 
@@ -67,24 +67,29 @@ def _of_others(lines: list[str]) -> Iterator[str]:
 
 
 def _other(line: str, before: str) -> str | None:
-    """The frame that a line tells of, of a program that is not in Python."""
-    if _GO_PLACE.match(line):
+    """The frame that a line tells of, of a program that is not in Python. Most lines tell of none: an
+    expression is tried where the text has what it is about.
+    """
+    if ".go:" in line and _GO_PLACE.match(line):
         function = before.removeprefix("created by ").partition(" in goroutine ")[0]
         return _plain(function.rpartition("(")[0] if function.endswith(")") else function)
     line = line.strip()
     if line.startswith("at "):
         return _after_at(line[3:].removeprefix("async "))
-    found = _PHP.match(line) or _RUBY.match(line)
+    found = _PHP.match(line) if line.startswith("#") else None
+    if found is None and ":in " in line:
+        found = _RUBY.match(line)
     if found:
         return _frame(found[2], found[1])
-    found = _GECKO.match(line)
+    found = _GECKO.match(line) if "@" in line else None
     return _frame(found[1], found[2]) if found else None
 
 
 def _after_at(text: str) -> str:
-    found = _V8.match(text)
+    function, _, place = text.rpartition(" (")
+    found = _V8_PLACE.match(place)
     if found:
-        return _frame(found[1] or "", found[2])
+        return _frame(function, found[1])
     # The JVM's and .NET's: a qualified name, and in brackets its arguments or its place.
     name = _HIDDEN_CLASS.sub("", text.partition("(")[0])
     return _plain(_MODULE.sub("", name))
@@ -99,4 +104,9 @@ def _frame(function: str, file: str) -> str:
 
 def _plain(text: str) -> str:
     """Without addresses, digests and numbers: of lines, of generated classes, of lambdas."""
-    return " ".join(_NUMBER.sub("", _HEX.sub("", _ADDRESS.sub("", text))).split())
+    return " ".join(_NUMBER.sub("", _HEX.sub(_digestless, _ADDRESS.sub("", text))).split())
+
+
+def _digestless(run: re.Match[str]) -> str:
+    """A run of hexadecimal digits, unless a decimal one is among them: a word of letters may be one, too."""
+    return "" if _NUMBER.search(run[0]) else run[0]

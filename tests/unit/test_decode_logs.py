@@ -193,6 +193,11 @@ def test_values_are_counted_one_by_one_where_bytes_do_not_tell() -> None:
     assert found.unfit[0].reason == "too_many_values"
 
 
+def test_strings_are_counted_before_they_are_told_apart() -> None:
+    found = decoded((b'{"resourceLogs":[' + b'"":' * 100, JSON), limits=DecodeLimits(values=40))
+    assert found.unfit[0].reason == "too_many_values"
+
+
 @pytest.mark.parametrize(
     ("number", "written"),
     [(0.5, 0.5), (-2.0, -2.0), (-0.0, "-0.0"), (1e300, "1e+300"), (float("-inf"), "-Infinity")],

@@ -133,6 +133,15 @@ def test_what_is_no_stack_trace_does_not_take_long(line: str) -> None:
     assert time.process_time() - began_s < 1.0
 
 
+def test_a_word_of_hexadecimal_letters_stays_and_does_not_take_long() -> None:
+    assert frames("\tat a.Deadbeef.c(A.java:1)\n\tat a.Deadbee7.c(A.java:1)") == ["a.Deadbeef.c", "a..c"]
+    hostile = ("at " + "a" * 509 + "\n") * LINES
+    began_s = time.process_time()
+    for _ in range(400):
+        frames(hostile)
+    assert time.process_time() - began_s < 1.0
+
+
 def test_the_first_and_the_last_lines_are_looked_at() -> None:
     java, python = "\tat a.B.c(B.java:1)", 'File "a.py", line 1, in f'
     assert frames("\n".join(["x"] * (LINES - 1) + [java])) == ["a.B.c"]

@@ -12,7 +12,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import SeverityNumber
 from tasks.decoders.contract import DETAIL, DecodeLimits, UnfitBatch
 from tasks.decoders.json_numbers import LEAST, MOST, double, whole
 from tasks.decoders.json_pieces import Torn
-from tasks.decoders.ndjson import Unreadable, bound_values, reason_of
+from tasks.decoders.ndjson import Unreadable, bound_strings, bound_values, reason_of
 from tasks.decoders.otlp import json_slots
 from tasks.decoders.otlp.slots import LOGS, Slot, Unread
 from tasks.decoders.otlp_logs import fields
@@ -72,6 +72,7 @@ _pair = msgspec.json.Decoder(KeyValue)
 def slots(data: bytes, limits: DecodeLimits) -> Iterator[Slot]:
     """As `json_slots.slots`. Raises `UnfitBatch`: malformed, not_understood, too_many_values."""
     bound_values(data, limits)
+    bound_strings(data, limits)
     try:
         yield from json_slots.slots(data, LOGS)
     except Torn as error:
