@@ -14,7 +14,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.ipc
 
-from tasks.events import EventTable
+from tasks.events import MOST_BYTES, EventTable
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # as the ledger can hold it
 EXPIRED = "expired"  # the reason of a batch whose bytes retention removed before it was decoded
@@ -111,9 +111,11 @@ class DecodedWindow(NamedTuple):
     events: EventTable
     logs: pa.Table | None = None  # of `tasks.events.LOGS`; None for no batch of log records
 
-    def packed(self) -> bytes:
-        """The same as bytes, with the map of every event, and its details."""
-        tables = {"events": self.events.whole()}
+    def packed(self, most_bytes: int = MOST_BYTES) -> bytes:
+        """The same as bytes, with the map of every event, and its details. Raises `WindowTooLarge` when the
+        JSON of these takes more than `most_bytes`.
+        """
+        tables = {"events": self.events.whole(most_bytes)}
         return pack(self.header, tables if self.logs is None else tables | {"logs": self.logs})
 
     @classmethod

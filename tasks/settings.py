@@ -88,7 +88,8 @@ class TaskSettings(Settings):
         256 * MIB,
         gt=0,
         le=2**31 - 1,
-        description="maximum decompressed bytes of a window; above it the window is split in two",
+        description="maximum bytes of a window, unpacked: of its batches, of the tables made of them and of "
+        "its results; above it the window is split in two",
     )
     handover_bytes: int = Field(
         8 * MIB,

@@ -93,7 +93,7 @@ if __name__ == "__main__":
     )
     _wrap(
         *(tasks.stages.process, "process_windows", "process"),
-        lambda windows, _: _services([events.columns for events in windows]),
+        lambda windows, *_: _services([events.columns for events in windows]),
     )
     _wrap(
         *(tasks.stages.deposit_transaction, "_close", "deposit"),

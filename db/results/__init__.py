@@ -1,6 +1,6 @@
 """The results that a deposit writes: one door to their tables and the partitions of these."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -8,11 +8,11 @@ from sqlalchemy import Connection
 
 from db import bulk
 from db.results.columns import of_customer
-from db.results.events import MOST_AS_ARRAYS, write_events
+from db.results.events import write_events
 from db.results.exceptions import write_exceptions
 from db.results.interactions import write_interactions
 from db.results.log_rollups import write_log_rollups
-from db.results.logs import copy_logs, write_logs
+from db.results.logs import write_logs
 from db.results.rollups import write_rollups, write_split_rollups
 from db.retention.partitions import prepare
 
@@ -42,26 +42,33 @@ def writing(
     logs: pa.Table | None = None,
     log_rollups: pa.Table | None = None,
 ) -> Iterator[None]:
-    """Write these, as `write_interactions`, `write_rollups` and so on do, and what the block sends: a block
-    of `db.bulk.together`.
+    """Write these, as `write_interactions`, `write_rollups` and so on do, in slices, and what the block
+    sends: a block of `db.bulk.together`.
     """
-    many = len(events) > MOST_AS_ARRAYS
-    if many:
-        write_events(conn, events)
-    many_logs = logs is not None and len(logs) > MOST_AS_ARRAYS
-    if many_logs:
-        copy_logs(conn, logs)
+    rows = [(write_events, events), (write_logs, logs)]
+    _write(conn, [one for one in rows if _many(one[1])])
     with bulk.together(conn):
-        write_interactions(conn, interactions)
-        write_rollups(conn, rollups)
-        if exceptions is not None:
-            write_exceptions(conn, exceptions)
-        if split_rollups is not None:
-            write_split_rollups(conn, split_rollups)
-        if not many:
-            write_events(conn, events)
-        if logs is not None and not many_logs:
-            write_logs(conn, logs)
-        if log_rollups is not None:
-            write_log_rollups(conn, log_rollups)
+        _write(
+            conn,
+            [
+                (write_interactions, interactions),
+                (write_rollups, rollups),
+                (write_exceptions, exceptions),
+                (write_split_rollups, split_rollups),
+                *(one for one in rows if not _many(one[1])),
+                (write_log_rollups, log_rollups),
+            ],
+        )
         yield
+
+
+def _many(table: pa.Table | None) -> bool:
+    return table is not None and len(table) > bulk.MOST_AS_ARRAYS
+
+
+def _write(
+    conn: Connection, tables: Iterable[tuple[Callable[[Connection, pa.Table], None], pa.Table | None]]
+) -> None:
+    for write, table in tables:
+        for part in bulk.slices(table) if table is not None else ():
+            write(conn, part)

@@ -21,8 +21,6 @@ _DOCUMENTS: Final = ("resource", "scope", "span", "span_events", "links")
 _DETAILS: Final = ("trace_state", "flags", *_DOCUMENTS)
 # What text has to become on PostgreSQL.
 _TYPES: Final = {"attributes": "jsonb", **dict.fromkeys(_DOCUMENTS, "json")}
-# COPY costs PostgreSQL a fifth less for 10,000 rows, as much for 1,000, and an answer more.
-MOST_AS_ARRAYS = 2_000
 
 
 def write_events(conn: Connection, table: pa.Table) -> None:
@@ -30,14 +28,14 @@ def write_events(conn: Connection, table: pa.Table) -> None:
 
     `table` has the columns of an event, customer_id (int64), window_id (int64) and position (int32, its place
     in the window); it may have those of an event's details (trace_state, flags as int64, and JSON text). More
-    than `MOST_AS_ARRAYS` of them cannot be written in a block of `db.bulk.together`.
+    than `bulk.MOST_AS_ARRAYS` of them cannot be written in a block of `db.bulk.together`.
     """
     if not table.num_rows:
         return
     columns = _columns(table)
     names = ", ".join(columns)
     if bulk.is_postgresql(conn):
-        if len(table) > MOST_AS_ARRAYS:
+        if len(table) > bulk.MOST_AS_ARRAYS:
             bulk.copy(conn, "events", columns | {"attributes": jsonb(columns["attributes"])})
             return
         given, parameters = bulk.arrays(columns)

@@ -25,13 +25,16 @@ def write_logs(conn: Connection, table: pa.Table) -> None:
     """Insert kept log records. Part of the deposit's transaction, which sees to it that a window comes once.
 
     `table` has the columns of a log record, customer_id (int64), window_id (int64) and position (int32, its
-    place in the window). More than `db.results.events.MOST_AS_ARRAYS` of them cannot be written in a block of
-    `db.bulk.together`: `copy_logs` is for these.
+    place in the window). More than `bulk.MOST_AS_ARRAYS` of them cannot be written in a block of
+    `db.bulk.together`.
     """
     if not table.num_rows:
         return
     columns = _columns(table)
     if bulk.is_postgresql(conn):
+        if len(table) > bulk.MOST_AS_ARRAYS:
+            bulk.copy(conn, "logs", columns | {name: jsonb(columns[name]) for name in _DOCUMENTS})
+            return
         given, parameters = bulk.arrays(columns)
         insert = f"INSERT INTO logs ({_NAMES}) SELECT {_GIVEN} FROM {given} given"  # noqa: S608
         bulk.driver(conn).execute(insert, parameters)
@@ -39,15 +42,6 @@ def write_logs(conn: Connection, table: pa.Table) -> None:
     columns["at"] = iso(columns["at"])
     values = [octets(columns[name]) if name in _IDS else listed(columns[name]) for name in _COLUMNS]
     bulk.execute_many(conn, _INSERT, zip(*values, strict=True))
-
-
-def copy_logs(conn: Connection, table: pa.Table) -> None:
-    """As `write_logs`, of many at once."""
-    if not bulk.is_postgresql(conn):
-        write_logs(conn, table)
-        return
-    columns = _columns(table)
-    bulk.copy(conn, "logs", columns | {name: jsonb(columns[name]) for name in _DOCUMENTS})
 
 
 def _columns(table: pa.Table) -> dict[str, pa.Array]:

@@ -68,6 +68,11 @@ class DetailSource:
             made[row] = RowDetails(self, row, exceptional(sent))
         return made
 
+    def size(self, row: int) -> int:
+        """Bytes of what the details of one row are made of."""
+        sent = self.sent.get(row)
+        return 0 if sent is None else sent.size
+
     def details(self, row: int) -> SpanDetails:
         """Of one row, made anew. If `span` was sent without attributes, it has those that are no text."""
         sent = self.sent.get(row)
@@ -85,6 +90,12 @@ class RowDetails(msgspec.Struct, frozen=True):
     source: Any  # DetailSource
     row: int
     exceptional: bool
+
+    @property
+    def size(self) -> int:
+        """As `Detailed.size`."""
+        size: int = self.source.size(self.row)
+        return size
 
     def details(self) -> SpanDetails:
         """As `Detailed.details`."""

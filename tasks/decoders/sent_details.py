@@ -102,6 +102,15 @@ class SentDetails(msgspec.Struct, frozen=True):
     span_events: bytes
     links: bytes
 
+    @property
+    def size(self) -> int:
+        """Bytes of it, as they came."""
+        return len((self.trace_state or "").encode()) + sum(map(len, self.documents()))
+
+    def documents(self) -> Sequence[bytes]:
+        """What of it is JSON."""
+        return self.resource, self.scope, self.span, self.span_events, self.links
+
     def details(self) -> SpanDetails:
         """As SpanDetails, in canonical form. Raises ValueError or msgspec.MsgspecError for what is none, and
         RecursionError for what lies too deep.
@@ -142,8 +151,7 @@ def rejections(sent: Mapping[int, SentDetails]) -> dict[int, tuple[RejectReason,
 
 
 def _wrong(sent: SentDetails) -> tuple[RejectReason, str] | None:
-    documents = (sent.resource, sent.scope, sent.span, sent.span_events, sent.links)
-    if sum(map(len, documents)) + len((sent.trace_state or "").encode()) > MOST_BYTES:
+    if sent.size > MOST_BYTES:
         return RejectReason.BAD_DETAILS, f"above {MOST_BYTES} bytes"
     try:
         sent.details()
@@ -151,7 +159,7 @@ def _wrong(sent: SentDetails) -> tuple[RejectReason, str] | None:
         return RejectReason.BAD_UTF8, str(error)[:DETAIL]
     except (ValueError, msgspec.MsgspecError, RecursionError) as error:
         return RejectReason.BAD_DETAILS, str(error)[:DETAIL]
-    if any(map(NUL.search, documents)) or "\0" in (sent.trace_state or ""):
+    if any(map(NUL.search, sent.documents())) or "\0" in (sent.trace_state or ""):
         return RejectReason.NUL_CHARACTER, "holds U+0000, which the database can't"
     return None
 

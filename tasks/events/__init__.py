@@ -4,7 +4,17 @@ log records. Pure.
 
 from tasks.events.as_otlp import otlp_export
 from tasks.events.attribute_source import AttributeSource
-from tasks.events.details import DETAILS, NO_WHOLE, WHOLE, Detailed, SpanDetails, detail_columns, details_of
+from tasks.events.detail_runs import in_runs
+from tasks.events.details import (
+    DETAILS,
+    MOST_BYTES,
+    NO_WHOLE,
+    WHOLE,
+    Detailed,
+    SpanDetails,
+    detail_columns,
+    details_of,
+)
 from tasks.events.late_attributes import LateAttributes
 from tasks.events.log_schema import ERROR, LOGS, NO_LOGS, SEVERITIES
 from tasks.events.map_attributes import MapAttributes, holds_zero
@@ -19,6 +29,7 @@ __all__ = [
     "ERROR",
     "EVENTS",
     "LOGS",
+    "MOST_BYTES",
     "NO_EVENTS",
     "NO_LOGS",
     "NO_WHOLE",
@@ -37,5 +48,6 @@ __all__ = [
     "detail_columns",
     "details_of",
     "holds_zero",
+    "in_runs",
     "otlp_export",
 ]

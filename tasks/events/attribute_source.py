@@ -44,6 +44,9 @@ class AttributeSource(Protocol):
     def with_nul(self) -> Mask | None:
         """Which events have U+0000 in a key or a value (as text); None for no event."""
 
+    def detail_sizes(self, rows: Integers) -> Integers:
+        """As `Detailed.size`, of each of these events."""
+
     def details(self, rows: Integers) -> Details:
         """The details of these events, in this order; any may come twice."""
 

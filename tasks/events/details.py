@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 import msgspec
 import pyarrow as pa
 
+from tasks.errors import WindowTooLarge
 from tasks.events.otlp_values import Camel, KeyValue
 from tasks.events.schema import EVENTS
 
@@ -35,6 +36,7 @@ WHOLE: Final = pa.schema([*EVENTS, *DETAILS])
 NO_WHOLE: Final = WHOLE.empty_table()
 
 NO_TIME: Final = "0"
+MOST_BYTES: Final = 2**31 - 1  # of the texts in an Arrow array of them
 
 
 def nanoseconds(time: int) -> str:
@@ -115,6 +117,11 @@ class SpanDetails(Camel):
         """Whether one of its events tells of an exception."""
         return any(event.name == EXCEPTION for event in self.events)
 
+    @property
+    def size(self) -> int:
+        """As `Detailed.size`: 0, since nothing has to be made."""
+        return 0
+
     def details(self) -> "SpanDetails":
         """As `Detailed.details`."""
         return self
@@ -126,6 +133,10 @@ class Detailed(Protocol):
     @property
     def exceptional(self) -> bool:
         """Whether one of its span events tells of an exception."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of what the details are made of, without what events of one batch share."""
 
     def details(self) -> SpanDetails:
         """The details, made anew at each call."""
@@ -154,28 +165,37 @@ def time_ns(event: SpanEvent) -> int:
     return min(int(text), LATEST_NS) if len(text) <= 20 and text.isascii() and text.isdecimal() else 0
 
 
-def detail_columns(found: Sequence[SpanDetails | None]) -> pa.Table:
-    """A table of DETAILS; nulls for an event without, and for what has its default value."""
+def detail_columns(found: Sequence[SpanDetails | None], most_bytes: int = MOST_BYTES) -> pa.Table:
+    """A table of DETAILS; nulls for an event without, and for what has its default value.
+
+    What several events share is written once and copied into the row of each: raises `WindowTooLarge`, before
+    it is, when the columns' JSON takes more than `most_bytes`.
+    """
     if found.count(None) == len(found):
         return pa.table([pa.nulls(len(found), field.type) for field in DETAILS], schema=DETAILS)
     given = [one if one is not None else SpanDetails() for one in found]
-    texts: dict[int, str] = {}  # by the id of what several may share
+    texts: dict[int, bytes] = {}  # by the id of what several may share
 
-    def text(value: Any) -> str | None:
+    def text(value: Any) -> bytes | None:
         if not value:
             return None
         if id(value) not in texts:
-            texts[id(value)] = _encoder.encode(value).decode()
+            texts[id(value)] = _encoder.encode(value)
         return texts[id(value)]
 
-    columns = {
-        "trace_state": [one.trace_state or None for one in given],
-        "flags": [one.flags or None for one in given],
+    documents = {
         "resource": [text(one.resource) for one in given],
         "scope": [text(one.scope) for one in given],
         "span": [text(one.span) for one in given],
         "span_events": [text(one.events) for one in given],
         "links": [text(one.links) for one in given],
+    }
+    if sum(len(one) for column in documents.values() for one in column if one is not None) > most_bytes:
+        raise WindowTooLarge
+    columns = {
+        "trace_state": [one.trace_state or None for one in given],
+        "flags": [one.flags or None for one in given],
+        **documents,
     }
     return pa.table(columns, schema=DETAILS)
 

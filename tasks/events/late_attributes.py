@@ -121,6 +121,17 @@ class LateAttributes:
         """Which events have U+0000 in a key or a value (as text); None for no event."""
         return self._marked(lambda source: source.with_nul())
 
+    def detail_sizes(self) -> Integers:
+        """As `Detailed.size`, of each event; 0 for one without details."""
+        rows = np.arange(len(self)) if self.rows is None else self.rows
+        ends = self.ends()
+        source_of = np.searchsorted(ends, rows, side="right") - 1
+        sizes = np.zeros(len(rows), np.int64)
+        for number in np.unique(source_of).tolist():
+            own = source_of == number
+            sizes[own] = self.sources[number].detail_sizes(rows[own] - ends[number])
+        return sizes
+
     def details(self, rows: Integers) -> Details:
         """The details of these events, in this order; any may come twice."""
         return self._made(rows, lambda source, some: source.details(some))

@@ -64,22 +64,30 @@ class MapAttributes:
         found = [pc.match_substring(texts, "\0").to_numpy(zero_copy_only=False) for texts in entries]
         return self._rows_of(found[0] | found[1])
 
+    def detail_sizes(self, rows: Integers) -> Integers:
+        """As `AttributeSource.detail_sizes`."""
+        makers = self._makers(rows)
+        return np.array([0 if maker is None else maker.size for maker in makers], np.int64)
+
     def details(self, rows: Integers) -> Details:
         """As `AttributeSource.details`."""
-        if self.detailed is None:
-            return [None] * len(rows)
-        makers = [self.detailed[row] for row in rows.tolist()]
-        return [None if maker is None else maker.details() for maker in makers]
+        return [None if maker is None else maker.details() for maker in self._makers(rows)]
 
     def exceptions(self, rows: Integers) -> Details:
         """As `AttributeSource.exceptions`."""
-        return [one and first_exception(one) for one in self.details(rows)]
+        makers = self._makers(rows)
+        return [None if maker is None else first_exception(maker.details()) for maker in makers]
 
     def exceptional(self) -> Mask | None:
         """As `AttributeSource.exceptional`."""
         if self.detailed is None:
             return None
         return np.array([one is not None and one.exceptional for one in self.detailed], np.bool_)
+
+    def _makers(self, rows: Integers) -> Sequence[Detailed | None]:
+        if self.detailed is None:
+            return [None] * len(rows)
+        return [self.detailed[row] for row in rows.tolist()]
 
     def _entries(self) -> tuple[Integers, pa.StringArray, pa.StringArray]:
         """Offsets from 0, and the keys and values between the first and the last of them."""

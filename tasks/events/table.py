@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.events.attribute_source import Mask
-from tasks.events.details import WHOLE, detail_columns, details_of
+from tasks.events.detail_runs import in_runs
+from tasks.events.details import MOST_BYTES, WHOLE, details_of
 from tasks.events.late_attributes import LateAttributes
 from tasks.events.schema import ATTRIBUTES, COLUMNS, EVENTS, NO_EVENTS
 
@@ -59,9 +60,12 @@ class EventTable:
         rows = np.arange(first, first + count)
         return type(self)(self.columns.slice(first, count), self.attributes.select(rows))
 
-    def whole(self) -> pa.Table:
-        """As `table`, with the columns of DETAILS."""
-        table, details = self.table(), detail_columns(self.attributes.details(np.arange(len(self))))
+    def whole(self, most_bytes: int = MOST_BYTES) -> pa.Table:
+        """As `table`, with the columns of DETAILS. Raises `WindowTooLarge` when the JSON of these takes more
+        than `most_bytes`.
+        """
+        details = in_runs(self.attributes.detail_sizes(), self.attributes.details, most_bytes)
+        table = self.table()
         return pa.table([*table.columns, *details.columns], schema=WHOLE)
 
     def table(self) -> pa.Table:

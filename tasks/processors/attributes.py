@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.events import LateAttributes, SpanDetails
+from tasks.events import LateAttributes, SpanDetails, in_runs
 
 Mask = NDArray[np.bool_]
 Details = Sequence[SpanDetails | None]
@@ -100,17 +100,20 @@ class Attributes:
             entries = change.entries(entries, where)
         return entries
 
-    def details(self) -> Details:
-        """The details after all changes."""
-        return self._changed(self.late.details(np.arange(len(self.late))))
+    def detail_columns(self, most_bytes: int) -> pa.Table:
+        """The details after all changes, as columns. Raises `WindowTooLarge` as `in_runs` does."""
+        return in_runs(
+            self.late.detail_sizes(), lambda rows: self._changed(self.late.details(rows), rows), most_bytes
+        )
 
     def exceptions(self) -> Details:
         """Of each event nothing but the first exception, after all changes."""
-        return self._changed(self.late.exceptions(np.arange(len(self.late))))
+        rows = np.arange(len(self.late))
+        return self._changed(self.late.exceptions(rows), rows)
 
-    def _changed(self, details: Details) -> Details:
+    def _changed(self, details: Details, rows: NDArray[np.int64]) -> Details:
         for change, where in self.changes:
-            details = _changed(details, change, where)
+            details = _changed(details, change, where[rows])
         return details
 
     def values_of(self, key: str, among: Mask) -> Found:

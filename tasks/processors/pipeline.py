@@ -23,7 +23,7 @@ from pipelines.steps import (
     RollupLogs,
     Sample,
 )
-from tasks.events import NO_WHOLE, EventTable
+from tasks.events import MOST_BYTES, NO_WHOLE, EventTable
 from tasks.processors.found_exceptions import FoundExceptions
 from tasks.processors.rows import Rows
 from tasks.processors.schemas import NO_EXCEPTIONS, NO_INTERACTIONS, NO_ROLLUPS, NO_SPLIT_ROLLUPS
@@ -62,10 +62,13 @@ def process(events: EventTable, pipeline: Pipeline) -> Processed:
     return outcome
 
 
-def process_windows(windows: Sequence[EventTable], pipeline: Pipeline) -> list[Processed]:
+def process_windows(
+    windows: Sequence[EventTable], pipeline: Pipeline, most_bytes: int = MOST_BYTES
+) -> list[Processed]:
     """What `process` makes of each window, of one or more: a small one costs less together with others.
 
-    No event may be in two of them.
+    No event may be in two of them. Raises `WindowTooLarge` when the details of what is kept take more than
+    `most_bytes` as columns.
     """
     rows = Rows.of(windows)
     dropped: dict[str, list[int]] = {}
@@ -77,7 +80,7 @@ def process_windows(windows: Sequence[EventTable], pipeline: Pipeline) -> list[P
             continue
         if isinstance(step, Output):
             found = found or _found(rows, pipeline)
-            outputs[type(step)] = _output(rows, step, found)
+            outputs[type(step)] = _output(rows, step, found, most_bytes)
             if isinstance(step, Rollup) and step.by:
                 split = split_rollup(rows, step)
             continue
@@ -121,7 +124,7 @@ def _found(rows: Rows, pipeline: Pipeline) -> FoundExceptions:
     return FoundExceptions.of(rows) if asked else FoundExceptions.none()
 
 
-def _output(rows: Rows, step: Output, found: FoundExceptions) -> list[pa.Table]:
+def _output(rows: Rows, step: Output, found: FoundExceptions, most_bytes: int) -> list[pa.Table]:
     match step:
         case Compose():
             return compose(rows, found)
@@ -130,4 +133,4 @@ def _output(rows: Rows, step: Output, found: FoundExceptions) -> list[pa.Table]:
         case Rollup():
             return rollup(rows)
         case Keep():
-            return keep(rows, step)
+            return keep(rows, step, most_bytes)

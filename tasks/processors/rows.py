@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.events import COLUMNS, EVENTS, WHOLE, EventTable, detail_columns
+from tasks.events import COLUMNS, EVENTS, WHOLE, EventTable
 from tasks.processors.attributes import Attributes
 from tasks.processors.names import Names, in_one
 from tasks.processors.windows import Windows
@@ -69,13 +69,13 @@ class Rows:
         """Whether each event's status is error."""
         return np.asarray(pc.equal(self.whole("status"), "error").to_numpy(zero_copy_only=False))
 
-    def events(self) -> pa.Table:
-        """The rows as a table of WHOLE."""
+    def events(self, most_bytes: int) -> pa.Table:
+        """The rows as a table of WHOLE. Raises `WindowTooLarge` when the JSON of details takes more bytes."""
         changed = {
             "service": self.service.column(),
             "operation": self.operation.column(),
             "attributes": self.attributes.read().maps(EVENTS.field("attributes").type),
         }
         columns = [changed.get(name, self.plain[name] if name in PLAIN else None) for name in EVENTS.names]
-        details = detail_columns(self.attributes.details())
+        details = self.attributes.detail_columns(most_bytes)
         return pa.table([*columns, *details.columns], schema=WHOLE)

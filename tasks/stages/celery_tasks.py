@@ -89,7 +89,7 @@ def _end(task: "Task[Any, Any]") -> None:
 @app.task(name="decode", bind=True, Request=REQUEST, resultrepr_maxsize=0)
 def decode(self: "Task[Any, Any]", window_id: int) -> bytes | None:
     """Window id in, the window's events out (`tasks.handover`)."""
-    packed = partial(tasks.stages.decode.packed, most_bytes=context().settings.handover_bytes)
+    packed = partial(tasks.stages.decode.packed, settings=context().settings)
     with _watched(self):
         handed = tasks.stages.decode.run(context(), window_id, packed, delivery(self.request))
     if handed is None:

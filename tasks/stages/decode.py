@@ -72,10 +72,12 @@ def _handed_on(context: Context, work: Work, hand_on: Callable[[DecodedWindow], 
         return hand_on(refuse(work, TOO_LARGE, "its events do not fit into one hand-over"))
 
 
-def packed(decoded: DecodedWindow, *, most_bytes: int) -> bytes:
-    """The hand-over to a stage that runs elsewhere. Raises `WindowTooLarge` above `most_bytes`."""
-    data = decoded.packed()
-    if len(data) > most_bytes:
+def packed(decoded: DecodedWindow, settings: TaskSettings) -> bytes:
+    """The hand-over to a stage that runs elsewhere. Raises `WindowTooLarge` above `settings.handover_bytes`,
+    and for details that unpacked take more than `settings.decoded_bytes`.
+    """
+    data = decoded.packed(settings.decoded_bytes)
+    if len(data) > settings.handover_bytes:
         raise WindowTooLarge
     return data
 

@@ -89,11 +89,13 @@ def deposit(context: Context, move: CursorMove, messages: Sequence[Message], del
 def _portion(
     context: Context, packed: Sequence[PackedResult], owed: Mapping[int, Owed]
 ) -> tuple[list[OwedResult], int | None]:
-    """What is owed, in the order of the windows, and the offset behind it where the bytes that go to
-    quarantine end the deposit: windows of unfit batches only are small results of large batches.
+    """What is owed, in the order of the windows, and the offset behind it where bytes end the deposit: those
+    that go to quarantine, since windows of unfit batches only are small results of large batches, or those of
+    the tables, which are packed where they lie.
     """
     taken: dict[int, OwedResult] = {}
-    held_bytes = 0
+    settings = context.settings
+    held_bytes = table_bytes = 0
     for one in packed:
         window_id = one.header.window_id
         # A window that was rung twice can be there twice.
@@ -101,7 +103,8 @@ def _portion(
             continue
         taken[window_id] = ready(one, owed, quarantine_rows(context, one.header))
         held_bytes += sum(len(row.bytes) for row in taken[window_id].quarantined)
-        if held_bytes > 2 * context.settings.handover_bytes:
+        table_bytes += taken[window_id].nbytes
+        if held_bytes > 2 * settings.handover_bytes or table_bytes > settings.decoded_bytes:
             return [taken[each] for each in sorted(taken)], one.offset + 1
     return [taken[each] for each in sorted(taken)], None
 

@@ -173,20 +173,24 @@ def _deposited_together(context: Context, decoded: dict[int, DecodedWindow]) -> 
 
 
 def _processed(context: Context, windows: Sequence[DecodedWindow]) -> list[ProcessedWindow]:
-    """Of windows with the same pipeline; what can't be done together is done one after the other."""
+    """Of windows with the same pipeline; what can't be done together is done one after the other, without
+    those that are too large even so.
+    """
     try:
         return _processed_together(context, windows)
     except Exception as error:
+        if len(windows) == 1 and isinstance(error, WindowTooLarge):
+            return []
         if len(windows) == 1:
             raise
         log.info("processed_apart", windows=len(windows), reason=type(error).__name__)
-        return [processed for one in windows for processed in _processed_together(context, [one])]
+        return [processed for one in windows for processed in _processed(context, [one])]
 
 
 def _processed_together(context: Context, windows: Sequence[DecodedWindow]) -> list[ProcessedWindow]:
     began_us, slugs = processor_time.now_us(), [one.header.customer for one in windows]
     with context.measures.working_together(slugs, "process"):
-        found = results(windows)
+        found = results(windows, context.settings.decoded_bytes)
     return [
         replace(one, header=processor_time.charged(one.header, began_us, among=len(windows))) for one in found
     ]

@@ -13,8 +13,10 @@ from db.ledger.windows import Work
 from pipelines import Pipeline, parse
 from streams import encode_result, processed
 from streams.errors import StreamMissing
+from tasks.errors import WindowTooLarge
 from tasks.handover import DecodedWindow, Header, ProcessedWindow, pack, peek
 from tasks.processors import Processed, process_logs, process_windows, with_logs
+from tasks.settings import TaskSettings
 from tasks.stages import processor_time
 from tasks.stages.context import Context
 from tasks.stages.decode import TOO_LARGE, refuse
@@ -61,12 +63,15 @@ def publish(context: Context, handed: DecodedWindow) -> bool:
 
 
 def _published(context: Context, handed: DecodedWindow) -> bool:
-    packed, header = process(handed), handed.header
-    if len(packed) > context.settings.handover_bytes:
+    header = handed.header
+    try:
+        packed = process(handed, context.settings)
+    except WindowTooLarge:
         work = _work(context, header)
         if work is None or split(context, work):
             return False
-        packed = process(refuse(work, TOO_LARGE, "its results do not fit into one hand-over"))
+        refused = refuse(work, TOO_LARGE, "its results do not fit into one hand-over")
+        packed = process(refused, context.settings)
     message = encode_result(header.window_id, header.customer, packed)
     try:
         context.broker.publish(
@@ -86,19 +91,26 @@ def _work(context: Context, header: Header) -> Work | None:
     return work if work is not None and work.due and work.window.token == header.token else None
 
 
-def process(handed: DecodedWindow) -> bytes:
-    """As `results`, packed."""
+def process(handed: DecodedWindow, settings: TaskSettings) -> bytes:
+    """As `results`, packed. Raises `WindowTooLarge` for tables above `settings.decoded_bytes`, or above
+    `settings.handover_bytes` when packed: what repeats itself is a hundred times as large unpacked.
+    """
     began_us = processor_time.now_us()
-    (left,) = results([handed])
-    return pack(processor_time.charged(left.header, began_us), left.tables)
+    (left,) = results([handed], settings.decoded_bytes)
+    if left.nbytes > settings.decoded_bytes:
+        raise WindowTooLarge
+    packed = pack(processor_time.charged(left.header, began_us), left.tables)
+    if len(packed) > settings.handover_bytes:
+        raise WindowTooLarge
+    return packed
 
 
-def results(windows: Sequence[DecodedWindow]) -> list[ProcessedWindow]:
+def results(windows: Sequence[DecodedWindow], most_bytes: int) -> list[ProcessedWindow]:
     """Apply the pipeline that is pinned in the windows, the same in all, to their events; returns the results
-    of each.
+    of each. Raises `WindowTooLarge` when the details of what is kept of all take more than `most_bytes`.
     """
     pipeline: Pipeline = _pipeline(windows[0].header.pipeline)
-    outcomes = process_windows([handed.events for handed in windows], pipeline)
+    outcomes = process_windows([handed.events for handed in windows], pipeline, most_bytes)
     return [_processed(handed, outcome, pipeline) for handed, outcome in zip(windows, outcomes, strict=True)]
 
 

@@ -6,7 +6,7 @@ import random
 import pytest
 from sqlalchemy import Engine, select
 
-import db.results.events
+import db.bulk
 from db import tables
 from db.engine import begin, read
 from db.results import of_customer, write_events, write_interactions, write_rollups
@@ -111,11 +111,11 @@ def details(number: int) -> Row:
     return {"trace_state": "a=1", "flags": 2**32 - 1, **dict.fromkeys(JSON_COLUMNS, f"[{said}]")}
 
 
-@pytest.mark.parametrize("most_as_arrays", [0, db.results.events.MOST_AS_ARRAYS])
+@pytest.mark.parametrize("most_as_arrays", [0, db.bulk.MOST_AS_ARRAYS])
 def test_events_come_back_as_they_were(
     engine: Engine, slug: str, most_as_arrays: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(db.results.events, "MOST_AS_ARRAYS", most_as_arrays)
+    monkeypatch.setattr(db.bulk, "MOST_AS_ARRAYS", most_as_arrays)
     customer = add_customer(engine, slug)
     rows = [
         an_event(

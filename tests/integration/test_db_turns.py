@@ -16,7 +16,7 @@ from db.engine import begin, connect, read
 from db.errors import LostRace
 from db.ledger import costs, deposits
 from db.ledger.costs import CustomerCost
-from db.results import events, of_customer, prepare, writing
+from db.results import of_customer, prepare, writing
 from db.settings import DatabaseSettings
 from tests.integration.ledger_rows import (
     NOW_US,
@@ -119,8 +119,7 @@ def test_a_window_is_recorded_with_its_batches_by_one_statement(
 def test_many_events_are_copied_and_all_else_is_written_together(
     late: Engine, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "MOST_AS_ARRAYS", 3)
-    monkeypatch.setattr("db.results.MOST_AS_ARRAYS", 3)
+    monkeypatch.setattr(bulk, "MOST_AS_ARRAYS", 3)
     customer = add_customer(late, slug)
     epoch = claim(late, customer)
     for number, kept in enumerate((3, 4, 50)):

@@ -1,6 +1,8 @@
 """What one deposit holds in memory is bounded over all the windows that it merges."""
 
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +15,7 @@ import db.ledger.windows
 import db.quarantine.rows
 import tasks.stages.decode
 import tasks.stages.deposit
+import tasks.stages.deposit_transaction
 import tasks.stages.process
 from db.accounting.costs import last_hour
 from db.clock import now_us
@@ -85,3 +88,55 @@ def test_a_deposit_takes_no_more_unfit_bytes_than_two_hand_overs_and_a_window(
     assert {tuple(row) for row in rows} == {
         (f"batch-{number}", "malformed", len(BODY)) for number in range(24)
     }
+
+
+SPAN = {"trace_id": "ab" * 16, "started_at": NOW_US, "duration_us": 1, "service": "s", "operation": "o"}
+MANY = {"attributes": {f"a{number}": number for number in range(200)}}  # four times as long when kept
+
+
+def events(count: int) -> bytes:
+    """So many that are kept, as NDJSON."""
+    own = {"status": "error", "resource": MANY}
+    each = (own | {"event_id": f"{number + 1:016x}"} for number in range(count))
+    return b"\n".join(json.dumps(SPAN | one).encode() for one in each)
+
+
+def test_details_are_bounded_unpacked_when_they_are_made_and_when_they_are_deposited(
+    context: Context, slug: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = replace(context, settings=TaskSettings(decoded_bytes=200_000))
+    for name in (raw(slug), processed(slug)):
+        context.broker.declare(name, **SMALL)
+    customer = add_customer(context.engine, slug)
+    with db.engine.begin(context.engine) as connection:
+        version = db.customers.pipeline_versions.put(connection, customer.id, DEFAULT)
+    epoch = claim(context.engine, customer)
+    bodies = [*[events(20)] * 4, events(60)]
+    posted = [
+        envelope(slug, f"batch-{number}", body, accepted_at_us=NOW_US, form="ndjson")
+        for number, body in enumerate(bodies)
+    ]
+    context.broker.publish_all(raw(slug), posted, deadline_s=20)
+    windows = [
+        record(context.engine, customer, epoch, at, at, window=new_window(at, at, pipeline_version=version))
+        for at in range(len(bodies))
+    ]
+    publish = partial(tasks.stages.process.publish, context)
+    for window_id in windows:
+        assert tasks.stages.decode.run(context, window_id, publish, FIRST)
+    deposits: list[int] = []
+    book = tasks.stages.deposit_transaction.book
+
+    def counted(context: Context, move: Any, ready: Sequence[Any]) -> None:
+        deposits.append(len(ready))
+        book(context, move, ready)
+
+    monkeypatch.setattr(tasks.stages.deposit, "book", counted)
+    tasks.stages.deposit.run(context, customer.id, windows[-1], FIRST)
+
+    assert deposits == [2, 2, 1]
+    with db.engine.read(context.engine) as connection:
+        kept = connection.execute(text("SELECT count(*) FROM events")).scalar_one()
+        refused: Any = connection.execute(text("SELECT batch_id, reason FROM quarantine")).all()
+    assert kept == 80
+    assert [tuple(row) for row in refused] == [("batch-4", "too_large")]

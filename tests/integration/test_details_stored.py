@@ -20,7 +20,7 @@ from db.customers.rows import Customer
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker, StreamSettings, encode_result, processed, raw
 from tasks.celery import app
-from tasks.events import DETAILS, EVENTS
+from tasks.events import DETAILS, EVENTS, MOST_BYTES
 from tasks.handover import DecodedWindow, pack
 from tasks.settings import TaskSettings
 from tasks.stages.context import Context
@@ -139,7 +139,7 @@ def results_with(context: Context, change: Callable[[pa.Table], pa.Table]) -> Pu
     """As `tasks.stages.process.publish`, with another release's columns of events."""
 
     def publish(handed: DecodedWindow) -> bool:
-        (left,) = tasks.stages.process.results([handed])
+        (left,) = tasks.stages.process.results([handed], MOST_BYTES)
         packed = pack(left.header, {**left.tables, "events": change(left.tables["events"])})
         message = encode_result(left.header.window_id, left.header.customer, packed)
         context.broker.publish(processed(left.header.customer), message, deadline_s=20)

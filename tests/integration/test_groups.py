@@ -207,10 +207,10 @@ def test_windows_that_cannot_be_processed_together_are_processed_one_after_the_o
 ) -> None:
     windows = [posted(context, customer, good()) for customer in customers]
 
-    def scanty(decoded: list[DecodedWindow]) -> list[ProcessedWindow]:
+    def scanty(decoded: list[DecodedWindow], most_bytes: int) -> list[ProcessedWindow]:
         if len(decoded) > 1:
             raise MemoryError
-        return tasks.stages.process.results(decoded)
+        return tasks.stages.process.results(decoded, most_bytes)
 
     monkeypatch.setattr(group, "results", scanty)
     group.run(context, windows, FIRST)

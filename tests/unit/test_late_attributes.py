@@ -123,6 +123,9 @@ class WatchedAttributes:
     def with_nul(self) -> NDArray[np.bool_] | None:
         return self.source.with_nul()
 
+    def detail_sizes(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self.source.detail_sizes(rows)
+
     def details(self, rows: NDArray[np.int64]) -> Sequence[SpanDetails | None]:
         return self.source.details(rows)
 

@@ -11,6 +11,7 @@ from pipelines import DEFAULT, parse
 from tasks.handover import DecodedWindow, Header, peek, unpack
 from tasks.processors import INTERACTIONS, merge_interactions, process_logs
 from tasks.processors.schemas import LOG_ROLLUPS
+from tasks.settings import TaskSettings
 from tasks.stages.process import process
 from tests.unit import decode_samples as samples
 from tests.unit.log_exports import NOW_US, PROTOBUF, decoded, records, some
@@ -139,7 +140,7 @@ def test_a_window_of_events_and_logs_goes_the_whole_way_as_bytes() -> None:
     events = samples.written(samples.table(3), "ndjson")
     handed = window((some(5).SerializeToString(), PROTOBUF), (events, "ndjson"))
     again = DecodedWindow.of(*peek(handed.packed()))
-    header, tables = unpack(process(again))
+    header, tables = unpack(process(again, TaskSettings()))
     assert (header.decoded, header.kept, header.kept_logs) == (
         len(handed.events) + 5 + 3 - len(handed.events),
     ) * 2 + (5,)
@@ -151,12 +152,12 @@ def test_a_window_of_events_and_logs_goes_the_whole_way_as_bytes() -> None:
 def test_a_window_without_logs_hands_on_no_table_of_them() -> None:
     handed = window((samples.written(samples.table(3), "ndjson"), "ndjson"))
     assert "logs" not in peek(handed.packed())[1]
-    assert not {"logs", "log_rollups"} & set(unpack(process(handed)).tables)
+    assert not {"logs", "log_rollups"} & set(unpack(process(handed, TaskSettings())).tables)
 
 
 def test_a_pipeline_of_before_counts_log_records_and_keeps_none() -> None:
     handed = window((some(5).SerializeToString(), PROTOBUF), pipeline='{"steps": [{"step": "compose"}]}')
-    header, tables = unpack(process(handed))
+    header, tables = unpack(process(handed, TaskSettings()))
     assert (header.kept, header.kept_logs) == (5, 5)
     assert (len(tables["logs"]), len(tables["log_rollups"])) == (0, 0)
     assert sum(tables["interactions"]["logs"].to_pylist()) == 5

@@ -63,6 +63,10 @@ class SentSpans:
     def _pieces(self) -> list[tuple[bytes, Pieces]]:
         return [(piece, some) for some in self._apart(self._data) for piece in some.pieces]
 
+    def size(self, row: int) -> int:
+        """Bytes of the span at `row` of the export."""
+        return len(self._pieces[row][0])
+
     def details(self, row: int) -> SpanDetails:
         """The details of the span at `row` of the export."""
         piece, some = self._pieces[row]
@@ -77,6 +81,11 @@ class SentSpan(msgspec.Struct, gc=False):
     spans: SentSpans
     row: int
     exceptional: bool = False
+
+    @property
+    def size(self) -> int:
+        """As `Detailed.size`."""
+        return self.spans.size(self.row)
 
     def details(self) -> SpanDetails:
         """As `Detailed.details`."""

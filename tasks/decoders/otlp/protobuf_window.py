@@ -35,6 +35,7 @@ from tasks.decoders.otlp.scan_tables import (
     SERVICE_SIZE,
     SERVICE_TYPE,
     SPAN_ID,
+    SPAN_SIZE,
     SPANS,
     TRACE_ID,
     TYPE,
@@ -198,6 +199,11 @@ class ScannedAttributes:
     def with_nul(self) -> Mask | None:
         """None: a body with U+0000 is read alone."""
         return None
+
+    def detail_sizes(self, rows: Rows) -> Rows:
+        """As `AttributeSource.detail_sizes`."""
+        sizes: Rows = self.scan.room.spans[rows, SPAN_SIZE].astype(np.int64)
+        return sizes
 
     def details(self, rows: Rows) -> list[SpanDetails | None]:
         """As `AttributeSource.details`."""
