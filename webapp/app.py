@@ -8,7 +8,7 @@ from flask import Flask
 from sqlalchemy import Engine
 
 from db.clock import now_us
-from db.customers import keys as key_table, public_keys as public_key_table
+from db.customers import keys as key_table, public_key_use, public_keys as public_key_table, quota_use
 from db.customers.public_keys import PublicKey
 from db.customers.rows import Customer
 from db.engine import connect, read, watch
@@ -19,11 +19,11 @@ from tracing import Tracer
 from webapp import commands, logs
 from webapp.limits.address_counts import AddressCounts
 from webapp.limits.admission import Limits
-from webapp.limits.key_meters import KeyMeters
-from webapp.limits.key_use_sync import KeyUseSync
+from webapp.limits.customer_meter import CustomerMeter
+from webapp.limits.day_sync import DaySync
+from webapp.limits.key_meter import KeyMeter
 from webapp.limits.meters import Meters
 from webapp.limits.public_keys import PublicKeyLimits
-from webapp.limits.quota_sync import QuotaSync
 from webapp.metrics import DATABASE_WAIT_SECONDS, RECONNECTS, CustomerCounts
 from webapp.receiving import batches, cors, error_handlers, otlp, own_traces
 from webapp.receiving.accept import BatchAcceptor
@@ -70,25 +70,27 @@ def _built(settings: HttpSettings, shutdown: ShutdownFlag) -> Flask:
     engine = connect(DatabaseSettings())
     watch(engine, DATABASE_WAIT_SECONDS.observe, lambda: RECONNECTS.labels("database").inc())
     # A worker of gunicorn's follows its master's meters and never uses these.
-    meters = Meters(lanes=1)
+    meters, key_meters = Meters(CustomerMeter, lanes=1), Meters(KeyMeter, lanes=1)
     counts = CustomerCounts(settings.metric_customers)
-    limits = Limits(
-        meters,
-        QuotaSync(engine, meters),
-        counts,
-        receivers=settings.receivers,
-        later_s=(settings.retry_after_min_s, settings.retry_after_max_s),
-    )
-    key_meters, addresses = KeyMeters(), AddressCounts()
-    public_limits = PublicKeyLimits(key_meters, addresses, KeyUseSync(engine, key_meters), counts)
+    later_s = (settings.retry_after_min_s, settings.retry_after_max_s)
+    usage = DaySync(engine, meters, quota_use.written, quota_use.write)
+    limits = Limits(meters, usage, counts, receivers=settings.receivers, later_s=later_s)
+    key_usage = DaySync(engine, key_meters, public_key_use.written, public_key_use.write)
+    addresses = AddressCounts()
+    public_limits = PublicKeyLimits(key_meters, addresses, key_usage, counts, later_s=later_s)
     bounds: dict[str, Any] = {
         "fresh_s": settings.key_fresh_s,
         "wait_s": settings.key_wait_s,
         "known": settings.keys_known,
         "unknown": settings.keys_unknown,
     }
-    keys = KeyCache(_finder(engine, limits), form=SECRET_FORM, **bounds)
-    public_keys = KeyCache(_public_finder(engine, limits, public_limits), form=PUBLIC_FORM, **bounds)
+    keys = KeyCache(_finder(engine, limits), current=limits.learned, form=SECRET_FORM, **bounds)
+    public_keys = KeyCache(
+        _public_finder(engine, limits, public_limits),
+        current=lambda key: limits.learned(key.customer) and public_limits.learned(key),
+        form=PUBLIC_FORM,
+        **bounds,
+    )
     ledgers_now = partial(now_us, engine)
     senders = Authenticator(keys, public_keys, public_limits, ledgers_now, proxies=settings.proxies)
     broker = Broker(StreamSettings(), reconnected=lambda: RECONNECTS.labels("streams").inc())

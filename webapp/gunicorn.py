@@ -16,7 +16,8 @@ from environment.starting import check_apart, stopping
 from operators import Listener, Memory, share
 from supervision import Supervised
 from webapp.limits.address_counts import AddressCounts
-from webapp.limits.key_meters import KeyMeters
+from webapp.limits.customer_meter import CustomerMeter
+from webapp.limits.key_meter import KeyMeter
 from webapp.limits.meters import Meters
 from webapp.serving.cores import free_core, step_back
 from webapp.serving.file_descriptors import make_room
@@ -37,11 +38,12 @@ with stopping():
     _as_json = LogSettings().as_json
 _shutdown = ShutdownFlag()
 # During a reload there are twice as many workers.
-_meters = Meters(lanes=2 * _settings.workers + 2)
-_key_meters = KeyMeters()
+_lanes = 2 * _settings.workers + 2
+_meters = Meters(CustomerMeter, _lanes)
+_key_meters = Meters(KeyMeter, _lanes)
 _addresses = AddressCounts()
 # Room for every series that there can be, at some 300 bytes each: 24 a customer with a name, and the rest.
-_memory = Memory(lanes=2 * _settings.workers + 2, lane_bytes=(1000 + 24 * _settings.metric_customers) * 512)
+_memory = Memory(lanes=_lanes, lane_bytes=(1000 + 24 * _settings.metric_customers) * 512)
 _supervised = Supervised()
 _watch = WorkerWatch(_supervised)
 # gunicorn would say that it is ready before there is a worker.

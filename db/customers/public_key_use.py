@@ -5,17 +5,20 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, select, text
 
+from db.customers.day_use import Written
 from db.tables import public_key_use
 
 KEPT_DAYS = 31
-# A receiver's counts only grow, but for what it gives back of a refused batch, which is written soon after.
+# A receiver's counts only grow: of two of its processes that write, the later count wins in whatever order.
 _WRITE = text(
-    "INSERT INTO public_key_use (key_id, day, receiver, customer_id, bytes, batches, refused)"
+    "INSERT INTO public_key_use AS known (key_id, day, receiver, customer_id, bytes, batches, refused)"
     # Not of a customer that was deleted meanwhile.
     " SELECT k.id, :day, :receiver, k.customer_id, :bytes, :batches, :refused FROM public_keys k"
     " JOIN customers c ON c.id = k.customer_id WHERE k.id = :key_id AND c.state <> 'deleting'"
     " ON CONFLICT (key_id, day, receiver) DO UPDATE SET"
     " bytes = excluded.bytes, batches = excluded.batches, refused = excluded.refused"
+    " WHERE excluded.bytes >= known.bytes AND excluded.batches >= known.batches"
+    " AND excluded.refused >= known.refused"
 )
 # Built once: to build a statement takes longer than to run it.
 _WRITTEN = select(public_key_use).where(
@@ -34,13 +37,6 @@ class KeyUse(NamedTuple):
         return KeyUse(self.bytes + other.bytes, self.batches + other.batches, self.refused + other.refused)
 
 
-class WrittenUse(NamedTuple):
-    """As one receiver and as the others wrote it."""
-
-    own: KeyUse = KeyUse()
-    others: KeyUse = KeyUse()
-
-
 def write(conn: Connection, receiver: str, day: int, uses: Mapping[int, KeyUse]) -> None:
     """What this receiver counted on the day so far, by id of the key; days since 1970, UTC. May be repeated.
     Forgets days that are long over.
@@ -52,11 +48,13 @@ def write(conn: Connection, receiver: str, day: int, uses: Mapping[int, KeyUse])
         conn.execute(delete(public_key_use).where(*old))
 
 
-def written(conn: Connection, key_ids: Sequence[int], day: int, *, receiver: str) -> dict[int, WrittenUse]:
+def written(
+    conn: Connection, key_ids: Sequence[int], day: int, *, receiver: str
+) -> dict[int, Written[KeyUse]]:
     """What was written for the day of those of the keys of which anything was."""
-    found: dict[int, WrittenUse] = {}
+    found, nothing = dict[int, Written[KeyUse]](), Written(KeyUse(), KeyUse())
     for row in conn.execute(_WRITTEN, {"ids": key_ids, "day": day}):
-        use, before = KeyUse(row.bytes, row.batches, row.refused), found.get(row.key_id, WrittenUse())
+        use, before = KeyUse(row.bytes, row.batches, row.refused), found.get(row.key_id, nothing)
         if row.receiver == receiver:
             found[row.key_id] = before._replace(own=before.own.plus(use))
         else:

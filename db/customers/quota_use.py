@@ -1,10 +1,10 @@
 """What each receiver accepted of a customer on a day: what counts against daily quotas."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, case, delete, func, select, text
 
+from db.customers.day_use import Written
 from db.tables import usage
 
 KEPT_DAYS = 7
@@ -28,13 +28,6 @@ _WRITTEN = (
 )
 
 
-class Written(NamedTuple):
-    """Bytes of a customer on a day, as one receiver and as the others wrote them."""
-
-    own: int
-    others: int
-
-
 def write(conn: Connection, receiver: str, day: int, counts: Mapping[int, int]) -> None:
     """The bytes that this receiver accepted on the day so far, by customer; days since 1970, UTC. May be
     repeated. Forgets days that are long over.
@@ -54,7 +47,9 @@ def total(conn: Connection, customer_id: int, day: int) -> int:
     return int(conn.execute(query).scalar_one())
 
 
-def written(conn: Connection, customer_ids: Sequence[int], day: int, *, receiver: str) -> dict[int, Written]:
+def written(
+    conn: Connection, customer_ids: Sequence[int], day: int, *, receiver: str
+) -> dict[int, Written[int]]:
     """What was written for the day of those of the customers, of which there may be some hundreds, of which
     anything was.
     """

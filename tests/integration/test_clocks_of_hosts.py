@@ -9,9 +9,8 @@ import structlog
 import structlog.testing
 from sqlalchemy import Engine, func, select
 
-import db.customers.quota_use
 from db import clock, tables
-from db.customers import rows as customers
+from db.customers import quota_use, rows as customers
 from db.customers.rows import Customer
 from db.engine import begin, connect, read
 from db.ledger import deposits, windows
@@ -41,8 +40,9 @@ from tests.integration.ledger_rows import (
 from tests.whole import until
 from webapp.app import build
 from webapp.limits.admission import Limits
+from webapp.limits.customer_meter import CustomerMeter
+from webapp.limits.day_sync import DaySync
 from webapp.limits.meters import Meters
-from webapp.limits.quota_sync import QuotaSync
 from webapp.metrics import CustomerCounts
 from webapp.problems import Problem
 
@@ -181,7 +181,7 @@ def test_a_quota_is_of_one_day_for_receivers_on_all_hosts(engine: Engine, slug: 
     yesterday = time.time_ns() // 1000 // DAY_US - 1
     with begin(engine) as conn:
         customers.set_limits(conn, customer.id, {"daily_bytes": 100})
-        db.customers.quota_use.write(conn, "probe", yesterday, {customer.id: 7})
+        quota_use.write(conn, "probe", yesterday, {customer.id: 7})
         limited = customers.get(conn, slug)
     assert limited is not None
     with another_host() as theirs:
@@ -198,7 +198,7 @@ def test_a_quota_is_of_one_day_for_receivers_on_all_hosts(engine: Engine, slug: 
     second.close()
     assert refused.value.members["limit"] == "daily_bytes"
     with read(engine) as conn:
-        assert db.customers.quota_use.total(conn, customer.id, yesterday) == 7
+        assert quota_use.total(conn, customer.id, yesterday) == 7
 
 
 def test_a_host_whose_clock_differs_is_told_once_until_it_is_right_again(
@@ -219,8 +219,9 @@ def test_a_host_whose_clock_differs_is_told_once_until_it_is_right_again(
 
 def limits_of(engine: Engine, customer: Customer) -> Limits:
     """As a receiver has them that has just looked the customer up."""
-    meters = Meters(lanes=1)
-    found = Limits(meters, QuotaSync(engine, meters), CustomerCounts(10), receivers=1, later_s=(1, 5))
+    meters = Meters(CustomerMeter, lanes=1)
+    usage = DaySync(engine, meters, quota_use.written, quota_use.write)
+    found = Limits(meters, usage, CustomerCounts(10), receivers=1, later_s=(1, 5))
     with read(engine) as conn:
         found.learn(conn, [customer])
     return found

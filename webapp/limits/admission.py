@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 
 from webapp import problems
+from webapp.limits.customer_meter import CustomerMeter
+from webapp.limits.day_sync import DaySync
 from webapp.limits.leaky_bucket import wait_s
-from webapp.limits.meters import Meter, Meters
-from webapp.limits.quota_sync import QuotaSync
+from webapp.limits.meters import Meters
 from webapp.limits.wishes import NONE, Wishes, all_of, of_day, of_rate
 from webapp.metrics import CustomerCounts
 from webapp.problems import Problem, ProblemType
@@ -53,8 +54,8 @@ class Limits:
 
     def __init__(
         self,
-        meters: Meters,
-        usage: QuotaSync,
+        meters: Meters[CustomerMeter],
+        usage: DaySync[CustomerMeter],
         counts: CustomerCounts,
         *,
         receivers: int,
@@ -81,10 +82,9 @@ class Limits:
             return None
         size = most if length is None else length
         under_way = customer.concurrent_requests is not None or customer.daily_bytes is not None
-        with self._meters.open(customer.id, under_way=under_way) as meter:
+        with self._meters.open(customer.id, self._usage.today(), under_way=under_way) as meter:
             meter.advance(
                 time.monotonic(),
-                self._usage.today(),
                 self._part(customer.bytes_per_second),
                 self._part(customer.batches_per_second),
             )
@@ -95,7 +95,7 @@ class Limits:
                 if under_way:
                     meter.requests += 1
                     meter.held += size
-                wishes = self._wishes(customer, meter, size)
+                wishes = self._wishes(customer, meter, length, size)
         if refusal is not None:
             raise self._problem(customer, refusal)
         if length is not None and not under_way and wishes is NONE:
@@ -112,12 +112,11 @@ class Limits:
         """The batch is answered: so many bytes of it were accepted, None when it was refused after all."""
         if admission.announced and not admission.under_way:
             return
-        with self._meters.open(admission.customer.id) as meter:
+        with self._meters.open(admission.customer.id, self._usage.today()) as meter:
             if admission.under_way:
                 meter.requests -= 1
                 meter.held -= admission.size
             if accepted is not None:
-                meter.begin_day(self._usage.today())
                 meter.used += accepted
                 if not admission.announced:
                     meter.bytes_spent = max(0.0, meter.bytes_spent - (admission.size - accepted))
@@ -127,9 +126,17 @@ class Limits:
     def learn(self, connection: Connection, customers: "Collection[Customer]") -> None:
         """They were looked up: learn what other receivers accepted, and show their limits as metrics."""
         with_quota = [customer.id for customer in customers if customer.daily_bytes is not None]
-        used = self._usage.learn(connection, with_quota)
+        meters = self._usage.learn(connection, with_quota)
         for customer in customers:
-            self._counts.show(customer, used.get(customer.id))
+            meter = meters.get(customer.id)
+            self._counts.show(customer, None if meter is None else meter.used + meter.others)
+
+    def learned(self, customer: "Customer") -> bool:
+        """Whether what it may still send in the day is known, if that is limited."""
+        if customer.daily_bytes is None:
+            return True
+        with self._meters.open(customer.id, self._usage.today(), under_way=False) as meter:
+            return bool(meter.learned)
 
     def close(self) -> None:
         """Write what counts against quotas."""
@@ -138,12 +145,15 @@ class Limits:
     def _part(self, rate: int | None) -> float | None:
         return None if rate is None else rate / self._receivers
 
-    def _refusal(self, customer: "Customer", meter: Meter, size: int) -> _Refusal | None:
+    def _refusal(self, customer: "Customer", meter: CustomerMeter, size: int) -> _Refusal | None:
         """Of several limits that are reached the one that will be for longest."""
         quota, concurrent = customer.daily_bytes, customer.concurrent_requests
-        # A batch that is larger than the quota is a day's first.
-        if quota is not None and meter.others + meter.used + meter.held + min(size, quota) > quota:
-            return _Refusal(limit="daily_bytes", kind=problems.QUOTA_USED_UP, wait_s=self._usage.left_s())
+        if quota is not None:
+            # A batch that is larger than the quota is a day's first.
+            rest = quota - meter.others - meter.used - min(size, quota)
+            if rest < meter.held:
+                wait = self._usage.left_s() if rest < 0 else 0.0
+                return _Refusal(limit="daily_bytes", kind=problems.QUOTA_USED_UP, wait_s=wait)
         waits: list[_Refusal] = []
         if rate := self._part(customer.bytes_per_second):
             wait = wait_s(meter.bytes_spent, rate, size)
@@ -158,22 +168,25 @@ class Limits:
             return _Refusal(limit="concurrent_requests", kind=problems.TOO_MANY_REQUESTS, wait_s=0)
         return None
 
-    def _wishes(self, customer: "Customer", meter: Meter, size: int) -> Wishes:
-        """Of each limit that the customer is near to."""
+    def _wishes(
+        self, customer: "Customer", meter: CustomerMeter, length: int | None, reserved: int
+    ) -> Wishes:
+        """Of each limit that the customer is near to, by what was sent and not what is only `reserved`."""
         found = []
         if (rate := self._part(customer.bytes_per_second)) is not None:
-            found.append(of_rate(meter.bytes_spent, rate, bytes_=True))
+            spent = meter.bytes_spent - (reserved if length is None else 0)
+            found.append(of_rate(spent, rate, bytes_=True))
         if (rate := self._part(customer.batches_per_second)) is not None:
             found.append(of_rate(meter.batches_spent, rate, bytes_=False))
         if (quota := customer.daily_bytes) is not None:
-            used = meter.others + meter.used + meter.held
-            found.append(of_day(used, quota, size, self._usage.left_s(), bytes_=True))
+            used = meter.others + meter.used + (length or 0)
+            found.append(of_day(used, quota, length, self._usage.left_s(), bytes_=True))
         return all_of(found)
 
     def _problem(self, customer: "Customer", refusal: _Refusal) -> Problem:
         self._counts.limited(customer.slug, refusal.limit)
         least_s, most_s = self._later_s
-        if refusal.limit == "daily_bytes":
+        if refusal.limit == "daily_bytes" and refusal.wait_s:
             most_s = MIDNIGHT_SPREAD_S
         allowed = getattr(customer, refusal.limit)
         return problems.later(

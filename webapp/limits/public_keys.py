@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from webapp import public_key_problems as kinds
+from webapp import problems, public_key_problems as kinds
 from webapp.limits.address_counts import MINUTE_S, AddressCounts
 from webapp.limits.admission import MIDNIGHT_SPREAD_S
-from webapp.limits.key_meters import KeyMeters
-from webapp.limits.key_use_sync import KeyUseSync
+from webapp.limits.day_sync import DaySync
+from webapp.limits.key_meter import KeyMeter
+from webapp.limits.meters import Meters
 from webapp.limits.wishes import NONE, Wishes, all_of, of_day
 from webapp.metrics import CustomerCounts
 from webapp.problems import Problem, later
@@ -33,27 +34,34 @@ class Requester:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyAdmission:
-    """A batch that a public key let in and that is not answered yet: `size` bytes were counted on `day`."""
+    """A batch that a public key let in and that is not answered yet: `size` bytes are held for it."""
 
     key: "PublicKey"
     size: int
-    day: int
     wishes: Wishes = NONE
 
 
 class PublicKeyLimits:
     """Thread-safe, one per process; the counts are shared by the processes of a receiver.
 
-    Every refusal is counted, as of the key's day and in a metric.
+    Every refusal is counted, as of the key's day and in a metric. `later_s` as in `Limits`: what is only held
+    by batches under way may be given back.
     """
 
     def __init__(
-        self, meters: KeyMeters, addresses: AddressCounts, sync: KeyUseSync, counts: CustomerCounts
+        self,
+        meters: Meters[KeyMeter],
+        addresses: AddressCounts,
+        sync: DaySync[KeyMeter],
+        counts: CustomerCounts,
+        *,
+        later_s: tuple[int, int],
     ) -> None:
         self._meters = meters
         self._addresses = addresses
         self._sync = sync
         self._counts = counts
+        self._later_s = later_s
 
     def check(self, key: "PublicKey", requester: Requester, now_us: int) -> None:
         """Whether the key is good for who asks, and count the request. Raises Problem."""
@@ -74,43 +82,48 @@ class PublicKeyLimits:
             raise
 
     def admit(self, key: "PublicKey", length: int | None, most: int) -> KeyAdmission:
-        """Let a batch in, and count it; its end has to follow.
+        """Let a batch in, and hold what it takes of the day; its end has to follow.
 
-        A body that came without a length counts as `most` bytes until it was read. Raises Problem (429) when
-        the day's bytes or batches are used up.
+        For a body without a length it holds what is left of the day, `most` bytes at most; whether that was
+        enough says `fits`. Raises Problem: 429 when the day's bytes or batches are used up or held by others,
+        413 when the batch is larger than a day's bytes.
         """
-        size, day = most if length is None else length, self._sync.today()
-        rules = key.rules
-        with self._meters.open(key.id, day) as meter:
-            bytes_then = meter.other_bytes + meter.bytes + size
-            batches_then = meter.other_batches + meter.batches + 1
-            exceeded = None
-            if rules.bytes_a_day is not None and bytes_then > rules.bytes_a_day:
-                exceeded = "bytes_a_day"
-            elif rules.batches_a_day is not None and batches_then > rules.batches_a_day:
-                exceeded = "batches_a_day"
-            else:
-                meter.bytes += size
-                meter.batches += 1
-        if exceeded is not None:
-            problem = self._used_up(exceeded, getattr(rules, exceeded))
+        with self._meters.open(key.id, self._sync.today()) as meter:
+            size, problem = self._room(key.rules, meter, length, most)
+            if problem is None:
+                meter.requests += 1
+                meter.held += size
+                wishes = self._wishes(key.rules, meter, length)
+        if problem is not None:
             self._refused(key, problem)
             raise problem
-        self._sync.changed(key.id)
-        return KeyAdmission(
-            key=key, size=size, day=day, wishes=self._wishes(rules, bytes_then, batches_then, size)
-        )
+        return KeyAdmission(key=key, size=size, wishes=wishes)
+
+    def fits(self, admission: KeyAdmission, size: int) -> None:
+        """Whether the body is no larger than what was held for it. Raises Problem."""
+        allowed = admission.key.rules.bytes_a_day
+        if allowed is None or size <= admission.size:
+            return
+        problem = _too_large(allowed) if size > allowed else self._used_up("bytes_a_day", allowed)
+        self._refused(admission.key, problem)
+        raise problem
 
     def end(self, admission: KeyAdmission, accepted: int | None) -> None:
         """The batch is answered: so many bytes of it were accepted, None when it was refused after all."""
-        if accepted == admission.size:
-            return
-        day = self._sync.today()
-        with self._meters.open(admission.key.id, day) as meter:
-            if meter.day == admission.day:
-                meter.bytes = max(0, meter.bytes - admission.size + (accepted or 0))
-                meter.batches = max(0, meter.batches - (accepted is None))
-        self._sync.changed(admission.key.id)
+        key_id = admission.key.id
+        with self._meters.open(key_id, self._sync.today()) as meter:
+            meter.requests -= 1
+            meter.held -= admission.size
+            if accepted is not None:
+                meter.bytes += accepted
+                meter.batches += 1
+        if accepted is not None:
+            self._sync.changed(key_id)
+
+    def learned(self, key: "PublicKey") -> bool:
+        """Whether what it may still let in today is known."""
+        with self._meters.open(key.id, self._sync.today(), under_way=False) as meter:
+            return bool(meter.learned)
 
     def learn(self, connection: Connection, keys: "Collection[PublicKey]") -> None:
         """They were looked up: learn what other receivers let in."""
@@ -120,30 +133,62 @@ class PublicKeyLimits:
         """Write what was counted."""
         self._sync.close()
 
-    def _wishes(self, rules: "KeyRules", bytes_now: int, batches_now: int, size: int) -> Wishes:
-        """Of each bound of the day that the key is near to."""
+    def _room(
+        self, rules: "KeyRules", meter: KeyMeter, length: int | None, most: int
+    ) -> tuple[int, Problem | None]:
+        """How many bytes to hold for a batch, or why there are none."""
+        size = most if length is None else length
+        if (allowed := rules.batches_a_day) is not None:
+            rest = allowed - meter.other_batches - meter.batches
+            if rest <= meter.requests:
+                return 0, self._used_up("batches_a_day", allowed, held=rest > 0)
+        if (allowed := rules.bytes_a_day) is not None:
+            rest = allowed - meter.other_bytes - meter.bytes
+            least = 1 if length is None else length
+            if least > allowed:
+                return 0, _too_large(allowed)
+            if least > rest - meter.held:
+                return 0, self._used_up("bytes_a_day", allowed, held=least <= rest)
+            size = min(size, rest - meter.held)
+        return size, None
+
+    def _wishes(self, rules: "KeyRules", meter: KeyMeter, length: int | None) -> Wishes:
+        """Of each bound of the day that the key is near to, by what was sent and not by what is held."""
         left_s, found = self._sync.left_s(), []
         if rules.bytes_a_day is not None:
-            found.append(of_day(bytes_now, rules.bytes_a_day, size, left_s, bytes_=True))
+            used = meter.other_bytes + meter.bytes + (length or 0)
+            found.append(of_day(used, rules.bytes_a_day, length, left_s, bytes_=True))
         if rules.batches_a_day is not None:
-            found.append(of_day(batches_now, rules.batches_a_day, 1, left_s, bytes_=False))
+            used = meter.other_batches + meter.batches + 1
+            found.append(of_day(used, rules.batches_a_day, 1, left_s, bytes_=False))
         return all_of(found)
 
-    def _used_up(self, limit: str, allowed: int) -> Problem:
-        wait_s = self._sync.left_s()
+    def _used_up(self, limit: str, allowed: int, *, held: bool = False) -> Problem:
+        """`held`: by batches under way, which may still be refused."""
+        (least_s, most_s), left_s = self._later_s, self._sync.left_s()
         return later(
             kinds.KEY_USED_UP,
-            f"{limit} of this key is {allowed}; the batch was not kept",
-            least_s=wait_s,
-            most_s=wait_s + MIDNIGHT_SPREAD_S,
+            f"{limit} of this key is {allowed}"
+            + (", and batches under way hold the rest" if held else "")
+            + "; the batch was not kept",
+            least_s=least_s if held else left_s,
+            most_s=most_s if held else left_s + MIDNIGHT_SPREAD_S,
             members={"kept": False, "limit": limit, "allowed": allowed},
         )
 
     def _refused(self, key: "PublicKey", problem: Problem) -> None:
-        with self._meters.open(key.id, self._sync.today()) as meter:
+        with self._meters.open(key.id, self._sync.today(), under_way=False) as meter:
             meter.refused += 1
         self._sync.changed(key.id)
         self._counts.public_key_refused(key.customer.slug, problem.kind.slug)
+
+
+def _too_large(allowed: int) -> Problem:
+    return Problem(
+        problems.BODY_TOO_LARGE,
+        f"bytes_a_day of this key is {allowed}: a batch of this size is never let in",
+        members={"limit_bytes": allowed},
+    )
 
 
 def _check(key: "PublicKey", requester: Requester, now_us: int) -> None:

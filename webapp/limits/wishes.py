@@ -69,16 +69,17 @@ def of_rate(spent: float, rate: float, *, bytes_: bool) -> Wishes:
     return Wishes(after_s=spent / rate, most_bytes=int(rate * BURST_S / 2) if bytes_ else None)
 
 
-def of_day(used: int, allowed: int, size: int, left_s: float, *, bytes_: bool) -> Wishes:
+def of_day(used: int, allowed: int, size: int | None, left_s: float, *, bytes_: bool) -> Wishes:
     """Near what is allowed in a day, of which `left_s` are left: batches of `size` so seldom that the rest
-    lasts, and the share of the events that would last if the day goes on as it began.
+    lasts, unless their size is not known (None), and the share of the events that would last if the day goes
+    on as it began.
     """
     if used < ASK_FROM * allowed:
         return NONE
     rest = max(0, allowed - used)
     to_come = used / max(1.0, DAY_S - left_s) * left_s
     return Wishes(
-        after_s=left_s * size / max(1, rest),
+        after_s=None if size is None else left_s * size / max(1, rest),
         most_bytes=rest if bytes_ else None,
         sample=rest / to_come if rest < to_come else None,
     )

@@ -14,10 +14,10 @@ from webapp.limits.public_keys import PublicKeyLimits
 from webapp.metrics import ANSWER_SECONDS, CONFIRM_SECONDS, CustomerCounts, Outcome
 from webapp.problems import Problem
 from webapp.receiving.authentication import Authenticator
-from webapp.receiving.body import Environ, announced_length, incomplete, too_large
+from webapp.receiving.body import Environ, announced_length, too_large
 from webapp.receiving.digests import body_digest, verify
 from webapp.receiving.given_batch_id import given_batch_id
-from webapp.receiving.heads import TAKEN, Admitted, Kept, MediaType, Taken, declared
+from webapp.receiving.heads import TAKEN, Admitted, Kept, MediaType, Taken, declared, read_body
 from webapp.receiving.publish_queue import QUEUE_PART, STREAM_PART, PublishQueue
 from webapp.receiving.unconfirmed_log import UnconfirmedLog
 from webapp.settings import HttpSettings
@@ -120,7 +120,7 @@ class BatchAcceptor:
             taken.decision = admitted
         environ[CUSTOMER] = admitted.customer.slug
         try:
-            body = self._body(environ, admitted, taken or _read(environ, admitted.limit))
+            body = self._body(environ, admitted, taken or read_body(environ, admitted.limit))
             kept = self._kept(admitted, environ, body) if body else Kept(admitted=admitted)
         except BaseException:
             if taken is not None:
@@ -224,6 +224,8 @@ class BatchAcceptor:
 
     def _kept(self, admitted: Admitted, environ: Environ, body: bytes | bytearray) -> Kept:
         customer, kind, encoding = self._customer_now(admitted, environ), admitted.kind, admitted.encoding
+        if admitted.public is not None:
+            self._public_limits.fits(admitted.public, len(body))
         digest = body_digest(body, encoding)
         discarded = customer.state == "dropping"
         batch_id = admitted.batch_id or made_id(digest, kind.name, encoding)
@@ -261,10 +263,12 @@ class BatchAcceptor:
 
     def _end(self, admitted: Admitted, accepted: int | None) -> None:
         """`accepted`: bytes; None when it was refused after all."""
-        if admitted.admission is not None:
-            self._limits.end(admitted.admission, accepted)
-        if admitted.public is not None:
-            self._public_limits.end(admitted.public, accepted)
+        try:
+            if admitted.admission is not None:
+                self._limits.end(admitted.admission, accepted)
+        finally:
+            if admitted.public is not None:
+                self._public_limits.end(admitted.public, accepted)
 
     def too_slow(self) -> Problem:
         """The refusal of a body that is not waited for any longer."""
@@ -285,12 +289,6 @@ class BatchAcceptor:
         customer = self._senders.sender(environ, self.later, waited=TAKEN in environ).customer
         _check_state(customer)
         return customer
-
-
-def _read(environ: Environ, limit: int) -> Taken:
-    length = announced_length(environ, limit=limit)
-    body = environ["wsgi.input"].read(limit + 1 if length is None else length)
-    return Taken(body, cut=incomplete() if length is not None and len(body) < length else None)
 
 
 def _check_state(customer: Customer) -> None:

@@ -10,7 +10,7 @@ from webapp.limits.admission import Admission
 from webapp.limits.public_keys import KeyAdmission
 from webapp.limits.wishes import Wishes, all_of
 from webapp.problems import Problem
-from webapp.receiving.body import Environ
+from webapp.receiving.body import Environ, announced_length, incomplete
 from webapp.receiving.query import asked
 
 TAKEN = "sluice.taken"
@@ -103,6 +103,13 @@ class Kept:
     taken: Taken | None = None
 
 
+def read_body(environ: Environ, limit: int) -> Taken:
+    """The body as any WSGI server gives it; blocks until it is there. One byte more than `limit` at most."""
+    length = announced_length(environ, limit=limit)
+    body = environ["wsgi.input"].read(limit + 1 if length is None else length)
+    return Taken(body, cut=incomplete() if length is not None and len(body) < length else None)
+
+
 PLAIN = "text/plain"
 """What a page can send without asking first (a simple request of CORS): the query says what it is."""
 
@@ -111,7 +118,7 @@ def declared(environ: Environ, formats: Mapping[str, MediaType]) -> tuple[MediaT
     """What a body is, and the word in the envelope for its encoding. Raises Problem."""
     content_type = environ.get("CONTENT_TYPE", "")
     encoding = environ.get("HTTP_CONTENT_ENCODING", "")
-    if not content_type.lower().startswith(PLAIN):
+    if content_type.partition(";")[0].strip(" \t").lower() != PLAIN:
         return media_type(content_type, formats), coding(encoding)
     name = asked(environ, "format")
     kind = next((kind for kind in formats.values() if kind.name == name), None)

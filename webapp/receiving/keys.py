@@ -6,6 +6,7 @@ away the last answer stands.
 """
 
 import hmac
+import math
 import re
 import threading
 import time
@@ -52,6 +53,7 @@ class KeyCache(Generic[T]):
     `find` takes SHA-256s of keys, MOST_AT_ONCE at most, and gives that of those that are somebody's. It may
     block, and raises db.errors.DatabaseUnavailable.
 
+    `current`: whether all is known here that a look-up has told; if not, the key is looked up at once.
     `fresh_s`: after so many seconds an answer is asked for again. `wait_s`: so long does a request wait for
     it. `known`, `unknown`: bounds of what is remembered.
     """
@@ -65,8 +67,10 @@ class KeyCache(Generic[T]):
         wait_s: float,
         known: int,
         unknown: int,
+        current: Callable[[T], bool] = lambda owner: True,
     ) -> None:
         self._find = find
+        self._current = current
         self._form = form
         self._fresh_s = fresh_s
         self._wait_s = wait_s
@@ -93,7 +97,7 @@ class KeyCache(Generic[T]):
         now = time.monotonic()
         entry = self._remembered(self._known, digest)
         if entry is not None:
-            if self._away or now - entry.asked_at < self._fresh_s:
+            if self._away or self._age_s(entry, now) < self._fresh_s:
                 return None
             return _found(self._ask(self._known_lookups, digest, urgent=True))
         entry = self._remembered(self._unknown, digest)
@@ -135,7 +139,7 @@ class KeyCache(Generic[T]):
             lookups.close()
 
     def _of_known(self, entry: _Entry[T], now: float, wait_s: float) -> T | None:
-        age = now - entry.asked_at
+        age = self._age_s(entry, now)
         if age < self._fresh_s * REFRESH_AHEAD:
             return entry.owner
         lookup = self._ask(self._known_lookups, entry.digest, urgent=age >= self._fresh_s)
@@ -145,6 +149,10 @@ class KeyCache(Generic[T]):
             return lookup.found.result(wait_s)
         except (NotYet, CancelledError, *_AWAY):
             return entry.owner
+
+    def _age_s(self, entry: _Entry[T], now: float) -> float:
+        current = entry.owner is None or self._current(entry.owner)
+        return now - entry.asked_at if current else math.inf
 
     def _of_new(self, digest: bytes, wait_s: float, *, nobodys: bool = False) -> T | None:
         """`nobodys`: the last answer was that it is."""

@@ -10,7 +10,8 @@ from streams import Broker
 from tracing import Tracer
 from webapp.limits.address_counts import AddressCounts
 from webapp.limits.admission import Limits
-from webapp.limits.key_meters import KeyMeters
+from webapp.limits.customer_meter import CustomerMeter
+from webapp.limits.key_meter import KeyMeter
 from webapp.limits.meters import Meters
 from webapp.limits.public_keys import PublicKeyLimits
 from webapp.metrics import CustomerCounts
@@ -31,8 +32,8 @@ class Parts:
     broker: Broker
     keys: KeyCache[Customer]
     public_keys: KeyCache[PublicKey]
-    meters: Meters
-    key_meters: KeyMeters
+    meters: Meters[CustomerMeter]
+    key_meters: Meters[KeyMeter]
     addresses: AddressCounts
     counts: CustomerCounts
     limits: Limits
