@@ -206,8 +206,8 @@ TOO_MANY_REQUESTS = ProblemType(
 QUOTA_USED_UP = ProblemType(
     slug="quota-used-up",
     status=HTTPStatus.TOO_MANY_REQUESTS,
-    title="The customer's bytes of the day are used up",
-    remedy=f"{_KEEP_AND_WAIT}: the day begins at midnight UTC.",
+    title="The customer's bytes of the day are used up, or held by batches under way",
+    remedy=f"{_KEEP_AND_WAIT}: the day begins at midnight UTC, and what is only held may be given back soon.",
     retry="later",
 )
 UNAVAILABLE = ProblemType(

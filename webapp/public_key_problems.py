@@ -39,9 +39,9 @@ TOO_MANY_OF_ADDRESS = ProblemType(
 KEY_USED_UP = ProblemType(
     slug="key-used-up",
     status=HTTPStatus.TOO_MANY_REQUESTS,
-    title="What the public key may send in a day is used up",
+    title="What the public key may send in a day is used up, or held by batches under way",
     remedy="It was not kept. Wait for Retry-After, then send the same bytes again: the day begins at midnight"
-    " UTC.",
+    " UTC, and what is only held may be given back soon.",
     retry="later",
 )
 

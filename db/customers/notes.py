@@ -11,7 +11,15 @@ from db.customers.rows import Customer
 from db.tables import customer_notes
 
 CustomerAct = Literal[
-    "pause", "resume", "drop", "block", "retention", "revoke-key", "revoke-public-key", "delete"
+    "pause",
+    "resume",
+    "drop",
+    "block",
+    "retention",
+    "add-public-key",
+    "revoke-key",
+    "revoke-public-key",
+    "delete",
 ]
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, select, text
 
+from db.clock import today
 from db.customers.day_use import Written
 from db.tables import public_key_use
 
@@ -63,10 +64,11 @@ def written(
 
 
 def refused(conn: Connection, customer_id: int | None = None) -> dict[int, int]:
-    """How many requests with public keys were refused in the days that are remembered, by customer: of one,
-    or of all, but those of which none was.
+    """How many requests with public keys, revoked ones too, were refused today and in the KEPT_DAYS before,
+    by customer: of one, or of all, but those of which none was.
     """
     query = select(public_key_use.c.customer_id, func.sum(public_key_use.c.refused).label("refused"))
+    query = query.where(public_key_use.c.day >= today(conn) - KEPT_DAYS)
     if customer_id is not None:
         query = query.where(public_key_use.c.customer_id == customer_id)
     rows = conn.execute(query.group_by(public_key_use.c.customer_id))

@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 from webapp.limits.address_counts import MINUTE_S, AddressCounts, network
 
 
@@ -47,3 +49,16 @@ def test_a_network_of_ipv6_counts_as_one_address() -> None:
     assert network("::ffff:203.0.113.7") == network("203.0.113.7") == "203.0.113.7"
     assert network("fe80::1%eth0") == network("fe80::2")
     assert network(":" * 500) == ":" * 64
+
+
+@pytest.mark.parametrize(
+    ("seen", "same_as"),
+    [
+        ("203.0.113.7:50123", "203.0.113.7"),
+        ("[2001:db8:1:2::9]:50123", "2001:db8:1:2::1"),
+        ("[2001:db8:1:2::9]", "2001:db8:1:2::1"),
+        ("[::ffff:203.0.113.7]:443", "203.0.113.7"),
+    ],
+)
+def test_the_port_of_an_address_does_not_count(seen: str, same_as: str) -> None:
+    assert network(seen) == network(same_as)

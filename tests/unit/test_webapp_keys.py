@@ -151,6 +151,27 @@ def test_a_crowd_with_new_keys_is_served_as_soon_as_they_are_looked_up(table: Ke
         assert all(crowd.map(cache.owner, keys))
 
 
+def test_a_key_of_which_not_all_is_known_is_looked_up_at_once_unless_the_database_is_away(
+    table: KeyTable,
+) -> None:
+    current = True
+    cache = KeyCache(
+        table.find, form=SECRET_FORM, fresh_s=60, wait_s=5, known=1, unknown=1, current=lambda _: current
+    )
+    new = table.add()
+    assert cache.owner(new) is not None
+    assert cache.awaited(new) is None
+    current = False
+    lookup = cache.awaited(new)
+    assert lookup is not None
+    assert lookup.result(30) is not None
+    assert cache.owner(new) is not None
+    assert len(table.asked) == 3
+    table.away = True
+    assert cache.owner(new) is not None
+    cache.close()
+
+
 def test_a_failing_look_up_is_no_refusal(table: KeyTable, make: Make) -> None:
     def broken(_digests: Sequence[bytes]) -> dict[bytes, Customer]:
         raise RuntimeError("bug")

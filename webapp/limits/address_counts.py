@@ -55,11 +55,20 @@ class AddressCounts:
 
 
 def network(address: str) -> str:
-    """What counts as one address: a host of IPv4, and the first 64 bits of IPv6, which one host has whole."""
+    """What counts as one address: a host of IPv4, and the first 64 bits of IPv6, which one host has whole.
+
+    Some proxies write the port behind it, and IPv6 in brackets then.
+    """
     if ":" not in address:
-        return address
+        return address[:64]
+    if address.startswith("["):
+        host = address[1:].partition("]")[0]
+    else:
+        host = address.partition(":")[0] if address.count(":") == 1 else address
     try:
-        found = ipaddress.IPv6Address(address.partition("%")[0])
+        found = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return address[:64]
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
     return str(found.ipv4_mapped) if found.ipv4_mapped else found.packed[:8].hex()

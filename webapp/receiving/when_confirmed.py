@@ -28,7 +28,8 @@ class WhenConfirmed(Response):
         refused: Callable[[Problem], Response],
     ) -> None:
         super().__init__(body, status, content_type=content_type)
-        self.headers.update(kept.admitted.wishes.headers())
+        self._wishes = kept.admitted.wishes.headers()
+        self.headers.update(self._wishes)
         self._reception = reception
         self._kept = kept
         self._refused = refused
@@ -52,7 +53,11 @@ class WhenConfirmed(Response):
         return super().__call__(environ, start_response)
 
     def _become(self, problem: Problem) -> None:
-        """What was added to the headers since, as for CORS, stays."""
+        """What was added to the headers since, as for CORS, stays; the agent is asked for nothing but what
+        the refusal says.
+        """
+        for name in self._wishes:
+            del self.headers[name]
         refusal = self._refused(problem)
         self.status_code = refusal.status_code
         self.headers.update(refusal.headers)

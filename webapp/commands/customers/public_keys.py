@@ -73,6 +73,8 @@ def public_keys(slug: str, as_json: bool) -> None:
     help="Of one address.",
 )
 @click.option("--days", type=click.IntRange(1, 36_500), help="Expires so many days from now.")
+@by_default
+@why_optional
 @json_option
 @with_appcontext
 def add_public_key(
@@ -83,6 +85,8 @@ def add_public_key(
     batches_a_day: int | str,
     requests_a_minute: int | str,
     days: int | None,
+    by: str,
+    why: str,
     as_json: bool,
 ) -> None:
     """A new key for pages and apps, which can only send, and no more than this. `none` lifts a bound."""
@@ -97,6 +101,7 @@ def add_public_key(
             expires_at=None if days is None else now_us(connection) + days * DAY_US,
         )
         key = table.issue(connection, customer.id, rules)
+        db.customers.notes.add(connection, customer, "add-public-key", who=by, why=why, detail={"key": key})
     if as_json:
         documents.echo({"customer": slug, "key": key})
     else:
