@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, select, text
 
-from db.clock import today
+from db.clock import DAY_US, today
 from db.customers.day_use import Written
-from db.tables import public_key_use
+from db.tables import public_key_use, public_keys
 
 KEPT_DAYS = 31
 # A receiver's counts only grow: of two of its processes that write, the later count wins in whatever order.
@@ -39,14 +39,20 @@ class KeyUse(NamedTuple):
 
 
 def write(conn: Connection, receiver: str, day: int, uses: Mapping[int, KeyUse]) -> None:
-    """What this receiver counted on the day so far, by id of the key; days since 1970, UTC. May be repeated.
-    Forgets days that are long over.
-    """
+    """What this receiver counted on the day (since 1970, UTC) so far, by id of the key. May be repeated."""
     for key_id in sorted(uses):
         values = {"key_id": key_id, "day": day, "receiver": receiver, **uses[key_id]._asdict()}
         conn.execute(_WRITE, values)
-        old = public_key_use.c.key_id == key_id, public_key_use.c.day < day - KEPT_DAYS
-        conn.execute(delete(public_key_use).where(*old))
+
+
+def forget(conn: Connection, now_us: int) -> None:
+    """Forget days that are long over, of keys that nobody uses any more, too."""
+    old = public_key_use.c.day < now_us // DAY_US - KEPT_DAYS
+    # One look at the index for each key, and not at all days of all of them.
+    some = select(public_key_use.c.day).where(public_key_use.c.key_id == public_keys.c.id, old).exists()
+    conn.execute(
+        delete(public_key_use).where(public_key_use.c.key_id.in_(select(public_keys.c.id).where(some)), old)
+    )
 
 
 def written(

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, bindparam, case, delete, func, select, text
 
+from db.clock import DAY_US
 from db.customers.day_use import Written
-from db.tables import usage
+from db.tables import customers, usage
 
 KEPT_DAYS = 7
 # A receiver's count only grows: of two of its processes that write, the later count wins in whatever order.
@@ -30,13 +31,18 @@ _WRITTEN = (
 
 def write(conn: Connection, receiver: str, day: int, counts: Mapping[int, int]) -> None:
     """The bytes that this receiver accepted on the day so far, by customer; days since 1970, UTC. May be
-    repeated. Forgets days that are long over.
+    repeated.
     """
     for customer_id in sorted(counts):
         values = {"customer_id": customer_id, "day": day, "receiver": receiver, "bytes": counts[customer_id]}
         conn.execute(_WRITE, values)
-        over = delete(usage).where(usage.c.customer_id == customer_id, usage.c.day < day - KEPT_DAYS)
-        conn.execute(over)
+
+
+def forget(conn: Connection, now_us: int) -> None:
+    """Forget days that are long over, of customers that send no more, too."""
+    old = usage.c.day < now_us // DAY_US - KEPT_DAYS
+    some = select(usage.c.day).where(usage.c.customer_id == customers.c.id, old).exists()
+    conn.execute(delete(usage).where(usage.c.customer_id.in_(select(customers.c.id).where(some)), old))
 
 
 def total(conn: Connection, customer_id: int, day: int) -> int:

@@ -6,6 +6,7 @@ from functools import partial
 
 from sqlalchemy import Connection, Engine
 
+from db.customers import public_key_use, quota_use
 from db.customers.rows import present
 from db.engine import begin, read
 from db.ledger import costs
@@ -69,6 +70,7 @@ def prune(
     oldest = min((kept_from(one, now_us) for one in customers), default=None)
     dropped = isolated.do("old partitions", "", lambda: retired_partitions.drop(engine, oldest)) or 0
     isolated.do("costs", "", lambda: _forget_costs(engine, now_us))
+    isolated.do("days of use", "", lambda: _forget_use(engine, now_us))
     left = [one for one in customers if one.slug > after]
     turn = [bounds(one, settings, now_us) for one in left[:most_customers]]
     counts: list[tuple[int, int, int, int]] = []
@@ -97,6 +99,13 @@ def _forget_costs(engine: Engine, now_us: int) -> None:
         with begin(engine) as conn:
             if not costs.forget(conn, now_us):
                 return
+
+
+def _forget_use(engine: Engine, now_us: int) -> None:
+    """What counted against quotas and the caps of public keys."""
+    with begin(engine) as conn:
+        quota_use.forget(conn, now_us)
+        public_key_use.forget(conn, now_us)
 
 
 def _prune_customer(
