@@ -73,9 +73,10 @@ def _close(**_: Any) -> None:
 
 @task_failure.connect
 def _say_which_window(sender: Any, exception: BaseException, **_: Any) -> None:
-    """Celery's own line names its uuid only."""
+    """Celery's own line names its uuid only. A task that failed to send the next stage has no request."""
+    work = getattr(sender.request, "argsrepr", None)
     stage_measures().failed(sender.name, type(exception).__name__)
-    log.error("task_failed", task=sender.name, work=sender.request.argsrepr, error=type(exception).__name__)
+    log.error("task_failed", task=sender.name, work=work, error=type(exception).__name__)
 
 
 def _end(task: "Task[Any, Any]") -> None:

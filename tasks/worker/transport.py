@@ -1,8 +1,8 @@
-"""AMQP connections that give up a broker which is silent while it owes an answer."""
+"""AMQP connections that give up a broker which is silent while it owes an answer, or says that it failed."""
 
 from typing import Any
 
-from amqp.exceptions import RecoverableConnectionError
+from amqp.exceptions import InternalError, RecoverableConnectionError
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
 
@@ -40,12 +40,19 @@ class TimedConnection(pyamqp.Connection):
             raise RecoverableConnectionError("the broker owes an answer and is silent") from None
 
 
+# 541 says that the broker failed, not what was asked of it: another connection is the cure, as for one lost.
+# py-amqp has it among the errors that no retry helps, and the task that met it would send no next stage.
+_RECOVERABLE = (*pyamqp.Transport.recoverable_connection_errors, InternalError)
+
+
 class Transport(pyamqp.Transport):
     Connection = TimedConnection
+    recoverable_connection_errors = _RECOVERABLE
 
 
 class SSLTransport(pyamqp.SSLTransport):
     Connection = TimedConnection
+    recoverable_connection_errors = _RECOVERABLE
 
 
 def use() -> None:

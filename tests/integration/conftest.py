@@ -9,8 +9,11 @@ import pytest
 from deploy.local import rabbitmq as local_rabbitmq
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker, StreamSettings
+from tasks.worker import transport
 from tests import receiver as receivers
 from tests.receiver import Home, Receiver
+
+transport.use()  # before the first connection: kombu remembers what `amqp://` meant then
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from kombu import Connection, Queue
 
 from bench.installation.leaderless import evaluate
 from deploy.local.rabbitmq import RabbitNode
-from tests.integration.test_refused_queues import CLOSE_CHANNELS, CLOSE_CONNECTIONS
+from tests.integration.test_lost_channels import CLOSE_CHANNELS
+from tests.integration.test_refused_queues import CLOSE_CONNECTIONS
 from tests.proxy import Proxy
 from tests.whole import ROOT, Whole, until
 

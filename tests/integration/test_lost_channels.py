@@ -5,10 +5,16 @@ from typing import Any
 
 import pytest
 from amqp.exceptions import ChannelError
-from kombu import Connection
+from celery import Celery
+from kombu import Connection, Queue
 
+import celeryconfig
+from bench.installation.leaderless import evaluate
 from deploy.local.rabbitmq import RabbitNode
+from tasks.chains import ring
 from tasks.worker import transport
+
+CLOSE_CHANNELS = "[exit(Pid, kill) || Pid <- rabbit_channel:list()], ok."
 
 
 @pytest.fixture
@@ -36,6 +42,21 @@ def test_a_channel_that_was_closed_by_us_is_lost(connection: Connection) -> None
     channel = connection.channel()
     channel.close()
     assert transport.lost(channel)
+
+
+def test_a_doorbell_is_sent_although_the_broker_failed_since_the_last(
+    connection: Connection, rabbitmq: RabbitNode, slug: str
+) -> None:
+    """541 ends the connection that the next message would have gone through."""
+    app = Celery(broker=rabbitmq.amqp_url)
+    app.conf.update(broker_transport_options=celeryconfig.broker_transport_options)
+    own = Queue(f"customer-{slug}").bind(connection.channel())
+    ring(app, 1, 1, slug, {})
+    evaluate(rabbitmq, CLOSE_CHANNELS)
+    ring(app, 2, 1, slug, {})
+    app.close()
+    with Connection(rabbitmq.amqp_url) as other:
+        assert own.bind(other.channel()).delete() == 2
 
 
 def _ask_on(channel: Any) -> None:

@@ -13,6 +13,7 @@ from db.engine import begin
 from deploy.local.rabbitmq import RabbitNode
 from streams import Broker
 from tests.integration.test_dispatch_isolation import events_by_slug, publish
+from tests.integration.test_lost_channels import CLOSE_CHANNELS
 from tests.whole import Whole, running, until
 
 pytestmark = pytest.mark.timeout(600)
@@ -43,10 +44,12 @@ def test_refused_queues_and_lost_channels_stop_nobody_else(
     tmp_path: Path, rabbitmq: RabbitNode, sqlite_url: str, broker: Broker, slug: str
 ) -> None:
     urls = {"database_url": sqlite_url, "amqp_url": rabbitmq.amqp_url, "stream_url": rabbitmq.stream_url}
+    # A doorbell that goes with its queue, or comes while there is none, is rung again after this.
+    settings = {"SLUICE_TASK_STALE_AFTER_S": "3"}
     engine = create_engine(sqlite_url)
     slugs = [f"{slug}-{number}" for number in range(CUSTOMERS)]
     other, locked, lone, *others = slugs
-    with Connection(rabbitmq.amqp_url) as connection, running(tmp_path, **urls) as whole:
+    with Connection(rabbitmq.amqp_url) as connection, running(tmp_path, **urls, **settings) as whole:
         with begin(engine) as ledger:
             for number in range(CUSTOMERS, QUEUES):
                 db.customers.rows.add(ledger, f"{slug}-{number}")
@@ -118,7 +121,6 @@ REJECT_ALL = (
     ' <<"{\\"max-length\\": 0, \\"overflow\\": \\"reject-publish\\"}">>, 0, <<"queues">>, <<"test">>).'
 )
 REJECT_NONE = 'rabbit_policy:delete(<<"/">>, <<"%(policy)s">>, <<"test">>).'
-CLOSE_CHANNELS = "[exit(Pid, kill) || Pid <- rabbit_channel:list()], ok."
 # A connection or a channel may have ended since it was listed: asking it is an exit then.
 CLOSE_CONNECTIONS = (
     '[catch rabbit_networking:close_connection(Pid, "closed by an operator")'

@@ -133,6 +133,7 @@ NAMES = {
         "amqp.connection.Connection.collect()": "closes the socket of a connection that is given up",
         "pyamqp.Connection.Channel": "the class of the connection's channels",
         "pyamqp.Transport.Connection": "the class of the transport's connections",
+        "pyamqp.Transport.recoverable_connection_errors": "those after which kombu connects anew",
     },
     "celeryconfig.py streams/by_amqp.py tasks/health.py": {
         "amqp.connection.Connection(*, read_timeout, write_timeout)": "bound the waiting for a silent broker",
