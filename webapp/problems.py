@@ -91,7 +91,7 @@ PATH_TOO_LONG = ProblemType(
     slug="path-too-long",
     status=HTTPStatus.REQUEST_URI_TOO_LONG,
     title="The request line is too long",
-    remedy="Post to the paths that are here, without a query.",
+    remedy="Post to the paths that are here; a query needs no more than key, format and encoding.",
 )
 UNKNOWN_EXPECTATION = ProblemType(
     slug="unknown-expectation",

@@ -6,7 +6,7 @@ Each is kept as it is, so that it can be shown again, and found by its SHA-256 a
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
@@ -22,8 +22,12 @@ MOST_NAMES = 100
 """Origins of a key, and as many ids of apps."""
 ANY = "*"
 """In place of origins: those of all pages."""
-ORIGIN_FORM = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[a-z0-9._~\[\]:-]{1,250}")
+ORIGIN_FORM = re.compile(
+    r"[a-z][a-z0-9+.-]{0,30}://([a-z0-9._~-]{1,200}|\[[0-9a-f:.]{2,45}\])(:[1-9][0-9]{0,4})?"
+)
 APP_FORM = re.compile(r"[A-Za-z0-9._-]{1,100}")
+
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 _COLUMNS = (public_keys.c.id.label("key_id"), *(c for c in public_keys.c if c.name not in customers.c))
 _KEYS: Select[Any] = select(*_COLUMNS, public_keys.c.created_at.label("key_created_at"), *customers.c).join(
@@ -69,6 +73,7 @@ def issue(conn: Connection, customer_id: int, rules: KeyRules) -> str:
     """A new key `pk_<slug>_<43 random characters>`. Raises Refusal for rules that make no sense, and
     TooManyKeys.
     """
+    rules = replace(rules, origins=tuple(dict.fromkeys(map(as_sent, rules.origins))))
     _check(rules)
     slug = locked_slug(conn, customer_id)
     if len(live(conn, customer_id)) >= MAX_LIVE:
@@ -90,6 +95,12 @@ def issue(conn: Connection, customer_id: int, rules: KeyRules) -> str:
         )
     )
     return key
+
+
+def as_sent(origin: str) -> str:
+    """The origin as browsers write it (RFC 6454, 6.1): in lower case, without its scheme's own port."""
+    origin = origin.lower()
+    return origin.removesuffix(_DEFAULT_PORTS.get(origin.partition("://")[0], ""))
 
 
 def live(conn: Connection, customer_id: int) -> list[PublicKey]:
@@ -136,7 +147,10 @@ def _check(rules: KeyRules) -> None:
         raise Refusal(f"a key has at most {MOST_NAMES} origins and as many apps")
     for origin in rules.origins:
         if origin != ANY and ORIGIN_FORM.fullmatch(origin) is None:
-            raise Refusal(f"{origin[:100]!r} is no origin: use one like https://shop.example, without a path")
+            raise Refusal(
+                f"{origin[:100]!r} is no origin: use one like https://shop.example or http://localhost:8080,"
+                f" in ASCII, without a path or wildcard; {ANY!r} alone is any origin"
+            )
     for app in rules.apps:
         if APP_FORM.fullmatch(app) is None:
             raise Refusal(f"{app[:100]!r} is no app id: use 1 to 100 of A-Z, a-z, 0-9, dots and hyphens")

@@ -40,6 +40,18 @@ def test_a_page_that_is_left_sends_by_beacon(live: Live, site: Site, page: Page,
     assert (live.settled(slug)["kept"], live.events(slug)) == (7, 7)
 
 
+def test_a_beacon_of_json_as_older_sdks_send_it_arrives(
+    live: Live, site: Site, page: Page, key: str, slug: str
+) -> None:
+    """The browser asks whether it may send such a request with credentials, and names no reason if not."""
+    opened(page, site.shop, "queue", to="")
+    to = f"{live.whole.url}/v1/batches?{urlencode({'key': key})}"
+    send = "([to, text]) => navigator.sendBeacon(to, new Blob([text], {type: 'application/json'}))"
+    assert page.evaluate(send, [to, json.dumps(events(3))])
+    until(lambda: live.books(slug)["in_stream"] == 1, "the beacon to arrive")
+    assert (live.settled(slug)["kept"], live.events(slug)) == (3, 3)
+
+
 def test_what_is_queued_offline_arrives_when_the_page_is_back(
     live: Live, site: Site, page: Page, key: str, slug: str
 ) -> None:

@@ -14,10 +14,12 @@ from db.clock import now_us
 from db.customers import public_key_use, public_keys
 from db.customers.public_keys import KeyRules
 from db.engine import begin, read
+from streams import made_id
 from tests import receiver as receivers
 from tests.commands import flask, flask_json
 from tests.receiver import Home, Receiver, until
 from webapp.limits.address_counts import MINUTE_S
+from webapp.receiving.digests import body_digest
 from webapp.terminal.exits import Exit
 
 BODY = b'{"event": 1}\n'
@@ -60,8 +62,8 @@ def beacon(
 
 
 def problem(answer: httpx.Response) -> tuple[int, str]:
-    """Which a page of any origin can read."""
-    assert answer.headers["access-control-allow-origin"] == "*"
+    """Which the page that asked can read."""
+    assert answer.headers["access-control-allow-origin"] in ("*", answer.request.headers["origin"])
     return answer.status_code, answer.json()["type"].removeprefix("/problems/")
 
 
@@ -95,12 +97,31 @@ def test_plain_text_without_a_known_format_is_refused(
     assert home.envelopes(slug) == []
 
 
-def test_plain_text_may_be_an_export_of_otlp(receiver: Receiver, home: Home, slug: str) -> None:
-    url = f"{receiver.url}/v1/traces?format=otlp-json&key={issued(home, slug)}"
+@pytest.mark.parametrize(
+    ("path", "name", "body"),
+    [
+        ("/v1/traces", "otlp-json", b'{"resourceSpans": []}'),
+        ("/v1/logs", "otlp-logs-json", b'{"resourceLogs": []}'),
+    ],
+)
+def test_plain_text_may_be_an_export_of_otlp(
+    receiver: Receiver, home: Home, slug: str, path: str, name: str, body: bytes
+) -> None:
+    key = issued(home, slug)
     headers = {"content-type": "text/plain", "origin": PAGE}
-    answer = receiver.client.post(url, content=b'{"resourceSpans": []}', headers=headers)
+
+    def post(query: str) -> httpx.Response:
+        url = f"{receiver.url}{path}?key={key}&{query}"
+        return receiver.client.post(url, content=gzip.compress(body), headers=headers)
+
+    # The word of another path is none here.
+    assert post("format=json&encoding=gzip").status_code == 415
+    answer = post(f"format={name}&encoding=gzip")
     assert (answer.status_code, answer.json()) == (200, {})
-    assert [envelope.format for envelope in home.envelopes(slug)] == ["otlp-json"]
+    [envelope] = home.envelopes(slug)
+    assert (envelope.format, envelope.content_encoding) == (name, "gzip")
+    # The id that was made of it is that of the same export with headers.
+    assert envelope.batch_id == made_id(body_digest(gzip.compress(body), "gzip"), name, "gzip")
 
 
 def test_a_secret_key_in_the_query_is_refused_and_not_logged(
@@ -247,6 +268,42 @@ def test_another_receiver_goes_on_where_the_day_is(
         assert [beacon(another, key).status_code for _ in range(2)] == [202, 429]
 
 
+def preflight(receiver: Receiver, path: str, origin: str = PAGE) -> httpx.Headers:
+    asked = {"origin": origin, "access-control-request-method": "POST"}
+    headers = asked | {"access-control-request-headers": "content-type"}
+    return receiver.client.options(f"{receiver.url}{path}", headers=headers).headers
+
+
+def test_a_request_with_credentials_may_be_sent_with_a_public_key_in_the_query(
+    receiver: Receiver, home: Home, slug: str
+) -> None:
+    """As `navigator.sendBeacon` sends JSON."""
+    key = issued(home, slug)
+    allowed = preflight(receiver, f"/v1/traces?key={key}")
+    assert (credentials(allowed), allowed["vary"]) == ((PAGE, "true"), "Origin")
+    assert credentials(beacon(receiver, key).headers) == (PAGE, "true")
+    # What is refused for another reason may be read, too.
+    assert credentials(beacon(receiver, key, query="").headers) == (PAGE, "true")
+    other = "https://other.example"
+    asked = beacon(receiver, key, origin=other, access_control_request_method="POST")
+    for answer in (beacon(receiver, key, origin=other), asked, beacon(receiver, key + "x")):
+        assert credentials(answer.headers) == ("*", None)
+    assert credentials(preflight(receiver, "/v1/traces")) == ("*", None)
+    assert credentials(receiver.post(key, BODY, origin=PAGE).headers) == ("*", None)
+
+
+def credentials(headers: httpx.Headers) -> tuple[str | None, str | None]:
+    return headers.get("access-control-allow-origin"), headers.get("access-control-allow-credentials")
+
+
+def test_a_page_may_ask_to_post_metrics_and_read_why_they_are_not_kept(receiver: Receiver) -> None:
+    allowed = preflight(receiver, "/v1/metrics")
+    assert (credentials(allowed)[0], allowed["access-control-allow-methods"]) == ("*", "POST")
+    assert allowed["access-control-allow-headers"] == "content-type"
+    answer = receiver.client.post(f"{receiver.url}/v1/metrics", json={}, headers={"origin": PAGE})
+    assert (answer.status_code, credentials(answer.headers)[0]) == (404, "*")
+
+
 def test_a_preflight_allows_what_it_asks_for_of_a_bounded_list(receiver: Receiver) -> None:
     asked = {
         "origin": PAGE,
@@ -273,7 +330,7 @@ def test_with_one_origin_for_headers_a_key_in_the_query_decides_for_itself(
     key = issued(home, slug)
     settings = {**home.environment, **SETTINGS, "SLUICE_HTTP_CORS_ORIGIN": "https://console.example"}
     with receivers.running(tmp_path_factory.mktemp("receiver"), settings) as one:
-        assert beacon(one, key).headers["access-control-allow-origin"] == "*"
+        assert credentials(beacon(one, key).headers) == (PAGE, "true")
         assert problem(beacon(one, key, origin="https://other.example")) == (403, "origin-not-allowed")
         in_header = one.post(key, BODY, origin=PAGE)
         assert in_header.headers["access-control-allow-origin"] == "https://console.example"
@@ -286,11 +343,23 @@ def test_with_one_origin_for_headers_a_key_in_the_query_decides_for_itself(
         ["--bytes-a-day", "5"],
         ["--origin", "shop.example"],
         ["--origin", "https://shop.example/path"],
+        ["--origin", "https://shop.example/"],
+        ["--origin", "https://*.shop.example"],
+        ["--origin", "https://shop.example:port"],
+        ["--origin", "https://me@shop.example"],
         ["--app", "a b"],
     ],
 )
 def test_rules_that_make_no_sense_are_refused(home: Home, slug: str, options: list[str]) -> None:
     assert flask(home, "customers", "add-public-key", slug, *options).exit_code == Exit.REFUSED
+
+
+def test_an_origin_is_kept_as_browsers_send_it(home: Home, slug: str) -> None:
+    written = ("HTTPS://Shop.Example:443", PAGE, "http://[::1]:80", "http://localhost:8080", "https://x:80")
+    options = [word for origin in written for word in ("--origin", origin)]
+    assert flask(home, "customers", "add-public-key", slug, *options).exit_code == Exit.OK
+    [shown] = flask_json(home, "customers", "public-keys", slug)["public_keys"]
+    assert shown["origins"] == [PAGE, "http://[::1]", "http://localhost:8080", "https://x:80"]
 
 
 def test_an_operator_can_show_a_public_key_again(home: Home, slug: str) -> None:

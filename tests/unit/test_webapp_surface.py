@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY
 from webapp import create_app, problems
 from webapp.doctor.checks import CHECKS
 from webapp.metrics import ANSWER_SECONDS, CONFIRM_SECONDS, DATABASE_WAIT_SECONDS, LOOP_DELAY_SECONDS
+from webapp.receiving import batches, cors, heads, otlp
 from webapp.terminal.exits import Exit
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -34,6 +35,24 @@ def test_the_openapi_document_has_exactly_the_routes_there_are(app: Flask) -> No
         for method in (rule.methods or set()) - ANSWERED_BY_FLASK
     }
     assert described == routes
+
+
+def test_the_openapi_document_has_every_way_to_say_what_a_body_is() -> None:
+    document = yaml.safe_load((DOCS / "openapi.yaml").read_text())
+    parameters = document["components"]["parameters"]
+    kinds = {"/v1/batches": batches.FORMATS, **otlp.FORMATS}
+    assert set(kinds) == cors.POSTS
+    for path, formats in kinds.items():
+        post = document["paths"][path]["post"]
+        named = {one["$ref"].rpartition("/")[2] for one in post["parameters"]}
+        assert named == set(parameters)
+        assert set(post["requestBody"]["content"]) == {*formats, heads.PLAIN}
+    words = {kind.name for formats in kinds.values() for kind in formats.values()}
+    assert set(parameters["Format"]["schema"]["enum"]) == words
+    for name in ("Encoding", "ContentEncoding"):
+        assert set(parameters[name]["schema"]["enum"]) == {word for word in heads.ENCODINGS if word}
+    made = (DOCS / "http-api.md").read_text().partition("### The default batch id")[2].partition("###")[0]
+    assert {word for word in words if f"`{word}`" in made} == words
 
 
 def test_nginx_passes_exactly_the_paths_there_are(app: Flask) -> None:

@@ -191,12 +191,17 @@ def _too_large(allowed: int) -> Problem:
     )
 
 
+def is_for(rules: "KeyRules", origin: str) -> bool:
+    """Whether pages of this origin may use the key."""
+    return ANY in rules.origins or origin.lower() in rules.origins
+
+
 def _check(key: "PublicKey", requester: Requester, now_us: int) -> None:
     rules = key.rules
     if rules.expires_at is not None and rules.expires_at <= now_us:
         raise Problem(kinds.KEY_EXPIRED, "this public key was good until some time ago")
     if requester.origin is not None:
-        if ANY not in rules.origins and requester.origin.lower() not in rules.origins:
+        if not is_for(rules, requester.origin):
             raise Problem(kinds.ORIGIN_NOT_ALLOWED, f"Origin is {requester.origin[:100]!r}")
     elif rules.apps and requester.app not in rules.apps:
         raise Problem(kinds.APP_NOT_ALLOWED, f"Sluice-App-Id is {(requester.app or '')[:100]!r}")

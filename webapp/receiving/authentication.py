@@ -9,7 +9,7 @@ from db.customers.public_keys import PublicKey
 from db.customers.rows import Customer
 from webapp import problems, public_key_problems
 from webapp.errors import ReceiverUnavailable
-from webapp.limits.public_keys import PublicKeyLimits, Requester
+from webapp.limits.public_keys import PublicKeyLimits, Requester, is_for
 from webapp.problems import Problem
 from webapp.receiving.body import Environ
 from webapp.receiving.keys import KeyCache, given_key
@@ -19,6 +19,8 @@ IN_QUERY = "key"
 PUBLIC, SECRET = "pk_", "sl_"
 """What keys of each class begin with."""
 APP_ID = "HTTP_SLUICE_APP_ID"
+ALLOWED_PAGE = "sluice.allowed-page"
+"""The request's Origin, in its environ, once it was found to be one that its public key is for."""
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="sluice"'}
 
@@ -86,9 +88,10 @@ class Authenticator:
     def check(self, sender: Sender, environ: Environ) -> None:
         """Whether a public key is good for this request, which is counted. Raises Problem."""
         if sender.public is not None:
-            requester = Requester(
-                origin=environ.get("HTTP_ORIGIN"), app=environ.get(APP_ID), address=self._address(environ)
-            )
+            origin = environ.get("HTTP_ORIGIN")
+            if origin is not None and is_for(sender.public.rules, origin):
+                environ[ALLOWED_PAGE] = origin
+            requester = Requester(origin=origin, app=environ.get(APP_ID), address=self._address(environ))
             self._limits.check(sender.public, requester, self._now_us())
 
     def _address(self, environ: Environ) -> str:

@@ -93,7 +93,7 @@ def add_public_key(
     customer = command_context.customer(slug)
     with begin(command_context.parts().engine) as connection:
         rules = KeyRules(
-            origins=tuple(dict.fromkeys(origin.lower() for origin in origins)),
+            origins=origins,
             apps=tuple(dict.fromkeys(apps)),
             bytes_a_day=_amount(bytes_a_day),
             batches_a_day=_amount(batches_a_day),
