@@ -19,6 +19,9 @@ NODE_NAMES = ("package.json", "package-lock.json")
 PIP_NAME = "requirements.txt"
 DEADLINE_S = 180
 
+_missing: dict[str, str] = {}
+"""Why, by name."""
+
 
 class SetupMissing(Exception):
     """A sender could not be installed: an index of packages is away, or a program is missing."""
@@ -31,7 +34,19 @@ def names() -> list[str]:
 
 
 def ensure(name: str) -> Path:
-    """The folder that the sender is installed in, made when its pins have changed. Raises SetupMissing."""
+    """The folder that the sender is installed in, made when its pins have changed. Raises SetupMissing, of
+    one that could not be installed at once, for as long as this process lasts.
+    """
+    if name in _missing:
+        raise SetupMissing(_missing[name])
+    try:
+        return _ensured(name)
+    except SetupMissing as missing:
+        _missing[name] = str(missing)
+        raise
+
+
+def _ensured(name: str) -> Path:
     folder = INSTALLED / name
     pins = [path for path in (HERE / name / pin for pin in (PIP_NAME, *NODE_NAMES)) if path.exists()]
     checksum = hashlib.sha256(b"".join(path.read_bytes() for path in pins)).hexdigest()
