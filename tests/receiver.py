@@ -16,6 +16,8 @@ import httpx
 from sqlalchemy import Engine
 
 import db.customers.rows
+from db.customers import public_keys
+from db.customers.public_keys import KeyRules
 from db.engine import begin, connect
 from db.settings import DatabaseSettings
 from deploy.local import ports
@@ -53,6 +55,13 @@ class Home:
         key = create(self.engine, self.broker, RETENTION, slug).key
         assert key is not None
         return key
+
+    def add_public_key(self, slug: str, **rules: Any) -> str:
+        """One more key of the customer, with these rules."""
+        with begin(self.engine) as connection:
+            customer = db.customers.rows.get(connection, slug)
+            assert customer is not None
+            return public_keys.issue(connection, customer.id, KeyRules(**rules))
 
     def state(self, slug: str, state: db.customers.rows.CustomerState) -> None:
         with begin(self.engine) as connection:

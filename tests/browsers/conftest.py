@@ -12,10 +12,6 @@ from typing import Any, TypeVar
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-import db.customers.rows
-from db.customers import public_keys
-from db.customers.public_keys import KeyRules
-from db.engine import begin
 from deploy.local import install
 from deploy.local.rabbitmq import RabbitNode
 from tests import receiver
@@ -82,10 +78,7 @@ def page(browser: Browser) -> Iterator[Page]:
 def key(live: Live, site: Site, slug: str) -> str:
     """A public key for pages of the shop."""
     live.add(slug)
-    with begin(live.home.engine) as connection:
-        customer = db.customers.rows.get(connection, slug)
-        assert customer is not None
-        return public_keys.issue(connection, customer.id, KeyRules(origins=(site.shop,)))
+    return live.home.add_public_key(slug, origins=(site.shop,))
 
 
 def _or_skip(get: Callable[[], Found]) -> Found:

@@ -5,10 +5,6 @@ from typing import Any
 
 import httpx
 
-import db.customers.rows
-from db.customers import public_keys
-from db.customers.public_keys import KeyRules
-from db.engine import begin
 from tests.receiver import Home, Receiver
 
 BODY = b'{"event": 1}\n'
@@ -18,10 +14,7 @@ SETTINGS = {"SLUICE_HTTP_WORKERS": "2", "SLUICE_HTTP_KEY_FRESH_S": "1", "SLUICE_
 
 
 def issued(home: Home, slug: str, **rules: Any) -> str:
-    with begin(home.engine) as connection:
-        customer = db.customers.rows.get(connection, slug)
-        assert customer is not None
-        return public_keys.issue(connection, customer.id, KeyRules(**{"origins": (PAGE,), **rules}))
+    return home.add_public_key(slug, **{"origins": (PAGE,), **rules})
 
 
 def beacon(

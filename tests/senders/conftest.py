@@ -24,11 +24,12 @@ def customers(
     database.write_bytes(sqlite_template.read_bytes())
     with receiver.home(f"sqlite:///{database}", rabbitmq) as home:
         keys = {slug: home.add(slug) for slug in (OPEN, LIMITED)}
+        public_keys = {slug: home.add_public_key(slug, origins=("*",)) for slug in keys}
         home.limit(LIMITED, batches_per_second=1)
         environment = receiver.bare_environment() | dict(home.environment) | SOON
         whole = Whole(folder=folder, environment=environment)
         try:
             whole.start_all()
-            yield Customers(live=Live(whole=whole, home=home), keys=keys)
+            yield Customers(live=Live(whole=whole, home=home), keys=keys, public_keys=public_keys)
         finally:
             whole.stop()

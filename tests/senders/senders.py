@@ -12,6 +12,7 @@ from pathlib import Path
 
 from deploy.local import install, ports
 from tests import nginx
+from tests.browsers import setup as pages
 from tests.receiver import stop, until
 from tests.senders import setups
 
@@ -87,8 +88,8 @@ def _started(command: list[str], environment: dict[str, str], port: int) -> Iter
 class KnownSender:
     """A row of the matrix. `command` makes the set-up and says what to run; raises setups.SetupMissing.
 
-    `logs`: it sends log records. `answers_first`: what stands between answers before it has sent on, and may
-    drop later.
+    `logs`: it sends log records. `public`: it has a public key. `answers_first`: what stands between answers
+    before it has sent on, and may drop later.
     """
 
     name: str
@@ -100,6 +101,7 @@ class KnownSender:
     between_version: Callable[[], str] | None = None
     answers_first: bool = False
     logs: bool = False
+    public: bool = False
 
     def key(self) -> str:
         """Its name where names are short."""
@@ -139,12 +141,21 @@ def _curl() -> list[str]:
     return _ours("curl.py")()
 
 
+def _page() -> list[str]:
+    try:
+        program, script = pages.chromium(), pages.script()
+    except install.PackageMissing as missing:
+        raise setups.SetupMissing(str(missing)) from missing
+    return [*_ours("page.py")(), program, str(script.parent)]
+
+
 GZIP = {"OTEL_EXPORTER_OTLP_COMPRESSION": "gzip"}
 # By default both give an export up after ten seconds, retries included. Python counts in seconds, Node in ms.
 PATIENT_PYTHON = {"OTEL_EXPORTER_OTLP_TIMEOUT": "60"}
 PATIENT_NODE = {"OTEL_EXPORTER_OTLP_TIMEOUT": "60000"}
 PROTOBUF, JSON, ARROW, NDJSON = "OTLP, protobuf", "OTLP, JSON", "Arrow", "NDJSON"
 LOGS = "OTLP logs"
+WEB_SDK = "OpenTelemetry SDK for the web, in Chromium"
 
 SDKS = (
     KnownSender(
@@ -219,6 +230,7 @@ SDKS = (
 """They run in `make test`."""
 
 OTHERS = (
+    KnownSender(name=WEB_SDK, sends=JSON, command=_page, public=True),
     KnownSender(name="polars", sends=ARROW, command=_ours("polars_arrow.py")),
     KnownSender(name="apache-arrow for JavaScript", sends=ARROW, command=_node("arrow-js", "arrow.js")),
     KnownSender(name="curl", sends=NDJSON, command=_curl),

@@ -75,6 +75,7 @@ class Customers:
 
     live: Live
     keys: dict[str, str]
+    public_keys: dict[str, str]
 
     def sizes(self, sender: KnownSender) -> SenderRun:
         """Batches of 1 to 5,000 events."""
@@ -103,7 +104,7 @@ class Customers:
     def _through(self, sender: KnownSender, slug: str, sizes: Sequence[int], **options: Any) -> SenderRun:
         command = sender.command()
         port = options.pop("port", self.live.whole.port)
-        with sender.between(port, self.keys[slug]) as own:
+        with sender.between(port, self._key(sender, slug)) as own:
             run = self._run(sender, command, slug, sizes, f"http://127.0.0.1:{own}", **options)
             if sender.answers_first:
                 run = self._sent_on(run)
@@ -130,12 +131,13 @@ class Customers:
         restart: bool = False,
     ) -> SenderRun:
         mark = f"{os.urandom(6).hex()} of {sender.key()}"
-        plan = {"mark": mark, "batches": sizes, "pause_s": pause_s, "url": url, "key": self.keys[slug]}
+        key = self._key(sender, slug)
+        plan = {"mark": mark, "batches": sizes, "pause_s": pause_s, "url": url, "key": key}
         lines: list[dict[str, Any]] = []
         away_s = 0.0
         process = subprocess.Popen(
             [*command, json.dumps(plan), *sender.arguments],
-            env=_environment(url, self.keys[slug]) | sender.environment,
+            env=_environment(url, key) | sender.environment,
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -167,6 +169,9 @@ class Customers:
                 for line in lines
             ],
         )
+
+    def _key(self, sender: KnownSender, slug: str) -> str:
+        return (self.public_keys if sender.public else self.keys)[slug]
 
     def _restart(self) -> float:
         """Seconds that it took."""

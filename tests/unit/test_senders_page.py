@@ -5,7 +5,9 @@ import re
 
 import pytest
 
+from tests.browsers.setup import PAGES
 from tests.senders.outcomes import ALL, PAGE, PLACES, matrix, on_page, recorded
+from tests.senders.senders import WEB_SDK
 from tests.senders.setups import HERE, PIP_NAME, names
 from tests.unit.test_rooms import ROOT
 
@@ -61,6 +63,12 @@ def test_every_sender_was_seen_in_every_scenario() -> None:
 @pytest.mark.parametrize("sender", PINNED)
 def test_what_was_recorded_is_of_the_version_that_is_pinned(sender: str) -> None:
     assert {one.version for one in recorded() if one.sender == sender} == {pinned(*PINNED[sender])}
+
+
+def test_the_web_sdk_is_what_the_pages_have() -> None:
+    packages = json.loads((PAGES / "package-lock.json").read_text())["packages"]
+    version = packages["node_modules/@opentelemetry/exporter-trace-otlp-http"]["version"]
+    assert {one.version for one in recorded() if one.sender == WEB_SDK} == {version}
 
 
 def test_polars_is_ours() -> None:

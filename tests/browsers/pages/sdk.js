@@ -1,19 +1,16 @@
 // A page with the OpenTelemetry SDK, as docs/browsers.md shows it; `?to=` is where its exporter posts.
-import { context, propagation, SpanStatusCode, trace } from "@opentelemetry/api";
+import { context, propagation, ROOT_CONTEXT, SpanStatusCode, trace } from "@opentelemetry/api";
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-http";
 import { BatchSpanProcessor, WebTracerProvider } from "@opentelemetry/sdk-trace-web";
 
 const asked = new URLSearchParams(location.search);
-const provider = new WebTracerProvider({
-  spanProcessors: [
-    new BatchSpanProcessor(
-      new OTLPTraceExporter({
-        url: asked.get("to"),
-        headers: asked.has("key") ? { Authorization: `Bearer ${asked.get("key")}` } : undefined,
-      }),
-    ),
-  ],
-});
+const exporting = (options) =>
+  new OTLPTraceExporter({
+    url: asked.get("to"),
+    headers: asked.has("key") ? { Authorization: `Bearer ${asked.get("key")}` } : undefined,
+    ...options,
+  });
+const provider = new WebTracerProvider({ spanProcessors: [new BatchSpanProcessor(exporting())] });
 provider.register();
 
 /** So many spans, a parent and its children; resolves with the trace id when the exporter has sent them. */
@@ -27,6 +24,24 @@ window.spans = async (count) => {
   parent.end();
   await provider.forceFlush();
   return parent.spanContext().traceId;
+};
+
+/** So many spans in one batch, of which each begins a trace; resolves with whether the exporter was told that it is kept. */
+window.batch = async (operation, count) => {
+  const patient = exporting({ timeoutMillis: 60000 });
+  let kept = false;
+  const told = {
+    export: (spans, done) => patient.export(spans, (result) => done(result, (kept = result.code === 0))),
+    forceFlush: async () => {},
+    shutdown: () => patient.shutdown(),
+  };
+  const sizes = { maxQueueSize: 10000, maxExportBatchSize: 5000, exportTimeoutMillis: 70000 };
+  const batches = new WebTracerProvider({ spanProcessors: [new BatchSpanProcessor(told, sizes)] });
+  const tracer = batches.getTracer("page");
+  for (let n = 0; n < count; n += 1) tracer.startSpan(operation, { root: true }, ROOT_CONTEXT).end();
+  await batches.forceFlush().catch(() => {});
+  await batches.shutdown();
+  return kept;
 };
 
 /** A batch posted by a page whose instrumentation adds the headers of its trace to each request. */
