@@ -85,12 +85,14 @@ class SpanResource(Camel):
 class SpanRest(Camel):
     """What is left of OTLP's Span: its own attributes with their types, exact times, what COLUMNS round off.
 
-    `status_code` is OTLP's number, which tells unset (0) from ok (1). `nameless`: it came without a name.
+    `kind` and `status_code` are OTLP's numbers: of a kind for which COLUMNS have no word, else 0, and of any
+    status, which tells unset (0) from ok (1). `nameless`: it came without a name.
     """
 
     start_time_unix_nano: str = NO_TIME
     end_time_unix_nano: str = NO_TIME
     attributes: list[KeyValue] = msgspec.field(default_factory=list)
+    kind: int = 0
     status_code: int = 0
     nameless: bool = False
     dropped_attributes_count: int = 0

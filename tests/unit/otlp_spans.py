@@ -14,6 +14,8 @@ TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 COUNTS = st.sampled_from([0, 1, 2**32 - 1])
 URLS = st.sampled_from(["", "https://opentelemetry.io/schemas/1.30.0"])
 BYTES = st.binary(max_size=5)
+# Later releases may have more kinds and statuses.
+ENUMS = st.sampled_from([0, 1, 2, 3, 4, 5, 6, 127, 128, -1, -(2**31), 2**31 - 1])
 TIMES = st.integers(0, 2**64 - 1)
 
 
@@ -70,10 +72,10 @@ def _span(draw: st.DrawFn, span: Any) -> None:
     span.trace_id = draw(st.sampled_from([b"t" * 16, b"\xff" * 16]))
     span.parent_span_id = draw(st.sampled_from([b"", b"p" * 8]))
     span.trace_state, span.flags = draw(TEXTS), draw(COUNTS)
-    span.name, span.kind = draw(TEXTS), draw(st.integers(0, 5))
+    span.name, span.kind = draw(TEXTS), draw(ENUMS)
     span.start_time_unix_nano = START_NS + draw(st.integers(0, 10**9))
     span.end_time_unix_nano = span.start_time_unix_nano + draw(st.integers(0, 10**9))
-    span.status.code, span.status.message = draw(st.integers(0, 2)), draw(TEXTS)
+    span.status.code, span.status.message = draw(ENUMS), draw(TEXTS)
     span.dropped_events_count, span.dropped_links_count = draw(COUNTS), draw(COUNTS)
     _fill(draw, span)
     for _ in range(draw(st.integers(0, 2))):

@@ -46,6 +46,16 @@ def test_what_comes_in_comes_out(form: str, export: ExportTraceServiceRequest) -
         assert said(back) == said(written(export))
 
 
+def test_numbers_that_are_no_enum_are_none() -> None:
+    made = written(one())
+    span = made["resourceSpans"][1]["scopeSpans"][0]["spans"][0]
+    for number in (2**31, -(2**31) - 1, 10**30):
+        span["kind"], span["status"] = number, {"code": number}
+        (back,) = given_back(json.dumps(made).encode(), form="otlp-json")
+        found = back["resourceSpans"][1]["scopeSpans"][0]["spans"][0]
+        assert ("kind" in found, "status" in found) == (False, False)
+
+
 def one(**changes: Any) -> ExportTraceServiceRequest:
     """Three spans, the second of which has a span event, a link and a scope, and what is changed."""
     made = otlp(table(3))

@@ -9,6 +9,7 @@ import numpy as np
 
 from tasks.decoders.ids import Mask
 from tasks.decoders.otlp.slots import Unread
+from tasks.decoders.otlp.spans import MOST_KIND
 from tasks.decoders.reasons import RejectReason
 from tasks.events import KeyValue, SpanDetails
 from tasks.events.details import SpanResource, SpanScope
@@ -90,6 +91,11 @@ class SentSpan(msgspec.Struct, gc=False):
     def details(self) -> SpanDetails:
         """As `Detailed.details`."""
         return self.spans.details(self.row)
+
+
+def unnamed_kind(kind: int) -> int:
+    """OTLP's number of a kind for which the columns have no word; 0 for the others."""
+    return 0 if 0 <= kind <= MOST_KIND else kind
 
 
 class Looked(NamedTuple):

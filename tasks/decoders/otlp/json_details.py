@@ -1,7 +1,7 @@
 """The details of spans from OTLP's JSON, in one of the forms that its encoding allows."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from operator import attrgetter
@@ -12,7 +12,16 @@ import msgspec
 from tasks.decoders import canonical
 from tasks.decoders.json_numbers import whole
 from tasks.decoders.ndjson import DETAIL, Unreadable
-from tasks.decoders.otlp.details import Looked, Origin, Pairs, bound_own, bound_scope, look, without_nul
+from tasks.decoders.otlp.details import (
+    Looked,
+    Origin,
+    Pairs,
+    bound_own,
+    bound_scope,
+    look,
+    unnamed_kind,
+    without_nul,
+)
 from tasks.decoders.otlp.json_messages import (
     AroundScopes,
     AroundSpans,
@@ -39,6 +48,11 @@ from tasks.events.otlp_values import Number
 
 HEX: Final = re.compile("(?:[0-9a-fA-F]{2})*")
 STATUS: Final = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2, "1": 1, "2": 2}
+KINDS: Final = {
+    spelling: number
+    for number, name in enumerate(("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"))
+    for spelling in (f"SPAN_KIND_{name}", str(number))
+}
 # In a string a quote is escaped, so a name in quotes and before a colon is a name.
 SNAKE: Final = re.compile(
     rb'"(trace_id|span_id|parent_span_id|(?:start|end)_time_unix_nano|trace_state'
@@ -73,7 +87,8 @@ def details_of(text: bytes, origin: Origin, known: Pairs) -> SpanDetails:
             start_time_unix_nano=_time(span.start_time_unix_nano),
             end_time_unix_nano=_time(span.end_time_unix_nano),
             attributes=_raw_pairs(span.attributes, known),
-            status_code=STATUS.get(code, 0) if isinstance(code, str) else code or 0,
+            kind=unnamed_kind(kind_of(span.kind)),
+            status_code=_enum(code, STATUS),
             nameless=not span.name,
             dropped_attributes_count=_count(span.dropped_attributes_count),
             dropped_events_count=_count(span.dropped_events_count),
@@ -82,6 +97,11 @@ def details_of(text: bytes, origin: Origin, known: Pairs) -> SpanDetails:
         events=[_span_event(bytes(one)) for one in span.events or ()],
         links=[_span_link(bytes(one)) for one in span.links or ()],
     )
+
+
+def kind_of(kind: int | str | None) -> int:
+    """As OTLP numbers kinds of spans; 0 for a name that it does not have, and for what is no enum."""
+    return _enum(kind, KINDS)
 
 
 class WaitingSpans(NamedTuple):
@@ -218,6 +238,12 @@ def _raw_pairs(raws: Sequence[bytes | msgspec.Raw] | None, known: Pairs) -> list
             known[raw] = canonical.pair(read_pair(raw), without_nul)
         made.append(known[raw])
     return made
+
+
+def _enum(given: int | str | None, names: Mapping[str, int]) -> int:
+    """An enum of protobuf's has 32 bits, of which not all have names."""
+    number = names.get(given, 0) if isinstance(given, str) else given or 0
+    return number if -(2**31) <= number < 2**31 else 0
 
 
 def _id(text: str | None) -> str:

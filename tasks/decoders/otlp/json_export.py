@@ -19,6 +19,7 @@ from tasks.decoders.ndjson import DETAIL, Unreadable, bound_strings, bound_value
 from tasks.decoders.otlp.details import SentSpan, SentSpans
 from tasks.decoders.otlp.json_details import (
     details_of,
+    kind_of,
     look_around,
     look_around_apart,
     look_at_all,
@@ -36,12 +37,6 @@ from tasks.decoders.reasons import RejectReason, UnfitReason
 from tasks.decoders.rows import picked
 from tasks.events.otlp_values import Number
 
-KINDS: Final = {
-    spelling: number
-    for number, name in enumerate(("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"))
-    for spelling in (f"SPAN_KIND_{name}", str(number))
-}
-MOST_KIND: Final = max(KINDS.values())
 ERRORS: Final = frozenset((2, "2", "STATUS_CODE_ERROR"))
 NO_STATUS: Final = Status()
 _request = msgspec.json.Decoder(ExportRequest[Span])
@@ -167,7 +162,7 @@ def _columns(
         ids=ids,
         start_ns=start_ns,
         end_ns=end_ns,
-        kinds=np.fromiter((_kind(span.kind) for span in spans), np.int64, len(spans)),
+        kinds=np.fromiter((kind_of(span.kind) for span in spans), np.int64, len(spans)),
         texts={
             "operation": pa.array([span.name for span in spans], pa.string()),
             "status": pa.array(["error" if one.code in ERRORS else "ok" for one in statuses], pa.string()),
@@ -202,10 +197,3 @@ def _nanoseconds(values: Sequence[Number | None]) -> tuple[NDArray[np.uint64], M
         except ValueError:
             wrong[row] = True
     return times, wrong
-
-
-def _kind(kind: int | str | None) -> int:
-    """0 for kinds that OTLP does not know."""
-    if isinstance(kind, str):
-        return KINDS.get(kind, 0)
-    return kind if kind is not None and 0 <= kind <= MOST_KIND else 0

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
-from tasks.decoders.otlp.details import Origin, Pairs, bound_own, bound_scope, without_nul
+from tasks.decoders.otlp.details import Origin, Pairs, bound_own, bound_scope, unnamed_kind, without_nul
 from tasks.decoders.otlp.protobuf_messages import Event, Group, KeyValue, Link, ScopeSpans, Span, Status
 from tasks.decoders.otlp.protobuf_pairs import as_number
 from tasks.decoders.otlp.slots import Slot, Unread
@@ -38,6 +38,7 @@ def details_of(data: bytes, origin: Origin, known: Pairs) -> SpanDetails:
             start_time_unix_nano=nanoseconds(span.start_time_unix_nano),
             end_time_unix_nano=nanoseconds(span.end_time_unix_nano),
             attributes=_pairs(span.attributes, known),
+            kind=unnamed_kind(span.kind),
             status_code=Status.FromString(span.status).code if span.status else 0,
             nameless=not span.name,
             dropped_attributes_count=span.dropped_attributes_count,

@@ -44,7 +44,7 @@ from tasks.decoders.otlp.scan_tables import (
 from tasks.decoders.otlp.scan_texts import strings
 from tasks.decoders.otlp.scanned import Kernels, Scan, machine_code, scanned
 from tasks.decoders.otlp.scanned_details import scanned_details, scanned_exceptions
-from tasks.decoders.otlp.spans import KINDS, NO_SERVICE, durations, operations
+from tasks.decoders.otlp.spans import KINDS, MOST_KIND, NO_SERVICE, durations, operations
 from tasks.decoders.times import MICROSECONDS
 from tasks.decoders.validate import ATTRIBUTES
 from tasks.decoders.window_reads import by_batch, merged
@@ -54,7 +54,6 @@ from tasks.events import COLUMNS, LateAttributes, SpanDetails
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 STATUS: Final = pa.array(["ok", "error"])
-MOST_KIND: Final = len(KINDS) - 1
 alone = by_batch(protobuf_export.read)
 
 

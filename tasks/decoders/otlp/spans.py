@@ -28,6 +28,7 @@ SERVICE: Final = "service.name"
 NO_SERVICE: Final = "unknown_service"  # what OpenTelemetry's resource conventions say of one without a name
 USERS: Final = ("user.id", "enduser.id")  # the first that a span has
 KINDS: Final = pa.array([None, "internal", "server", "client", "producer", "consumer"])
+MOST_KIND: Final = len(KINDS) - 1
 NO_OPERATION: Final = "unknown_operation"  # of a span without a name, which OTLP says is an unknown one
 NUL_IN_JSON: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 Codes = NDArray[np.int64]
@@ -118,7 +119,9 @@ def table(spans: Spans, read: Callable[[Any], Words], limits: DecodeLimits) -> R
             "started_at": pa.array((spans.start_ns // 1_000).view(np.int64)).cast(MICROSECONDS),
             "duration_us": pa.array(durations(spans.start_ns, spans.end_ns)),
             "service": services.take(pa.array(resource_of)),
-            "kind": KINDS.take(pa.array(np.where((spans.kinds < 0) | (spans.kinds > 5), 0, spans.kinds))),
+            "kind": KINDS.take(
+                pa.array(np.where((spans.kinds < 0) | (spans.kinds > MOST_KIND), 0, spans.kinds))
+            ),
             "user_id": user_id,
             "attributes": attributes,
             **spans.texts,
