@@ -28,14 +28,17 @@ _WRITTEN = select(public_key_use).where(
 
 
 class KeyUse(NamedTuple):
-    """Of a day: bytes of bodies as sent, batches, and requests that a rule of the key refused."""
+    """Of a day: bytes of bodies as sent, batches, and requests that a rule of the key refused; of what others
+    wrote also the events that deposits counted (`public_key_events`).
+    """
 
     bytes: int = 0
     batches: int = 0
     refused: int = 0
+    events: int = 0
 
     def plus(self, other: "KeyUse") -> "KeyUse":
-        return KeyUse(self.bytes + other.bytes, self.batches + other.batches, self.refused + other.refused)
+        return KeyUse(*(one + more for one, more in zip(self, other, strict=True)))
 
 
 def write(conn: Connection, receiver: str, day: int, uses: Mapping[int, KeyUse]) -> None:
@@ -61,7 +64,7 @@ def written(
     """What was written for the day of those of the keys of which anything was."""
     found, nothing = dict[int, Written[KeyUse]](), Written(KeyUse(), KeyUse())
     for row in conn.execute(_WRITTEN, {"ids": key_ids, "day": day}):
-        use, before = KeyUse(row.bytes, row.batches, row.refused), found.get(row.key_id, nothing)
+        use, before = KeyUse(row.bytes, row.batches, row.refused, row.events), found.get(row.key_id, nothing)
         if row.receiver == receiver:
             found[row.key_id] = before._replace(own=before.own.plus(use))
         else:

@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from db.clock import DAY_US
 from db.customers.public_key_events import KeyDay
 from streams import Envelope
 from tasks.decoders import DecodedBatches
 from tasks.handover import Header, KeyEvents
-
-DAY_US = 86_400_000_000
 
 
 def counted(envelopes: Sequence[Envelope], decoded: DecodedBatches) -> list[KeyEvents]:

@@ -12,6 +12,7 @@ import tasks.stages.decode
 import tasks.stages.deposit
 import tasks.stages.process
 from db import tables
+from db.clock import DAY_US
 from db.customers import pipeline_versions, public_key_events, public_keys
 from db.customers.public_key_events import KeyDay
 from db.customers.public_keys import KeyRules
@@ -22,7 +23,6 @@ from tasks.settings import TaskSettings
 from tasks.stages import group
 from tasks.stages.context import Context
 from tasks.stages.deliveries import Delivery
-from tasks.stages.key_events import DAY_US
 from tests.envelopes import envelope
 from tests.integration.ledger_rows import NOW_US, add_customer, claim, new_window, record
 from tests.integration.test_groups import EVENTS, SMALL, good

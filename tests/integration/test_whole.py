@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from deploy.local.rabbitmq import RabbitNode
-from tests.whole import Whole, running, until
+from tests.whole import HttpAnswer, Whole, running, until
 
 T0 = "2026-01-15T14:03:05.250000Z"
 
@@ -92,6 +92,37 @@ def test_the_same_batches_posted_again_change_nothing(whole: Whole, engine: Engi
     assert scalar(engine, "SELECT sum(count) FROM rollups") == 20
     assert whole.books(slug)["customers"][0]["duplicates"] == 40
     whole.flask("verify", slug)
+
+
+def test_a_public_key_is_refused_when_the_events_of_its_day_were_deposited(
+    whole: Whole, engine: Engine, slug: str
+) -> None:
+    whole.add_customer(slug)
+    options = ("--origin", "*", "--events-a-day", "6", "--requests-a-minute", "none")
+    key = whole.flask("customers", "add-public-key", slug, *options).stdout.strip()
+    [shown] = json.loads(whole.flask("customers", "public-keys", slug, "--json").stdout)["public_keys"]
+    assert (shown["key"], shown["events_a_day"]) == (key, 6)
+    refusals: list[HttpAnswer] = []
+    accepted = 0
+
+    def post() -> bool:
+        nonlocal accepted
+        answer = whole.post_batch(key, ndjson(*(event(secrets.token_hex(16)) for _ in range(3))))
+        accepted += answer.status == 202
+        refusals.extend([answer] if answer.status == 429 else [])
+        return bool(refusals)
+
+    post()
+    until(lambda: settled(whole, slug), "balanced books")
+    assert scalar(engine, "SELECT sum(events) FROM public_key_use") == 3
+    assert not post(), "half of the events are left"
+    until(post, "a refusal")
+    assert refusals[0].json()["type"] == "/problems/key-used-up"
+    assert refusals[0].json()["limit"] == "events_a_day"
+    until(lambda: settled(whole, slug), "balanced books again")
+    # What was accepted before the deposit is kept, too.
+    assert scalar(engine, "SELECT sum(events) FROM public_key_use") == 3 * accepted >= 6
+    until(lambda: whole.books(slug)["customers"][0]["public_key_refused"], "the refusal in the books")
 
 
 def test_a_batch_without_an_id_is_known_by_its_bytes(whole: Whole, engine: Engine, slug: str) -> None:

@@ -2,11 +2,12 @@
 
 import json
 
+from db.clock import DAY_US
 from db.customers.public_key_events import KeyDay
 from streams import Envelope
 from tasks.decoders import DecodedBatches, DecodeLimits, RawBatch, decode_batches
 from tasks.handover import Header, KeyEvents, pack, peek
-from tasks.stages.key_events import DAY_US, counted, summed
+from tasks.stages.key_events import counted, summed
 from tests.unit.log_exports import errors
 from tests.unit.test_envelope import envelope
 

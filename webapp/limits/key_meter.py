@@ -11,7 +11,7 @@ from webapp.limits.meters import Meter
 @dataclass(slots=True)
 class KeyMeter(Meter[KeyUse]):
     """`bytes` and `batches` were accepted and `refused` were refused on the day by this receiver; the others
-    accepted `other_bytes` and `other_batches`.
+    accepted `other_bytes` and `other_batches`. `events` were deposited, of what all receivers accepted.
     """
 
     NAME: ClassVar[str] = "key-meters"
@@ -23,6 +23,7 @@ class KeyMeter(Meter[KeyUse]):
     refused: int = 0
     other_bytes: int = 0
     other_batches: int = 0
+    events: int = 0
 
     @property
     def own(self) -> KeyUse:
@@ -30,10 +31,12 @@ class KeyMeter(Meter[KeyUse]):
 
     def forget(self) -> None:
         """Count a day from nothing."""
-        self.bytes = self.batches = self.refused = self.other_bytes = self.other_batches = 0
+        self.bytes = self.batches = self.refused = self.other_bytes = self.other_batches = self.events = 0
 
     def add(self, written: Written[KeyUse]) -> None:
         """What receivers wrote of the day: what this one wrote is added, unless it was `learned`."""
         if not self.learned:
-            self.bytes, self.batches, self.refused = self.own.plus(written.own)
-        self.other_bytes, self.other_batches = written.others.bytes, written.others.batches
+            own = self.own.plus(written.own)
+            self.bytes, self.batches, self.refused = own.bytes, own.batches, own.refused
+        others = written.others
+        self.other_bytes, self.other_batches, self.events = others.bytes, others.batches, others.events

@@ -85,8 +85,8 @@ class PublicKeyLimits:
         """Let a batch in, and hold what it takes of the day; its end has to follow.
 
         For a body without a length it holds what is left of the day, `most` bytes at most; whether that was
-        enough says `fits`. Raises Problem: 429 when the day's bytes or batches are used up or held by others,
-        413 when the batch is larger than a day's bytes.
+        enough says `fits`. Raises Problem: 429 when the day's bytes, batches or events are used up, or held
+        by others, 413 when the batch is larger than a day's bytes.
         """
         with self._meters.open(key.id, self._sync.today()) as meter:
             size, problem = self._room(key.rules, meter, length, most)
@@ -138,6 +138,9 @@ class PublicKeyLimits:
     ) -> tuple[int, Problem | None]:
         """How many bytes to hold for a batch, or why there are none."""
         size = most if length is None else length
+        # What is under way, or not deposited yet, is not known in events.
+        if (allowed := rules.events_a_day) is not None and meter.events >= allowed:
+            return 0, self._used_up("events_a_day", allowed)
         if (allowed := rules.batches_a_day) is not None:
             rest = allowed - meter.other_batches - meter.batches
             if rest <= meter.requests:
@@ -161,6 +164,9 @@ class PublicKeyLimits:
         if rules.batches_a_day is not None:
             used = meter.other_batches + meter.batches + 1
             found.append(of_day(used, rules.batches_a_day, 1, left_s, bytes_=False))
+        if rules.events_a_day is not None:
+            a_batch = meter.events // max(1, meter.other_batches + meter.batches)
+            found.append(of_day(meter.events, rules.events_a_day, a_batch, left_s, bytes_=False))
         return all_of(found)
 
     def _used_up(self, limit: str, allowed: int, *, held: bool = False) -> Problem:

@@ -17,6 +17,7 @@ from webapp.terminal.tables import show as show_table
 from webapp.terminal.who import by_default, why_optional
 
 DAY_US = 86_400_000_000
+_BOUNDS = ("bytes_a_day", "batches_a_day", "events_a_day", "requests_a_minute")
 
 
 @click.command("public-keys", cls=Command)
@@ -33,13 +34,13 @@ def public_keys(slug: str, as_json: bool) -> None:
         documents.echo({"customer": slug, "public_keys": [_document(key) for key in found]})
         return
     show_table(
-        ["key", "origins", "apps", "bytes a day", "batches a day", "requests a minute", "expires"],
+        ["key", "origins", "apps", *map(_words, _BOUNDS), "expires"],
         [
             [
                 key.key,
                 " ".join(key.rules.origins),
                 " ".join(key.rules.apps),
-                *map(_shown, (key.rules.bytes_a_day, key.rules.batches_a_day, key.rules.requests_a_minute)),
+                *(_shown(getattr(key.rules, name)) for name in _BOUNDS),
                 _expiry(key.rules, now),
             ]
             for key in found
@@ -66,6 +67,13 @@ def public_keys(slug: str, as_json: bool) -> None:
     help="Batches.",
 )
 @click.option(
+    *("--events-a-day", "events_a_day"),
+    type=Amount(),
+    default=LIFTED,
+    show_default=True,
+    help="Events and log records, as they are deposited.",
+)
+@click.option(
     *("--requests-a-minute", "requests_a_minute"),
     type=Amount(),
     default="120",
@@ -83,6 +91,7 @@ def add_public_key(
     apps: tuple[str, ...],
     bytes_a_day: int | str,
     batches_a_day: int | str,
+    events_a_day: int | str,
     requests_a_minute: int | str,
     days: int | None,
     by: str,
@@ -97,6 +106,7 @@ def add_public_key(
             apps=tuple(dict.fromkeys(apps)),
             bytes_a_day=_amount(bytes_a_day),
             batches_a_day=_amount(batches_a_day),
+            events_a_day=_amount(events_a_day),
             requests_a_minute=_amount(requests_a_minute),
             expires_at=None if days is None else now_us(connection) + days * DAY_US,
         )
@@ -137,11 +147,13 @@ def _document(key: PublicKey) -> dict[str, object]:
         "created_at": key.created_at,
         "origins": list(key.rules.origins),
         "apps": list(key.rules.apps),
-        "bytes_a_day": key.rules.bytes_a_day,
-        "batches_a_day": key.rules.batches_a_day,
-        "requests_a_minute": key.rules.requests_a_minute,
+        **{name: getattr(key.rules, name) for name in _BOUNDS},
         "expires_at": key.rules.expires_at,
     }
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _amount(value: int | str) -> int | None:
