@@ -6,6 +6,7 @@ Attributes may be a plain JSON object instead of OTLP's list of keys and values.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -29,6 +30,8 @@ from tasks.events.otlp_values import AnyValue, Camel, KeyValue, Number
 
 MOST_BYTES: Final = 256 * 1024  # of one event's details, as they came
 MOST_PARTS: Final = 1_024  # span events; links
+REMEMBERED: Final = 32  # documents that many events share: resources; scopes
+SHORT: Final = 8 * 1024  # bytes of one that is remembered
 MOST_32: Final = 2**32 - 1
 MOST_64: Final = 2**64 - 1
 MOST_STATUS: Final = 2  # OTLP's Status.StatusCode
@@ -120,21 +123,14 @@ class SentDetails(msgspec.Struct, frozen=True):
         return SpanDetails(
             trace_state=self.trace_state or "",
             flags=self.flags or 0,
-            resource=self._resource(),
-            scope=_scope(_read(_scopes, self.scope)),
+            resource=(_known_resource if len(self.resource) <= SHORT else _resource)(
+                self.resource, self.service
+            ),
+            scope=(_known_scope if len(self.scope) <= SHORT else _scope)(self.scope),
             span=_rest(_read(_rests, self.span)),
             events=[_event(one) for one in _bounded(_read(_events, self.span_events))],
             links=[_link(one) for one in _bounded(_read(_links, self.links))],
         )
-
-    def _resource(self) -> SpanResource | None:
-        sent = _read(_resources, self.resource)
-        if sent is None:
-            return None
-        attributes = _attributes(sent.attributes)
-        if self.service is not None and all(pair.key != SERVICE for pair in attributes):
-            attributes.insert(0, KeyValue(SERVICE, AnyValue(string_value=self.service)))
-        return SpanResource(attributes, _count(sent.dropped_attributes_count), sent.schema_url or "")
 
 
 _events = msgspec.json.Decoder(list[SentEvent] | None)
@@ -206,7 +202,18 @@ def _link(sent: SentLink) -> SpanLink:
     )
 
 
-def _scope(sent: SentScope | None) -> SpanScope | None:
+def _resource(document: bytes, service: str | None) -> SpanResource | None:
+    sent = _read(_resources, document)
+    if sent is None:
+        return None
+    attributes = _attributes(sent.attributes)
+    if service is not None and all(pair.key != SERVICE for pair in attributes):
+        attributes.insert(0, KeyValue(SERVICE, AnyValue(string_value=service)))
+    return SpanResource(attributes, _count(sent.dropped_attributes_count), sent.schema_url or "")
+
+
+def _scope(document: bytes) -> SpanScope | None:
+    sent = _read(_scopes, document)
     if sent is None:
         return None
     return SpanScope(
@@ -216,6 +223,11 @@ def _scope(sent: SentScope | None) -> SpanScope | None:
         dropped_attributes_count=_count(sent.dropped_attributes_count),
         schema_url=sent.schema_url or "",
     )
+
+
+# What many events share is read once if it is short, so that little is remembered.
+_known_resource = lru_cache(maxsize=REMEMBERED)(_resource)
+_known_scope = lru_cache(maxsize=REMEMBERED)(_scope)
 
 
 def _rest(sent: SentRest | None) -> SpanRest | None:

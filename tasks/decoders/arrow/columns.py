@@ -109,7 +109,7 @@ def bound_entries(column: Any, limits: DecodeLimits) -> None:
     if kind == MAPS:
         return
     if pa.types.is_map(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        _bound_values(sum(len(chunk.values) for chunk in column.chunks), limits)
+        bound_values(sum(len(chunk.values) for chunk in column.chunks), limits)
 
 
 def attributes(values: Any, most: int, limits: DecodeLimits) -> tuple[Any, Mask | None]:
@@ -127,12 +127,12 @@ def attributes(values: Any, most: int, limits: DecodeLimits) -> tuple[Any, Mask 
         keys, items = values.values.flatten()
         return _from_pairs(values, keys, items, most)
     if pa.types.is_struct(kind):
-        _bound_values(len(values) * kind.num_fields, limits)
+        bound_values(len(values) * kind.num_fields, limits)
         return _from_struct(values, most), None
     if pa.types.is_null(kind):
         return values.cast(MAPS), None
     words, wrong = texts(values, "attributes", most)
-    _bound_values(sum(pc.sum(pc.count_substring(words, sign)).as_py() or 0 for sign in ",[{"), limits)
+    bound_values(json_values(words), limits)
     made, unread = _from_json(words.to_pylist())
     return made, attribute_maps.either([wrong, unread])
 
@@ -222,7 +222,15 @@ def _multiplied(numbers: Any, factor: int) -> Any:
     return pc.multiply(bounded, factor)
 
 
-def _bound_values(values: int, limits: DecodeLimits) -> None:
-    """Fields and entries that hold nothing take no bytes as sent, and each its place when cast."""
+def json_values(words: Any) -> int:
+    """How many values JSON texts have at most, together."""
+    return sum(pc.sum(pc.count_substring(words, sign)).as_py() or 0 for sign in ",[{")
+
+
+def bound_values(values: int, limits: DecodeLimits) -> None:
+    """Fields and entries that hold nothing take no bytes as sent, and each its place when cast.
+
+    Raises `UnfitBatch`: too_many_values.
+    """
     if values > limits.values:
         raise UnfitBatch(UnfitReason.TOO_MANY_VALUES, f"more than {limits.values} attributes")

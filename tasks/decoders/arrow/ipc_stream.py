@@ -1,6 +1,7 @@
 """Events as an Arrow IPC stream: columns by name. docs/formats.md says which types are taken for each."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -52,7 +53,8 @@ def _read_whole(data: bytes, limits: DecodeLimits) -> Read:
     try:
         made = cast(table, limits)
         bad = bad_rows(made.wrong, limits, made.rejected)
-        return Read.of(made.events, bad, detailed=made.detailed)
+        read = Read.of(made.events, bad, detailed=made.detailed)
+        return replace(read, shared_bytes=made.detail_bytes)
     except Unfitting as error:
         raise UnfitBatch(UnfitReason.BAD_SCHEMA, str(error)) from None
     except Corrupt as error:
@@ -132,6 +134,7 @@ class Cast(NamedTuple):
     wrong: list[Wrong]
     rejected: Mapping[int, tuple[RejectReason, str]] = NONE
     detailed: Sequence[Detailed | None] | None = None
+    detail_bytes: int = 0  # of their columns
 
 
 def cast(table: pa.Table, limits: DecodeLimits) -> Cast:
@@ -143,10 +146,10 @@ def cast(table: pa.Table, limits: DecodeLimits) -> Cast:
     if table.schema.names == EVENTS.names and table.schema.types == EVENTS.types:
         return Cast(table.cast(EVENTS), [])
     events, wrong, left = _events(table, limits)
-    sent, not_read = detail_columns.sent(table, events["service"], left)
-    rejected = rejections(sent)
-    source = DetailSource(sent={row: one for row, one in sent.items() if row not in rejected})
-    return Cast(events, [*wrong, *not_read], rejected, source.each(len(events)))
+    said = detail_columns.sent(table, events["service"], left, limits)
+    rejected = rejections(said.sent)
+    source = DetailSource(sent={row: one for row, one in said.sent.items() if row not in rejected})
+    return Cast(events, [*wrong, *said.wrong], rejected, source.each(len(events)), said.nbytes)
 
 
 def _events(table: pa.Table, limits: DecodeLimits) -> tuple[pa.Table, list[Wrong], int]:

@@ -30,7 +30,7 @@ def read_window(bodies: Sequence[WindowBody], limits: DecodeLimits, allowance: A
         else:
             groups[stream.schema].append((body, stream))
 
-    def whole(some: Sequence[tuple[WindowBody, Framed]]) -> tuple[WindowRead, list[WindowBody]] | None:
+    def whole(some: Sequence[tuple[WindowBody, Framed]]) -> tuple[WindowRead, list[WindowBody], int] | None:
         return _together(some, limits)
 
     parts: list[WindowRead] = []
@@ -39,7 +39,7 @@ def read_window(bodies: Sequence[WindowBody], limits: DecodeLimits, allowance: A
             if done is None:
                 alone += [body for body, _ in some]
                 continue
-            allowance.take(done[0].table.nbytes + done[0].attributes.nbytes)
+            allowance.take(done[0].table.nbytes + done[0].attributes.nbytes + done[2])
             parts.append(done[0])
             alone += done[1]
     return merged([*parts, _read_alone(sorted(alone), limits, allowance)])
@@ -47,9 +47,9 @@ def read_window(bodies: Sequence[WindowBody], limits: DecodeLimits, allowance: A
 
 def _together(
     streams: Sequence[tuple[WindowBody, Framed]], limits: DecodeLimits
-) -> tuple[WindowRead, list[WindowBody]] | None:
-    """Of streams with one schema, what they hold, and those that have rows that can't be read; None when
-    they can't be read as one.
+) -> tuple[WindowRead, list[WindowBody], int] | None:
+    """Of streams with one schema, what they hold, those that have rows that can't be read, and the bytes of
+    their details; None when they can't be read as one.
     """
     if sum(stream.size for _, stream in streams) > limits.window_bytes:
         return None
@@ -72,4 +72,4 @@ def _together(
         detailed = detailed and list(compress(detailed, good))
     left = [body for body, _ in streams if body.batch in spoilt]
     table, attributes = split_off(events, detailed)
-    return WindowRead(table=table, attributes=attributes, batch_of=batch_of), left
+    return WindowRead(table=table, attributes=attributes, batch_of=batch_of), left, made.detail_bytes
