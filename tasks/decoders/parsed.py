@@ -87,4 +87,10 @@ def _without_spoilt(made: Read, batch_of: Rows) -> tuple[Read, Rows, set[int]]:
     good = ~np.isin(left, list(spoilt))
     lent = None if made.lent is None else made.lent[good]
     detailed = made.detailed and list(compress(made.detailed, good))
-    return Read(table=made.table.filter(pa.array(good)), lent=lent, detailed=detailed), left[good], spoilt
+    whole = Read(
+        table=made.table.filter(pa.array(good)),
+        lent=lent,
+        detailed=detailed,
+        shared_bytes=made.shared_bytes,  # those of the spoilt, too
+    )
+    return whole, left[good], spoilt

@@ -4,7 +4,7 @@ log records. Pure.
 
 from tasks.events.as_otlp import otlp_export
 from tasks.events.attribute_source import AttributeSource
-from tasks.events.detail_runs import in_runs
+from tasks.events.detail_runs import in_runs, runs
 from tasks.events.details import (
     DETAILS,
     MOST_BYTES,
@@ -50,4 +50,5 @@ __all__ = [
     "holds_zero",
     "in_runs",
     "otlp_export",
+    "runs",
 ]

@@ -21,14 +21,14 @@ def in_runs(sizes: Integers, make: Callable[[Integers], Details], most_bytes: in
     Raises `WindowTooLarge` as `detail_columns` does.
     """
     tables = []
-    for rows in _runs(sizes):
+    for rows in runs(sizes):
         tables.append(detail_columns(make(rows), most_bytes))
         most_bytes -= tables[-1].nbytes
     return pa.concat_tables(tables)
 
 
-def _runs(sizes: Integers) -> Sequence[Integers]:
-    """All rows in order, in runs of about RUN_BYTES; one run for none."""
+def runs(sizes: Integers) -> Sequence[Integers]:
+    """All rows of so many bytes each, in order, in runs of about RUN_BYTES; one run for none."""
     counted = np.maximum(sizes, LEAST_BYTES)
     of_run = (np.cumsum(counted) - counted) // RUN_BYTES
     return np.split(np.arange(len(sizes)), np.flatnonzero(np.diff(of_run)) + 1)

@@ -8,9 +8,12 @@ import pytest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from pipelines import DEFAULT, parse
+from pipelines.steps import Redact
+from tasks.events import detail_runs
 from tasks.handover import DecodedWindow, Header, peek, unpack
 from tasks.processors import INTERACTIONS, merge_interactions, process_logs
 from tasks.processors.schemas import LOG_ROLLUPS
+from tasks.processors.steps import redact_logs
 from tasks.settings import TaskSettings
 from tasks.stages.process import process
 from tests.unit import decode_samples as samples
@@ -75,6 +78,25 @@ def test_a_share_of_the_traces_and_of_the_records_without_one_is_kept_the_same_e
     for trace_id in set(whole["trace_id"].to_pylist()) - {None}:
         of_trace = [row for row in half.to_pylist() if row["trace_id"] == trace_id]
         assert len(of_trace) in (0, sum(one == trace_id for one in whole["trace_id"].to_pylist()))
+
+
+def test_few_documents_are_redacted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = pa.concat_tables(
+        [table(request=AnyValue(string_value=f"Bearer abcdefgh{number}")) for number in range(9)]
+    )
+    whole = redact_logs.redact_logs(logs, Redact())
+    monkeypatch.setattr(detail_runs, "RUN_BYTES", 3 * detail_runs.LEAST_BYTES)
+    at_once: list[int] = []
+    change = redact_logs._changed
+
+    def watched(texts: pa.StringArray, step: Redact) -> pa.StringArray:
+        at_once.append(len(texts))
+        return change(texts, step)
+
+    monkeypatch.setattr(redact_logs, "_changed", watched)
+    assert redact_logs.redact_logs(logs, Redact()) == whole
+    assert "Bearer" not in str(whole["attributes"].to_pylist())
+    assert max(at_once) <= 3
 
 
 def test_secrets_are_hidden_wherever_they_lie() -> None:

@@ -32,7 +32,7 @@ from tasks.decoders.otlp.json_messages import ExportRequest, Span, Status
 from tasks.decoders.otlp.json_slots import slots
 from tasks.decoders.otlp.json_values import words
 from tasks.decoders.otlp.slots import Unread, bound_events, read_apart
-from tasks.decoders.otlp.spans import Spans, bound_bytes, table
+from tasks.decoders.otlp.spans import Spans, table
 from tasks.decoders.reasons import RejectReason, UnfitReason
 from tasks.decoders.rows import picked
 from tasks.events.otlp_values import Number
@@ -99,7 +99,6 @@ def together(exports: Sequence[Export], limits: DecodeLimits) -> Read:
     sizes = [size for export in exports for size in export.sizes]
     resources = [_bytes(one) for export in exports for one in export.resources]
     shared_bytes = sum(export.shared_bytes for export in exports)
-    bound_bytes(shared_bytes, limits)
     detailed = [
         one for export in exports for one in map(SentSpan, repeat(export.sent, len(export.spans)), count())
     ]
@@ -122,7 +121,6 @@ def _read_apart(data: bytes, limits: DecodeLimits) -> Read:
     except Torn as error:
         raise UnfitBatch(UnfitReason.MALFORMED, f"not a trace export: {error}"[:DETAIL]) from None
     shared_bytes = sum(apart.shared)
-    bound_bytes(shared_bytes, limits)
     sent = SentSpans(data, slots, origin_of_slot, details_of)
     detailed = list(map(SentSpan, repeat(sent), apart.places))
     columns = _columns(apart.spans, apart.sizes, apart.resources, detailed)

@@ -17,7 +17,7 @@ from tasks.decoders.otlp.protobuf_messages import Group, Request, ScopeSpans, Sp
 from tasks.decoders.otlp.protobuf_pairs import words
 from tasks.decoders.otlp.protobuf_slots import slots
 from tasks.decoders.otlp.slots import Unread, bound_events, read_apart
-from tasks.decoders.otlp.spans import Spans, bound_bytes, table
+from tasks.decoders.otlp.spans import Spans, table
 from tasks.decoders.reasons import RejectReason, UnfitReason
 from tasks.decoders.rows import picked
 
@@ -96,7 +96,6 @@ def _table(
     shared_bytes: int,
     limits: DecodeLimits,
 ) -> Read:
-    bound_bytes(shared_bytes, limits)
     held = [list(span.attributes) for span in spans]
     if sum(map(len, held)) + sum(map(len, resources)) > limits.values:
         raise UnfitBatch(UnfitReason.TOO_MANY_VALUES, f"more than {limits.values} attributes")

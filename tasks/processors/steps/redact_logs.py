@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.steps import Redact
+from tasks.events import runs
 from tasks.processors.answers import matching
 from tasks.processors.steps.redact import REDACTED
 
@@ -31,13 +32,18 @@ def _redacted(column: pa.ChunkedArray, step: Redact) -> pa.Array:
     encoded = column.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
-    documents = [msgspec.json.decode(text) for text in encoded.dictionary.to_pylist()]
+    sizes = np.asarray(pc.binary_length(encoded.dictionary)).astype(np.int64)
+    texts = [_changed(encoded.dictionary.take(pa.array(rows)), step) for rows in runs(sizes)]
+    return pa.concat_arrays(texts).take(encoded.indices)
+
+
+def _changed(texts: pa.StringArray, step: Redact) -> pa.StringArray:
+    documents = [msgspec.json.decode(text) for text in texts.to_pylist()]
     values = _Values()
     for document in documents:
         values.collect(document)
     values.redact(step)
-    texts = [msgspec.json.encode(document).decode() for document in documents]
-    return pa.array(texts, pa.string()).take(encoded.indices)
+    return pa.array([msgspec.json.encode(document) for document in documents], pa.string())
 
 
 class _Values:
