@@ -1,20 +1,25 @@
 """What counts for a day between receivers, their processes and the database: nothing is lost or goes back."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import Engine
 
 from db.clock import today
-from db.customers import public_key_use, public_keys
+from db.customers import public_key_use, public_keys, quota_use
 from db.customers.day_use import Written
 from db.customers.public_key_use import KEPT_DAYS, KeyUse
 from db.customers.public_keys import KeyRules, PublicKey
 from db.engine import begin, read
 from tests.integration.ledger_rows import add_customer
 from webapp.limits.address_counts import AddressCounts
+from webapp.limits.admission import Limits
+from webapp.limits.customer_meter import CustomerMeter
 from webapp.limits.day_sync import DaySync
 from webapp.limits.key_meter import KeyMeter
 from webapp.limits.meters import Meters
 from webapp.limits.public_keys import PublicKeyLimits
+from webapp.limits.wishes import NONE
 from webapp.metrics import CustomerCounts
 from webapp.problems import Problem
 
@@ -87,6 +92,31 @@ def test_what_is_only_held_is_refused_for_moments_and_what_is_used_until_midnigh
     assert used(engine, key, meters.receiver) == KeyUse(bytes=95, batches=1, refused=6)
 
 
+def test_a_quota_that_is_only_held_is_refused_for_moments(engine: Engine, slug: str) -> None:
+    customer = replace(add_customer(engine, slug), daily_bytes=100)
+    meters = Meters(CustomerMeter, lanes=1)
+    usage = DaySync(engine, meters, quota_use.written, quota_use.write)
+    found = Limits(meters, usage, CustomerCounts(10), receivers=1, later_s=LATER_S)
+    assert not found.learned(customer)
+    with read(engine) as connection:
+        found.learn(connection, [customer])
+    assert found.learned(customer)
+    held = found.admit(customer, 60, 1000)
+    assert held is not None
+    assert held.wishes is NONE
+    with pytest.raises(Problem) as raised:
+        found.admit(customer, 60, 1000)
+    assert LATER_S[0] <= int(raised.value.headers["Retry-After"]) <= LATER_S[1]
+    found.end(held, 60)
+    left_s = usage.left_s()
+    with pytest.raises(Problem) as raised:
+        found.admit(customer, 60, 1000)
+    assert int(raised.value.headers["Retry-After"]) >= left_s - 5
+    found.close()
+    with read(engine) as connection:
+        assert quota_use.total(connection, customer.id, today(connection)) == 60
+
+
 def test_wishes_do_not_count_what_is_only_held(engine: Engine, slug: str) -> None:
     key = issued(engine, slug, bytes_a_day=1000, batches_a_day=None)
     found = limits(engine, Meters(KeyMeter, lanes=1), key)
@@ -135,7 +165,6 @@ def test_refusals_of_the_days_that_are_kept_are_counted_and_those_of_revoked_key
     key = issued(engine, slug)
     with begin(engine) as connection:
         day = today(connection)
-        # In this order: a later day's write forgets those that are over.
         for age, refused in ((0, 4), (KEPT_DAYS, 2), (KEPT_DAYS + 1, 1)):
             public_key_use.write(connection, "one", day - age, {key.id: KeyUse(0, 0, refused)})
         public_keys.revoke(connection, key.customer.id, key.key)

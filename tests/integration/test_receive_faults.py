@@ -30,6 +30,10 @@ def test_no_confirm_no_acceptance_and_the_retry_is_the_same_batch(
     ):
         key = home.add(slug)
         assert receiver.post(key, BODY).status_code == 202
+        near_its_limit = home.add(f"{slug}-near")
+        home.limit(f"{slug}-near", batches_per_second=1)
+        assert "sluice-next-batch-after" in receiver.post(near_its_limit, BODY).headers
+        time.sleep(1)
 
         with receivers.frozen(mortal_node.pid):
             begun = time.monotonic()
@@ -37,6 +41,8 @@ def test_no_confirm_no_acceptance_and_the_retry_is_the_same_batch(
             assert time.monotonic() - begun < 5
             assert (refused.status_code, refused.json()["type"]) == (503, "/problems/unavailable")
             assert 1 <= int(refused.headers["retry-after"]) <= 5
+            asked = receiver.post(near_its_limit, BODY)
+            assert (asked.status_code, [n for n in asked.headers if n.startswith("sluice-")]) == (503, [])
             assert not receiver.ready()
             assert receiver.get("/healthz").status_code == 200
         until(lambda: receiver.post(key, BODY, idempotency_key="while-frozen").status_code == 202, "the thaw")

@@ -25,6 +25,12 @@ def secret_key(home: Home, slug: str) -> str:
     return home.add(slug)
 
 
+def test_what_only_begins_like_plain_text_is_none(receiver: Receiver, home: Home, slug: str) -> None:
+    key = issued(home, slug)
+    assert beacon(receiver, key, content_type="text/plain-ish").status_code == 415
+    assert beacon(receiver, key, content_type="Text/Plain ; charset=UTF-8").status_code == 202
+
+
 @pytest.mark.parametrize("query", ["", "&format=", "&format=otlp-json", "&format=ndjson&encoding=lzma"])
 def test_plain_text_without_a_known_format_is_refused(
     receiver: Receiver, home: Home, slug: str, query: str

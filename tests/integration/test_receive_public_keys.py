@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 
 import db.customers.rows
@@ -126,6 +127,19 @@ def test_a_key_lets_in_its_bytes_and_batches_of_a_day_and_no_more(
     assert len(home.envelopes(slug)) == 8
 
 
+def test_a_body_in_chunks_takes_what_it_has_of_the_day(receiver: Receiver, home: Home, slug: str) -> None:
+    url = f"{receiver.url}/v1/batches?format=ndjson&key={issued(home, slug, bytes_a_day=3 * len(BODY))}"
+
+    def answer(times: int) -> httpx.Response:
+        headers = {"content-type": "text/plain", "origin": PAGE, "connection": "close"}
+        return receiver.client.post(url, content=iter([BODY] * times), headers=headers)
+
+    assert problem(answer(4)) == (413, "body-too-large")
+    assert answer(2).status_code == 202
+    assert problem(answer(2)) == (429, "key-used-up")
+    assert answer(1).status_code == 202
+
+
 def test_what_is_refused_after_all_is_given_back(receiver: Receiver, home: Home, slug: str) -> None:
     key = issued(home, slug, bytes_a_day=len(BODY), batches_a_day=1)
     wrong = "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:"
@@ -223,4 +237,6 @@ def test_an_operator_can_show_a_public_key_again(home: Home, slug: str) -> None:
     made = flask(home, "customers", "add-public-key", slug, "--origin", PAGE, "--batches-a-day", "none")
     [shown] = flask_json(home, "customers", "public-keys", slug)["public_keys"]
     assert shown["key"] == made.stdout.strip()
+    [note] = flask_json(home, "customers", "history", slug)["notes"]
+    assert (note["act"], note["changes"]) == ("add-public-key", {"key": shown["key"]})
     assert (shown["origins"], shown["batches_a_day"], shown["bytes_a_day"]) == ([PAGE], None, 10**9)
