@@ -8,6 +8,7 @@ One data section: the batch's bytes as they came.
 
 import re
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from streams.errors import UnfitMessage
 from streams.messages import amqp_write as write
@@ -140,7 +141,7 @@ def _taken_apart(message: memoryview) -> Envelope:
     if not isinstance(digest, bytes) or len(digest) != _DIGEST_BYTES:
         raise UnfitMessage("an envelope needs a digest of 32 bytes")
     accepted_at_us = application.get("accepted_at_us")
-    if not isinstance(accepted_at_us, int) or isinstance(accepted_at_us, bool):
+    if not _is_whole(accepted_at_us):
         raise UnfitMessage("an envelope needs accepted_at_us as a whole number")
     if not 0 <= accepted_at_us < _YEAR_10000_US:
         raise UnfitMessage("an envelope's accepted_at_us is no time between 1970 and 9999")
@@ -148,10 +149,10 @@ def _taken_apart(message: memoryview) -> Envelope:
     if _BATCH_ID.fullmatch(batch_id) is None:
         raise UnfitMessage("an envelope's message-id is 1 to 128 visible ASCII characters")
     first = application.get("first_accepted_at_us")
-    if first is not None and (not isinstance(first, int) or not 0 <= first < _YEAR_10000_US):
+    if first is not None and not (_is_whole(first) and 0 <= first < _YEAR_10000_US):
         raise UnfitMessage("first_accepted_at_us is no time between 1970 and 9999")
     public_key_id = application.get("public_key_id")
-    if public_key_id is not None and (not isinstance(public_key_id, int) or not 0 < public_key_id < 2**63):
+    if public_key_id is not None and not (_is_whole(public_key_id) and 0 < public_key_id < 2**63):
         raise UnfitMessage("public_key_id is no id")
     return Envelope(
         batch_id=batch_id,
@@ -167,6 +168,11 @@ def _taken_apart(message: memoryview) -> Envelope:
         first_accepted_at_us=first,
         public_key_id=public_key_id,
     )
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    """A truth value is none, though it is an int of Python: a hand-over cannot hold it as a number."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _text(value: object, name: str) -> str:

@@ -174,6 +174,12 @@ def test_what_the_ledger_could_not_hold_is_unfit(changes: dict[str, object]) -> 
         decode_envelope(encode_envelope(envelope(**changes)))
 
 
+@pytest.mark.parametrize("name", ["accepted_at_us", "first_accepted_at_us", "public_key_id"])
+def test_a_truth_value_in_place_of_a_number_is_unfit(name: str) -> None:
+    with pytest.raises(UnfitMessage, match=name):
+        decode_envelope(rstream_message(envelope(), {name: True}))
+
+
 def test_an_unsigned_time_beyond_64_bits_is_unfit() -> None:
     encoded = encode_envelope(envelope())
     long = b"\x81" + struct.pack(">q", envelope().accepted_at_us)
