@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from tasks.decoders.arrow import columns, detail_columns, message_bounds
-from tasks.decoders.arrow.layouts import Unfitting, plain, single
+from tasks.decoders.arrow.layouts import Unfitting, bound, looked_at, plain, single
 from tasks.decoders.arrow.row_by_row import StreamRows, runs_between
 from tasks.decoders.contract import DecodeLimits, Read, UnfitBatch
 from tasks.decoders.ids import Mask
@@ -49,7 +49,10 @@ def read(data: bytes, limits: DecodeLimits) -> Read:
 def _read_whole(data: bytes, limits: DecodeLimits) -> Read:
     """As `read`. Raises `Corrupt`, too, for what pyarrow refuses."""
     message_bounds.bound(data, limits)
-    table = validated(data)
+    try:
+        table = validated(data, limits)
+    except Unfitting as error:
+        raise UnfitBatch(UnfitReason.BAD_SCHEMA, str(error)) from None
     try:
         made = cast(table, limits)
         bad = bad_rows(made.wrong, limits, made.rejected)
@@ -83,16 +86,18 @@ def _read_apart(data: bytes, limits: DecodeLimits) -> Read:
     return _read_whole(good, limits).moved(places.tolist(), bad)
 
 
-def validated(data: bytes) -> pa.Table:
+def validated(data: bytes, limits: DecodeLimits) -> pa.Table:
     """The stream's table, of the columns that are read only, without record batches that have no rows:
     Arrow's format lets their offsets be anything, and pyarrow follows them when it is asked for an array's
-    size.
+    size. Validating reads whatever a view looks at, once for each view.
 
-    Raises `Corrupt`, and `UnfitBatch`: bad_schema.
+    Raises `Corrupt`, `Unfitting` for views that look at more than a window, and `UnfitBatch`: bad_schema.
     """
     reader = _opened(data)
     batches = list(reader)
     table = pa.Table.from_batches(batches, reader.schema)
+    table.validate()  # that all buffers are there
+    bound(sum(looked_at(column) for batch in batches for column in batch.columns), limits.window_bytes)
     table.validate(full=True)
     filled = [batch for batch in batches if batch.num_rows]
     return table if len(filled) == len(batches) else pa.Table.from_batches(filled, reader.schema)

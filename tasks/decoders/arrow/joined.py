@@ -55,7 +55,7 @@ def _together(
         return None
     joined = b"".join([streams[0][1].schema, *(stream.records for _, stream in streams), END])
     try:
-        made = cast(validated(joined).combine_chunks(), limits)
+        made = cast(validated(joined, limits).combine_chunks(), limits)
     except (Unfitting, UnfitBatch, *Corrupt):
         return None
     events, detailed = made.events, made.detailed

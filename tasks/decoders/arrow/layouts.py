@@ -54,14 +54,34 @@ def plain(values: Any, most: int) -> Any:
         bound(size, most)
         return words.take(values.indices)
     if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
-        views = np.frombuffer(values.buffers()[1], np.int32)[values.offset * 4 :: 4][: len(values)]
-        bound(int(views.sum(dtype=np.int64)), most)
+        bound(looked_at(values), most)
         return values.cast(pa.string() if pa.types.is_string_view(kind) else pa.binary())
     if pa.types.is_large_string(kind):
         return values.cast(pa.string())
     if pa.types.is_large_binary(kind):
         return values.cast(pa.binary())
     return values
+
+
+def looked_at(values: Any) -> int:
+    """Bytes that all views in the array, or in what it is made of, look at together: each of many can look at
+    the same megabyte. Follows no offsets, so that it can be asked before the array is validated.
+    """
+    kind = values.type
+    if isinstance(values, pa.ExtensionArray):
+        return looked_at(values.storage)
+    if pa.types.is_dictionary(kind):
+        return looked_at(values.dictionary)
+    if pa.types.is_struct(kind):
+        return sum(looked_at(values.field(place)) for place in range(kind.num_fields))
+    if pa.types.is_map(kind):
+        return looked_at(values.keys) + looked_at(values.items)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return looked_at(values.values)
+    if not len(values) or not (pa.types.is_string_view(kind) or pa.types.is_binary_view(kind)):
+        return 0
+    lengths = np.frombuffer(values.buffers()[1], np.int32)[values.offset * 4 :: 4][: len(values)]
+    return int(np.maximum(lengths, 0).sum(dtype=np.int64))
 
 
 def ends_of(values: Any) -> NDArray[np.integer[Any]]:
