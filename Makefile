@@ -41,12 +41,12 @@ down: $(RUN_STAMP) ## stop what `make up` started
 
 .PHONY: test
 test: $(DEV_STAMP) nodes ## run all tests against private servers (PYTEST='-k words' picks some, BROKER=4: on RabbitMQ 4.x, PYTHON_RELEASE=3.13: on Python 3.13)
-	@$(PRIVATE) $(BIN)/python -m pytest -n 3 --dist worksteal $(PYTEST)
+	@$(PRIVATE) $(BIN)/python -m pytest -n 4 --dist worksteal $(PYTEST)
 
 # The floor is that of all tests: a selection has none.
 .PHONY: coverage
 coverage: $(DEV_STAMP) nodes ## run all tests and say which branches they miss; fails below the floor in pyproject.toml
-	@$(PRIVATE) $(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report=term-missing:skip-covered \
+	@$(PRIVATE) $(BIN)/python -m pytest -n 4 --dist worksteal --cov --cov-report=term-missing:skip-covered \
 	  $(if $(PYTEST),--cov-fail-under=0) $(PYTEST)
 
 .PHONY: fuzz
