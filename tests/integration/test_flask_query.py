@@ -58,6 +58,9 @@ def test_values_of_every_kind_are_as_in_other_documents(asker: Asker, engine: En
     assert asker.document(kinds)["answers"] == [answer]
     assert asker.ask(kinds).stdout.splitlines()[1].split()[:3] == ["0102", "3", answer[2]]
     assert '{"a": [1]}' in asker.ask(kinds).stdout
+    rarer = "SELECT TIMESTAMP '2026-01-15 14:03:05', 'Infinity'::numeric, INTERVAL '1 hour', TIME '14:03'"
+    rarer += ", ARRAY[datetime('2026-01-15T14:03:05Z')]"
+    assert asker.document(rarer)["answers"] == [[answer[2], "Infinity", "1:00:00", "14:03:00", [answer[2]]]]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """`flask query`: what somebody asks of the database, in SQL."""
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, TextIO
+from uuid import UUID
 
 import click
 from flask.cli import with_appcontext
@@ -68,12 +69,19 @@ def _ask(connection: Connection, query: str) -> tuple[list[str], list[tuple[Any,
 def _plain(value: object) -> object:
     """As JSON has it: times as elsewhere in our documents, bytes as hexadecimal digits."""
     match value:
+        case list():
+            return [_plain(each) for each in value]
+        case Decimal() if not value.is_finite():
+            return str(value)
         case Decimal():
             return int(value) if value == value.to_integral_value() else float(value)
         case datetime():
-            return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        case date():
+            at = value if value.tzinfo else value.replace(tzinfo=UTC)
+            return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        case date() | time():
             return value.isoformat()
+        case timedelta() | UUID():
+            return str(value)
         case bytes() | memoryview():
             return value.hex()
         case _:
