@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,7 +51,7 @@ def test_rows_are_printed_as_a_table_or_as_a_document(asker: Asker) -> None:
 
 def test_values_of_every_kind_are_as_in_other_documents(asker: Asker, engine: Engine) -> None:
     if engine.dialect.name == "sqlite":
-        assert asker.document("SELECT x'0102', 3, sum(1.0)")["answers"] == [["0102", 3, 1.0]]
+        assert asker.document("SELECT x'0102', 3, sum(1.0), 9e999")["answers"] == [["0102", 3, 1.0, "inf"]]
         return
     kinds = "SELECT CAST('\\x0102' AS bytea), sum(3::bigint), datetime('2026-01-15T14:03:05Z')"
     kinds += ", DATE '2026-01-15', CAST('{\"a\": [1]}' AS jsonb)"
@@ -58,9 +59,10 @@ def test_values_of_every_kind_are_as_in_other_documents(asker: Asker, engine: En
     assert asker.document(kinds)["answers"] == [answer]
     assert asker.ask(kinds).stdout.splitlines()[1].split()[:3] == ["0102", "3", answer[2]]
     assert '{"a": [1]}' in asker.ask(kinds).stdout
-    rarer = "SELECT TIMESTAMP '2026-01-15 14:03:05', 'Infinity'::numeric, INTERVAL '1 hour', TIME '14:03'"
-    rarer += ", ARRAY[datetime('2026-01-15T14:03:05Z')]"
-    assert asker.document(rarer)["answers"] == [[answer[2], "Infinity", "1:00:00", "14:03:00", [answer[2]]]]
+    rarer = "SELECT TIMESTAMP '2026-01-15 14:03:05', 'Infinity'::numeric, 'NaN'::float8, TIME '14:03'"
+    rarer += ", INTERVAL '1 hour', ARRAY[datetime('2026-01-15T14:03:05Z')]"
+    shown = [answer[2], "Infinity", "nan", "14:03:00", "1:00:00", [answer[2]]]
+    assert asker.document(rarer)["answers"] == [shown]
 
 
 @pytest.mark.parametrize(
@@ -71,15 +73,18 @@ def test_values_of_every_kind_are_as_in_other_documents(asker: Asker, engine: En
         "",
         "DELETE FROM customers",
         "UPDATE customers SET state = 'paused' RETURNING slug",
+        "ATTACH 'attached.db' AS attached",
         b"SELECT '\xff'",
     ],
 )
 def test_what_is_no_question_is_refused_and_changes_nothing(
-    asker: Asker, engine: Engine, sql: str | bytes
+    asker: Asker, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sql: str | bytes
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     said = asker.ask(sql)
     assert said.exit_code == Exit.REFUSED, said.output
     assert said.stdout == ""
+    assert not (tmp_path / "attached.db").exists()
     with read(engine) as conn:
         assert conn.exec_driver_sql("SELECT slug, state FROM customers").all() == [("asked", "active")]
 

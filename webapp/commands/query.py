@@ -1,6 +1,8 @@
 """`flask query`: what somebody asks of the database, in SQL."""
 
 import json
+import math
+import sqlite3
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, TextIO
@@ -10,12 +12,16 @@ import click
 from flask.cli import with_appcontext
 from sqlalchemy import Connection, exc, text
 
+from db.bulk import driver
 from db.engine import read
 from webapp.terminal import command_context, documents, tables
 from webapp.terminal.documents import json_option
 from webapp.terminal.exits import Command, Ended, Exit
 
 MOST_ROWS = 10_000
+_READS = frozenset(
+    {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+)
 
 
 @click.command("query", cls=Command)
@@ -48,7 +54,7 @@ def _ask(connection: Connection, query: str) -> tuple[list[str], list[tuple[Any,
     on_sqlite = connection.dialect.name == "sqlite"
     try:
         if on_sqlite:
-            connection.exec_driver_sql("PRAGMA query_only = ON")
+            driver(connection).set_authorizer(_only_reads)
         asked = text(query.replace(":", r"\:"))  # no parameters
         # So PostgreSQL sends no more rows than are fetched.
         result = connection.execute(asked, execution_options={"stream_results": True})
@@ -63,7 +69,12 @@ def _ask(connection: Connection, query: str) -> tuple[list[str], list[tuple[Any,
         raise Ended(Exit.REFUSED, f"the database does not take the query: {error.orig}".strip()) from None
     finally:
         if on_sqlite:
-            connection.exec_driver_sql("PRAGMA query_only = OFF")
+            driver(connection).set_authorizer(None)
+
+
+def _only_reads(action: int, *_: object) -> int:
+    """What SQLite asks of each thing that a statement does; to attach a database would make a file."""
+    return sqlite3.SQLITE_OK if action in _READS else sqlite3.SQLITE_DENY
 
 
 def _plain(value: object) -> object:
@@ -71,7 +82,7 @@ def _plain(value: object) -> object:
     match value:
         case list():
             return [_plain(each) for each in value]
-        case Decimal() if not value.is_finite():
+        case Decimal() | float() if not math.isfinite(value):
             return str(value)
         case Decimal():
             return int(value) if value == value.to_integral_value() else float(value)
