@@ -45,6 +45,11 @@ class TypedValues:
             if not NUL.search(item)
         ]
 
+    def size(self, row: int) -> int:
+        """Bytes of all values of one row, at least those of these."""
+        first, end = self._offsets()[row : row + 2].tolist()
+        return int(self.maps.items.slice(first, end - first).nbytes)
+
     def _offsets(self) -> NDArray[np.int32]:
         return np.asarray(self.maps.offsets)
 
@@ -70,8 +75,8 @@ class DetailSource:
 
     def size(self, row: int) -> int:
         """Bytes of what the details of one row are made of."""
-        sent = self.sent.get(row)
-        return 0 if sent is None else sent.size
+        sent, typed = self.sent.get(row), self.typed
+        return (0 if sent is None else sent.size) + (0 if typed is None else typed.size(row))
 
     def details(self, row: int) -> SpanDetails:
         """Of one row, made anew. If `span` was sent without attributes, it has those that are no text."""

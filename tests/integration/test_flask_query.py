@@ -60,9 +60,10 @@ def test_values_of_every_kind_are_as_in_other_documents(asker: Asker, engine: En
     assert asker.ask(kinds).stdout.splitlines()[1].split()[:3] == ["0102", "3", answer[2]]
     assert '{"a": [1]}' in asker.ask(kinds).stdout
     rarer = "SELECT TIMESTAMP '2026-01-15 14:03:05', 'Infinity'::numeric, 'NaN'::float8, TIME '14:03'"
-    rarer += ", INTERVAL '1 hour', ARRAY[datetime('2026-01-15T14:03:05Z')]"
-    shown = [answer[2], "Infinity", "nan", "14:03:00", "1:00:00", [answer[2]]]
+    rarer += ", INTERVAL '1 hour', ARRAY[datetime('2026-01-15T14:03:05Z')], true"
+    shown = [answer[2], "Infinity", "nan", "14:03:00", 3600.0, [answer[2]], True]
     assert asker.document(rarer)["answers"] == [shown]
+    assert "3600.000" in asker.ask(rarer).stdout
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from webapp.limits.address_counts import AddressCounts
 from webapp.limits.day_sync import DaySync
 from webapp.limits.key_meter import KeyMeter
 from webapp.limits.meters import Meters
-from webapp.limits.public_keys import PublicKeyLimits
+from webapp.limits.public_keys import KeyAdmission, PublicKeyLimits
 from webapp.limits.wishes import NONE, Wishes
 from webapp.metrics import CustomerCounts
 from webapp.problems import Problem
@@ -56,6 +56,28 @@ def test_a_key_lets_nothing_in_when_the_events_of_its_day_were_deposited(
     assert refused.value.kind.slug == "key-used-up"
     assert refused.value.members["limit"] == "events_a_day"
     assert 0 < int(refused.value.headers["Retry-After"]) < 2 * 86_400
+
+
+def test_a_body_in_chunks_waits_for_midnight_only_when_the_day_is_used_and_not_held(
+    engine: Engine, slug: str, limits: PublicKeyLimits
+) -> None:
+    customer = add_customer(engine, slug)
+    with begin(engine) as connection:
+        public_keys.issue(connection, customer.id, KeyRules(apps=("app",), bytes_a_day=100))
+        [key] = public_keys.live(connection, customer.id)
+
+    def refused_of(size: int, taken: KeyAdmission) -> tuple[bool, int]:
+        """Whether others hold what is left, as the refusal says, and after how many seconds to come again."""
+        with pytest.raises(Problem) as refused:
+            limits.fits(taken, size)
+        limits.end(taken, None)
+        return "under way" in refused.value.detail, int(refused.value.headers["Retry-After"])
+
+    under_way = limits.admit(key, 90, 100)
+    assert refused_of(30, limits.admit(key, None, 100)) in [(True, 1), (True, 2)]
+    limits.end(under_way, 90)
+    held, wait_s = refused_of(30, limits.admit(key, None, 100))
+    assert (held, wait_s > 2) == (False, True)
 
 
 def answered(engine: Engine, limits: PublicKeyLimits, key: PublicKey) -> Wishes:

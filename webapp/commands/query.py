@@ -3,10 +3,9 @@
 import json
 import math
 import sqlite3
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TextIO
-from uuid import UUID
 
 import click
 from flask.cli import with_appcontext
@@ -78,7 +77,9 @@ def _only_reads(action: int, *_: object) -> int:
 
 
 def _plain(value: object) -> object:
-    """As JSON has it: times as elsewhere in our documents, bytes as hexadecimal digits."""
+    """As JSON has it: times as elsewhere in our documents, bytes as hexadecimal digits, intervals in seconds,
+    and what JSON has no form for as text.
+    """
     match value:
         case list():
             return [_plain(each) for each in value]
@@ -89,14 +90,16 @@ def _plain(value: object) -> object:
         case datetime():
             at = value if value.tzinfo else value.replace(tzinfo=UTC)
             return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        case date() | time():
+        case date():
             return value.isoformat()
-        case timedelta() | UUID():
-            return str(value)
+        case timedelta():
+            return value.total_seconds()
         case bytes() | memoryview():
             return value.hex()
-        case _:
+        case None | str() | int() | float() | dict():
             return value
+        case _:
+            return str(value)
 
 
 def _cell(value: Any) -> tables.Cell:

@@ -135,8 +135,8 @@ class Limits:
         """Whether what it may still send in the day is known, if that is limited."""
         if customer.daily_bytes is None:
             return True
-        with self._meters.open(customer.id, self._usage.today(), under_way=False) as meter:
-            return bool(meter.learned)
+        meter = self._meters.look(customer.id)
+        return meter is not None and bool(meter.learned)
 
     def close(self) -> None:
         """Write what counts against quotas."""

@@ -10,7 +10,6 @@ from sqlalchemy import Connection, Engine
 from db.clock import now_us, today
 from db.customers.day_use import Written
 from db.engine import begin
-from db.errors import DatabaseMisconfigured, DatabaseUnavailable
 from webapp.limits.meters import M, Meters
 
 log = structlog.get_logger(__name__)
@@ -18,6 +17,7 @@ log = structlog.get_logger(__name__)
 EVERY_S = 2.0
 """A receiver that is killed as a whole forgets what it counted within so many seconds."""
 DAY_S = 86_400
+_AT_ONCE = 500  # of a statement's and a transaction's
 
 
 class DaySync(Generic[M]):
@@ -94,16 +94,18 @@ class DaySync(Generic[M]):
     def _tell(self) -> None:
         with self._lock:
             changed, self._changed = self._changed, set()
-        if not changed:
-            return
-        day = self.today()
+        # Of one that was forgotten and not opened since nothing is left to tell.
+        left, day = sorted(one for one in changed if self._meters.look(one) is not None), self.today()
         try:
-            with begin(self._engine) as connection:
-                # One that was forgotten meanwhile has to be added to what was written of it before.
-                found = self._learn(connection, day, sorted(changed))
-                counts = {meter_id: meter.own for meter_id, meter in found.items() if meter.day == day}
-                self._write(connection, self._meters.receiver, day, counts)
-        except (DatabaseUnavailable, DatabaseMisconfigured) as error:
-            log.warning("usage_not_written", changed=len(changed), error=type(error).__name__)
+            while left:
+                some = left[:_AT_ONCE]
+                with begin(self._engine) as connection:
+                    # One that was forgotten meanwhile has to be added to what was written of it before.
+                    found = self._learn(connection, day, some)
+                    counts = {one: meter.own for one, meter in found.items() if meter.day == day}
+                    self._write(connection, self._meters.receiver, day, counts)
+                del left[:_AT_ONCE]
+        except Exception as error:  # the thread must outlive what it does not know
+            log.warning("usage_not_written", changed=len(left), error=type(error).__name__)
             with self._lock:
-                self._changed |= changed
+                self._changed.update(left)

@@ -116,6 +116,17 @@ class Meters(Generic[M]):
             meter.at_s = time.monotonic()
             self._write(slot, meter, meter.requests - requests, meter.held - held)
 
+    def look(self, meter_id: int) -> M | None:
+        """The meter as it is, without what is under way; None for one that is not remembered. Waits for
+        nobody: what others are just writing of it can be half of it.
+        """
+        first = meter_id % self._kind.GROUPS * self._kind.WAYS
+        for slot in range(first, first + self._kind.WAYS):
+            values = self._slot.unpack_from(self._page, slot * self._slot.size)
+            if values[0] == meter_id:
+                return self._kind(0, 0, *values)
+        return None
+
     def _find(self, group: int, meter_id: int, under_way: bool) -> tuple[int, M]:
         ways = self._kind.WAYS
         oldest, oldest_s = group * ways, float("inf")

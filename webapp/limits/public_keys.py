@@ -101,11 +101,17 @@ class PublicKeyLimits:
 
     def fits(self, admission: KeyAdmission, size: int) -> None:
         """Whether the body is no larger than what was held for it. Raises Problem."""
-        allowed = admission.key.rules.bytes_a_day
+        key, allowed = admission.key, admission.key.rules.bytes_a_day
         if allowed is None or size <= admission.size:
             return
-        problem = _too_large(allowed) if size > allowed else self._used_up("bytes_a_day", allowed)
-        self._refused(admission.key, problem)
+        with self._meters.open(key.id, self._sync.today(), under_way=False) as meter:
+            rest = allowed - meter.other_bytes - meter.bytes
+        problem = (
+            _too_large(allowed)
+            if size > allowed
+            else self._used_up("bytes_a_day", allowed, held=size <= rest)
+        )
+        self._refused(key, problem)
         raise problem
 
     def end(self, admission: KeyAdmission, accepted: int | None) -> None:
@@ -122,8 +128,8 @@ class PublicKeyLimits:
 
     def learned(self, key: "PublicKey") -> bool:
         """Whether what it may still let in today is known."""
-        with self._meters.open(key.id, self._sync.today(), under_way=False) as meter:
-            return bool(meter.learned)
+        meter = self._meters.look(key.id)
+        return meter is not None and bool(meter.learned)
 
     def learn(self, connection: Connection, keys: "Collection[PublicKey]") -> None:
         """They were looked up: learn what other receivers let in."""

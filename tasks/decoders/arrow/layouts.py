@@ -66,6 +66,8 @@ def plain(values: Any, most: int) -> Any:
 def looked_at(values: Any) -> int:
     """Bytes that all views in the array, or in what it is made of, look at together: each of many can look at
     the same megabyte. Follows no offsets, so that it can be asked before the array is validated.
+
+    Raises `Unfitting` for arrays made of others in ways that no column has.
     """
     kind = values.type
     if isinstance(values, pa.ExtensionArray):
@@ -78,6 +80,8 @@ def looked_at(values: Any) -> int:
         return looked_at(values.keys) + looked_at(values.items)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return looked_at(values.values)
+    if kind.num_fields or pa.types.is_run_end_encoded(kind):
+        raise Unfitting(f"values of {kind}")
     if not len(values) or not (pa.types.is_string_view(kind) or pa.types.is_binary_view(kind)):
         return 0
     lengths = np.frombuffer(values.buffers()[1], np.int32)[values.offset * 4 :: 4][: len(values)]
