@@ -34,7 +34,8 @@ def crowded_out(conn: Connection, into: str, pair: _Pair, table: pa.Table) -> li
     `into` is the table with these two columns, whose key begins with customer_id, minute and them. `table`
     has customer_id, minute, the pair, count, and `most` (int64): how many pairs there may be, beside that
     which stands for the others. Pairs that are there stay; of new ones those that count most, and of as many
-    the smallest; of a table that is written in slices, those of its first slices. What is read grows with the pairs that `table` has and with `most`.
+    the smallest. Of what is written in slices, those of the first slices come first. What is read grows with
+    the pairs that `table` has and with `most`.
     """
     key = ("customer_id", "minute", *pair)
     grouped = table.group_by(list(key), use_threads=False)

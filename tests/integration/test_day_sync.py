@@ -1,6 +1,8 @@
 """What counts for a day between receivers, their processes and the database: nothing is lost or goes back."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
@@ -157,6 +159,38 @@ def test_a_smaller_count_is_not_written_over_a_larger_one(engine: Engine, slug: 
         with begin(engine) as connection:
             public_key_use.write(connection, "one", today(connection), {key.id: use})
     assert used(engine, key, "one") == KeyUse(10, 2, 1)
+
+
+def test_what_an_unknown_error_kept_from_being_written_is_written_later(engine: Engine, slug: str) -> None:
+    customer, meters = add_customer(engine, slug), Meters(CustomerMeter, lanes=1)
+    errors = [ValueError("of a kind that nobody thought of")]
+
+    def write(*given: Any) -> None:
+        if errors:
+            raise errors.pop()
+        quota_use.write(*given)
+
+    usage = DaySync(engine, meters, quota_use.written, write)
+    with meters.open(customer.id, usage.today()) as meter:
+        meter.used = 5
+    usage.changed(customer.id)
+    for expected in (0, 5):
+        usage.close()
+        with read(engine) as connection:
+            assert quota_use.total(connection, customer.id, today(connection)) == expected
+
+
+def test_many_are_told_some_at_a_time(engine: Engine) -> None:
+    meters, told = Meters(CustomerMeter, lanes=1), list[Mapping[int, int]]()
+    usage = DaySync(engine, meters, quota_use.written, lambda *given: told.append(given[-1]))
+    for meter_id in range(1, 1202):
+        with meters.open(meter_id, usage.today()) as meter:
+            meter.used = meter_id
+        usage.changed(meter_id)
+    usage.changed(1_000_000)  # forgotten meanwhile
+    usage.close()
+    assert max(map(len, told)) <= 500
+    assert {one: used for some in told for one, used in some.items()} == {one: one for one in range(1, 1202)}
 
 
 def test_refusals_of_the_days_that_are_kept_are_counted_and_those_of_revoked_keys(

@@ -136,6 +136,20 @@ def test_more_customers_than_places_forget_the_one_that_was_quiet_for_longest() 
         assert (meter.used, meter.requests) == (0, 0)
 
 
+def test_to_look_at_a_meter_neither_makes_nor_keeps_one() -> None:
+    meters = Meters(CustomerMeter, lanes=1)
+    for customer_id in (7 + GROUPS * number for number in range(WAYS)):
+        with meters.open(customer_id, DAY) as meter:
+            meter.used = customer_id
+    assert meters.look(7 + GROUPS * WAYS) is None
+    first = meters.look(7)
+    assert first is not None
+    assert first.used == 7
+    with meters.open(7 + GROUPS * WAYS, DAY):
+        assert meters.look(7) is not None  # it makes room when it is written
+    assert meters.look(7) is None
+
+
 def test_a_new_day_begins_with_nothing_used_and_what_is_under_way() -> None:
     meters = Meters(CustomerMeter, lanes=1)
     with meters.open(7, DAY) as meter:
