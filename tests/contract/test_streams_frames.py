@@ -45,7 +45,10 @@ def test_what_comes_before_a_confirm_shares_the_next_frame(
     proxy.freeze()
     with ThreadPoolExecutor(10) as pool:
         alone = pool.submit(broker.publish, stream, b"alone", deadline_s=60)
-        eventually(lambda: len(publisher._unconfirmed) == 1, "the one message is sent")
+        eventually(lambda: len(publisher._unconfirmed) == 1, "the one message is being sent")
+        through = threading.Event()
+        loop_of(broker).call_soon_threadsafe(through.set)
+        assert through.wait(60), "what comes while a message is being sent goes out with it"
         monkeypatch.setattr(stream_publisher, "_SHARE_S", 600.0)
         together = [pool.submit(broker.publish, stream, b"%d" % n, deadline_s=60) for n in range(9)]
         eventually(lambda: len(publisher.queue) == 9, "the others wait", within_s=20)
