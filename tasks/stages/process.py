@@ -71,7 +71,7 @@ def _published(context: Context, handed: DecodedWindow) -> bool:
         if work is None or split(context, work):
             return False
         refused = refuse(work, TOO_LARGE, "its results do not fit into one hand-over")
-        packed = process(refused, context.settings)
+        _, packed = _packed(refused, context.settings.decoded_bytes)  # of no event: it has to fit
     message = encode_result(header.window_id, header.customer, packed)
     try:
         context.broker.publish(
@@ -95,14 +95,17 @@ def process(handed: DecodedWindow, settings: TaskSettings) -> bytes:
     """As `results`, packed. Raises `WindowTooLarge` for tables above `settings.decoded_bytes`, or above
     `settings.handover_bytes` when packed: what repeats itself is a hundred times as large unpacked.
     """
-    began_us = processor_time.now_us()
-    (left,) = results([handed], settings.decoded_bytes)
-    if left.nbytes > settings.decoded_bytes:
-        raise WindowTooLarge
-    packed = pack(processor_time.charged(left.header, began_us), left.tables)
-    if len(packed) > settings.handover_bytes:
+    size, packed = _packed(handed, settings.decoded_bytes)
+    if size > settings.decoded_bytes or len(packed) > settings.handover_bytes:
         raise WindowTooLarge
     return packed
+
+
+def _packed(handed: DecodedWindow, most_bytes: int) -> tuple[int, bytes]:
+    """As `results`: how many bytes their tables take, and all of it packed."""
+    began_us = processor_time.now_us()
+    (left,) = results([handed], most_bytes)
+    return left.nbytes, pack(processor_time.charged(left.header, began_us), left.tables)
 
 
 def results(windows: Sequence[DecodedWindow], most_bytes: int) -> list[ProcessedWindow]:
