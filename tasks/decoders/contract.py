@@ -236,8 +236,10 @@ class DecodedBatches:
 
     def good_of(self, batch: int) -> int:
         """How many events, or log records, of a batch are good."""
-        logs = 0 if self.logs is None else int((self.logs.batch_of == batch).sum())
-        return self.counts[batch] + logs
+        if self.logs is None:
+            return self.counts[batch]
+        first, end = np.searchsorted(self.logs.batch_of, (batch, batch + 1)).tolist()
+        return self.counts[batch] + int(end - first)
 
     @property
     def found(self) -> int:

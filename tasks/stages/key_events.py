@@ -14,17 +14,13 @@ def counted(envelopes: Sequence[Envelope], decoded: DecodedBatches) -> list[KeyE
     """Events and log records that were found in batches of public keys, good ones and rejects, by the day of
     acceptance; none of a batch that is unfit as a whole. `decoded` is what was made of `envelopes`.
     """
-    keyed = [(place, one) for place, one in enumerate(envelopes) if one.public_key_id is not None]
+    keyed = [(place, key) for place, one in enumerate(envelopes) if (key := one.public_key_id) is not None]
     if not keyed:
         return []
-    found = Counter(reject.batch for reject in decoded.rejects)
-    if decoded.logs is not None:
-        found.update(decoded.logs.batch_of.tolist())
+    rejected = Counter(reject.batch for reject in decoded.rejects)
     events = Counter[tuple[int, int]]()
-    for place, one in keyed:
-        if one.public_key_id is not None:
-            day = one.accepted_at_us // DAY_US
-            events[one.public_key_id, day] += decoded.counts[place] + found[place]
+    for place, key in keyed:
+        events[key, envelopes[place].accepted_at_us // DAY_US] += decoded.good_of(place) + rejected[place]
     return [KeyEvents(key_id=of, day=day, events=count) for (of, day), count in events.items() if count]
 
 
