@@ -31,18 +31,23 @@ def limits(engine: Engine) -> Iterator[PublicKeyLimits]:
     limits.close()
 
 
+def issued(engine: Engine, slug: str, rules: KeyRules) -> PublicKey:
+    customer = add_customer(engine, slug)
+    with begin(engine) as connection:
+        public_keys.issue(connection, customer.id, rules)
+        [key] = public_keys.live(connection, customer.id)
+    return key
+
+
 def test_a_key_lets_nothing_in_when_the_events_of_its_day_were_deposited(
     engine: Engine, slug: str, limits: PublicKeyLimits
 ) -> None:
-    customer = add_customer(engine, slug)
-    with begin(engine) as connection:
-        public_keys.issue(connection, customer.id, KeyRules(apps=("app",), events_a_day=10))
-        [key] = public_keys.live(connection, customer.id)
+    key = issued(engine, slug, KeyRules(apps=("app",), events_a_day=10))
 
     def asked_when(events: int, *, day: int) -> Wishes:
         """What a batch is answered after so many more events were deposited of the day."""
         with begin(engine) as connection, db.bulk.together(connection):
-            public_key_events.add(connection, {KeyDay(customer.id, key.id, day): events})
+            public_key_events.add(connection, {KeyDay(key.customer.id, key.id, day): events})
         return answered(engine, limits, key)
 
     now = today(engine)
@@ -61,10 +66,7 @@ def test_a_key_lets_nothing_in_when_the_events_of_its_day_were_deposited(
 def test_a_body_in_chunks_waits_for_midnight_only_when_the_day_is_used_and_not_held(
     engine: Engine, slug: str, limits: PublicKeyLimits
 ) -> None:
-    customer = add_customer(engine, slug)
-    with begin(engine) as connection:
-        public_keys.issue(connection, customer.id, KeyRules(apps=("app",), bytes_a_day=100))
-        [key] = public_keys.live(connection, customer.id)
+    key = issued(engine, slug, KeyRules(apps=("app",), bytes_a_day=100))
 
     def refused_of(size: int, taken: KeyAdmission) -> tuple[bool, int]:
         """Whether others hold what is left, as the refusal says, and after how many seconds to come again."""
